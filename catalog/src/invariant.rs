@@ -1,0 +1,208 @@
+//! What is true of every catalog, one function for each property. Tests check all of them after every command; a replica
+//! checks them when it starts and when it installs a snapshot. A violation is a defect of this crate or of the disk,
+//! never an answer to a client: a node that finds one must not answer.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::grant::Acl;
+use crate::id::{ObjectId, PrincipalId};
+use crate::object::Body;
+use crate::privilege::{ObjectKind, PrivilegeSet};
+use crate::state::State;
+
+/// A property that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The invariant's label in ARCHITECTURE.md.
+    pub label: &'static str,
+    /// What does not hold, and of what.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.label, self.message)
+    }
+}
+
+/// Every violation, in the order of labels. Cost: linear in the catalog, and as much as building a view.
+pub fn check_all(state: &State) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (label, check) in CHECKS {
+        let mut messages = Vec::new();
+        check(state, &mut messages);
+        found.extend(messages.into_iter().map(|message| Violation { label, message }));
+    }
+    found
+}
+
+type Check = fn(&State, &mut Vec<String>);
+
+const CHECKS: [(&str, Check); 10] = [
+    ("C1", closures_are_what_memberships_say),
+    ("C2", targets_are_what_objects_say),
+    ("C3", memberships_have_no_cycle_and_join_principals),
+    ("C4", superusers_hold_exactly_all),
+    ("C5", owners_exist),
+    ("C6", acls_are_sorted_and_legal),
+    ("C7", parents_exist_and_contain_such_kinds),
+    ("C8", names_are_unique_in_their_parent),
+    ("C9", ids_were_handed_out),
+    ("C10", root_administers_admin),
+];
+
+/// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
+pub fn closures_are_what_memberships_say(state: &State, found: &mut Vec<String>) {
+    let fresh = state.clone().with_new_index();
+    if !fresh.index().closures().eq(state.index().closures()) {
+        found.push("the closures differ from those of the memberships".to_owned());
+    }
+}
+
+/// C2: for each object, and the cluster, the index holds its kind, owner and ACL.
+pub fn targets_are_what_objects_say(state: &State, found: &mut Vec<String>) {
+    let fresh = state.clone().with_new_index();
+    if !fresh.index().targets().eq(state.index().targets()) {
+        found.push("the index differs from the objects".to_owned());
+    }
+}
+
+/// C3: memberships join principals that exist, and lead nowhere back.
+pub fn memberships_have_no_cycle_and_join_principals(state: &State, found: &mut Vec<String>) {
+    for edge in state.memberships() {
+        for end in [edge.role, edge.member] {
+            if state.principal(end).is_none() {
+                found.push(format!("principal {end} of a membership does not exist"));
+            }
+        }
+        if state.reachable(edge.role).contains(&edge.member) {
+            found.push(format!("role {} belongs to its member {}", edge.role, edge.member));
+        }
+    }
+    let above: Vec<_> = state.memberships().map(|edge| (edge.role, edge.member, edge.admin_option)).collect();
+    let mut below: Vec<_> = state
+        .principals()
+        .flat_map(|(member, _)| state.roles_of(member).map(move |(role, option)| (role, member, option)))
+        .collect();
+    below.sort_unstable();
+    if above != below {
+        found.push("memberships differ by role and by member".to_owned());
+    }
+}
+
+/// C4: `admin` and `root` hold exactly ALL on every object that is not the system's.
+pub fn superusers_hold_exactly_all(state: &State, found: &mut Vec<String>) {
+    for (id, object) in state.objects().filter(|(id, _)| !state.is_system(*id)) {
+        for superuser in [PrincipalId::ADMIN, PrincipalId::ROOT] {
+            let held = object.acl.entry(superuser).map(|entry| entry.privileges);
+            if held != Some(PrivilegeSet::ALL) {
+                found.push(format!("principal {superuser} holds {held:?} on object {id}"));
+            }
+        }
+    }
+}
+
+/// C5: every owner exists; `node` owns what is the system's, and nothing else.
+pub fn owners_exist(state: &State, found: &mut Vec<String>) {
+    for (id, object) in state.objects() {
+        let fits = match object.owner {
+            PrincipalId::NODE => state.is_system(id),
+            owner => state.principal(owner).is_some() && !state.is_system(id),
+        };
+        if !fits {
+            found.push(format!("principal {} owns object {id}", object.owner));
+        }
+    }
+}
+
+/// C6: entries are sorted, of principals that exist, not empty, and of legal privileges; `public` has no grant option.
+pub fn acls_are_sorted_and_legal(state: &State, found: &mut Vec<String>) {
+    let system = state.acl(ObjectId::CLUSTER).map(|acl| (ObjectId::CLUSTER, ObjectKind::Cluster, acl));
+    let objects = state.objects().map(|(id, object)| (id, object.kind(), &object.acl));
+    for (id, kind, acl) in system.into_iter().chain(objects) {
+        if !is_legal(state, kind, acl) {
+            found.push(format!("the access list of object {id} is not legal: {acl:?}"));
+        }
+    }
+}
+
+fn is_legal(state: &State, kind: ObjectKind, acl: &Acl) -> bool {
+    acl.is_well_formed()
+        && acl.entries().iter().all(|entry| {
+            let known = entry.grantee == PrincipalId::PUBLIC || state.principal(entry.grantee).is_some();
+            let legal = entry.privileges.union(entry.grant_options).minus(kind.legal()).is_empty();
+            let private = entry.grantee != PrincipalId::PUBLIC || entry.grant_options.is_empty();
+            known && legal && private
+        })
+}
+
+/// C7: a database is in the cluster, a schema in a database, a table in a schema; every database has schema `public`.
+pub fn parents_exist_and_contain_such_kinds(state: &State, found: &mut Vec<String>) {
+    for (id, object) in state.objects() {
+        let container = match object.body {
+            Body::Database => ObjectKind::Cluster,
+            Body::Schema => ObjectKind::Database,
+            Body::Table(_) => ObjectKind::Schema,
+        };
+        if state.kind(object.parent) != Some(container) {
+            found.push(format!("object {id} is in object {}, which cannot contain it", object.parent));
+        }
+        let has_public = state.children(id).any(|(_, child)| child.name.as_str() == "public");
+        if object.kind() == ObjectKind::Database && !has_public {
+            found.push(format!("database {id} has no schema public"));
+        }
+    }
+}
+
+/// C8: in each parent a name means one object, and each object is found by its name; so are principals.
+pub fn names_are_unique_in_their_parent(state: &State, found: &mut Vec<String>) {
+    let parents: Vec<_> =
+        std::iter::once(ObjectId::CLUSTER).chain(state.objects().map(|(id, _)| id)).collect();
+    let mut listed = BTreeSet::new();
+    for parent in parents {
+        let mut names = BTreeSet::new();
+        for (id, child) in state.children(parent) {
+            if child.parent != parent || !listed.insert(id) || !names.insert((child.kind(), &child.name)) {
+                found.push(format!("object {id} is listed in object {parent} and should not be"));
+            }
+        }
+    }
+    for (id, _) in state.objects().filter(|(id, _)| !listed.contains(id)) {
+        found.push(format!("object {id} is not found by its name"));
+    }
+    for (id, principal) in state.principals() {
+        if state.principal_id(&principal.name) != Some(id) {
+            found.push(format!("principal {id} is not the one of its name"));
+        }
+    }
+}
+
+/// C9: every id is fixed, or below the counter that hands ids out.
+pub fn ids_were_handed_out(state: &State, found: &mut Vec<String>) {
+    let counters = state.counters();
+    for (id, _) in state.principals().filter(|(id, _)| *id >= counters.next_principal) {
+        found.push(format!("principal {id} was never handed out"));
+    }
+    for (id, _) in state.objects().filter(|(id, _)| *id >= counters.next_object) {
+        found.push(format!("object {id} was never handed out"));
+    }
+}
+
+/// C10: `root` and `admin` exist, and `root` belongs to `admin` with ADMIN OPTION.
+pub fn root_administers_admin(state: &State, found: &mut Vec<String>) {
+    let edge = state.members_of(PrincipalId::ADMIN).find(|(member, _)| *member == PrincipalId::ROOT);
+    if edge != Some((PrincipalId::ROOT, true)) || state.principal(PrincipalId::ADMIN).is_none() {
+        found.push("root does not administer admin".to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_cluster_keeps_every_invariant() {
+        assert_eq!(check_all(&State::bootstrap()), []);
+    }
+}

@@ -1,0 +1,65 @@
+//! The catalog as records: what a replica keeps on disk, one value per key, and what one command changed.
+
+use bincode::{Decode, Encode};
+
+use crate::grant::Acl;
+use crate::id::{ObjectId, PrincipalId};
+use crate::object::Object;
+use crate::role::Principal;
+
+/// Where a record stands. `Ord` is the order of everything that lists records; `wire` encodes a key so that its bytes
+/// sort the same way. Appended to, never reordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum RecordKey {
+    /// The one record of counters.
+    Counters,
+    /// A principal.
+    Principal(PrincipalId),
+    /// A membership edge.
+    Membership {
+        /// What the member belongs to.
+        role: PrincipalId,
+        /// Who belongs to it.
+        member: PrincipalId,
+    },
+    /// The one record of system privileges.
+    SystemPrivileges,
+    /// An object.
+    Object(ObjectId),
+}
+
+/// What stands there. Appended to, never reordered.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Record {
+    /// For [`RecordKey::Counters`].
+    Counters(Counters),
+    /// For [`RecordKey::Principal`].
+    Principal(Principal),
+    /// For [`RecordKey::Membership`].
+    Membership {
+        /// Whether the member may grant and revoke the role.
+        admin_option: bool,
+    },
+    /// For [`RecordKey::SystemPrivileges`].
+    SystemPrivileges(Acl),
+    /// For [`RecordKey::Object`].
+    Object(Object),
+}
+
+/// The next ids. They only grow, so that no id is ever used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Counters {
+    /// The id of the next principal.
+    pub next_principal: PrincipalId,
+    /// The id of the next object.
+    pub next_object: ObjectId,
+}
+
+/// What one command did to one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which record.
+    pub key: RecordKey,
+    /// What stands there now; none: it is gone.
+    pub value: Option<Record>,
+}

@@ -1,0 +1,66 @@
+//! What an act needs, as data: computed by whoever plans the act, decided by `decide`, carried in the log with the
+//! act, and decided again where it is applied.
+
+use bincode::{Decode, Encode};
+
+use crate::id::ObjectId;
+use crate::privilege::Privilege;
+use crate::role::RoleOption;
+
+/// The most needs of one act.
+pub const NEEDS_MAX: usize = 4_096;
+
+/// All of these must hold, and the first that does not is the one that is reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Requirement {
+    /// In the order of the original's checks: USAGE on the schema before SELECT on the table, UPDATE before SELECT.
+    pub needs: Vec<Need>,
+}
+
+/// One thing that must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Need {
+    /// `privilege` on `object` (system privileges: on [`ObjectId::CLUSTER`]).
+    Privilege {
+        /// On what.
+        object: ObjectId,
+        /// Which.
+        privilege: Privilege,
+    },
+    /// Any privilege on `object`, or its ownership.
+    AnyPrivilege {
+        /// On what.
+        object: ObjectId,
+    },
+    /// Ownership of `object`, direct or through a role.
+    Ownership {
+        /// Of what.
+        object: ObjectId,
+    },
+    /// Membership in `admin`; `action` ends the sentence `only users with the admin role are allowed to …`.
+    Admin {
+        /// What only they may do.
+        action: String,
+    },
+    /// The option, set on exactly this principal.
+    Option(RoleOption),
+    /// The system privilege, or the role option of the same name.
+    SystemOrOption(Privilege),
+}
+
+impl Requirement {
+    /// What everybody may do.
+    pub const NOTHING: Self = Self { needs: Vec::new() };
+
+    /// Adds a need, once.
+    pub fn need(&mut self, need: Need) {
+        if !self.needs.contains(&need) {
+            self.needs.push(need);
+        }
+    }
+
+    /// Adds a privilege on an object, once.
+    pub fn privilege(&mut self, object: ObjectId, privilege: Privilege) {
+        self.need(Need::Privilege { object, privilege });
+    }
+}

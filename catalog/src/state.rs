@@ -1,0 +1,411 @@
+//! The catalog as a value: `apply` is total and deterministic, and the only way to change it.
+//!
+//! The maps are persistent: a clone shares everything, so a command is applied to a clone that replaces the state when
+//! all went well and is dropped when it did not. That is how a refusal changes nothing.
+//!
+//! Submodules: `resolve` names to ids · `store` the only code that writes the maps, and keeps the index with them ·
+//! `bootstrap` · `restore` from records · `apply` one command · and a module for each family of statements.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use crate::command::{Actor, Command, Done, NameContext, Outcome};
+use crate::grant::{Acl, Membership};
+use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
+use crate::index::Index;
+use crate::name::{Name, RoleName};
+use crate::object::Object;
+use crate::privilege::{ObjectKind, Privilege};
+use crate::record::{Change, Counters, Record, RecordKey};
+use crate::refusal::{self, Refusal};
+use crate::require::Need;
+use crate::role::{Principal, RoleOption};
+
+mod bootstrap;
+mod drop_roles;
+mod members;
+mod objects;
+mod owners;
+mod privileges;
+mod resolve;
+mod restore;
+mod roles;
+mod store;
+mod table;
+
+pub use restore::RestoreError;
+
+/// Everything that the catalog knows. Cloning costs a few reference counts: the maps share structure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    principals: OrdMap<PrincipalId, Arc<Principal>>,
+    principal_names: OrdMap<RoleName, PrincipalId>,
+    /// (role, member) to ADMIN OPTION.
+    members: OrdMap<(PrincipalId, PrincipalId), bool>,
+    /// The same edges as (member, role).
+    member_of: OrdMap<(PrincipalId, PrincipalId), bool>,
+    objects: OrdMap<ObjectId, Arc<Object>>,
+    /// Never holds an empty map.
+    names: OrdMap<(ObjectId, Namespace), OrdMap<Name, ObjectId>>,
+    /// What was granted on the cluster.
+    system_acl: Acl,
+    counters: Counters,
+    index: Index,
+}
+
+/// Within one parent, names of one namespace are unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Namespace {
+    Databases,
+    Schemas,
+    Relations,
+}
+
+impl Namespace {
+    const fn of(kind: ObjectKind) -> Option<Self> {
+        match kind {
+            ObjectKind::Database => Some(Self::Databases),
+            ObjectKind::Schema => Some(Self::Schemas),
+            ObjectKind::Table | ObjectKind::Sequence => Some(Self::Relations),
+            ObjectKind::Cluster
+            | ObjectKind::Type
+            | ObjectKind::Function
+            | ObjectKind::ExternalConnection
+            | ObjectKind::VirtualTable => None,
+        }
+    }
+}
+
+impl State {
+    /// Applies one command, whole or not at all. A refusal changes nothing. What changed is appended to `changes`, in
+    /// key order.
+    ///
+    /// `version` and `time` are those of the log entry; no record carries them yet. Cost: grows with what the command
+    /// touches.
+    pub fn apply(
+        &mut self,
+        _version: Version,
+        _time: Timestamp,
+        actor: Actor,
+        context: &NameContext,
+        command: &Command,
+        changes: &mut Vec<Change>,
+    ) -> Outcome {
+        let mut work =
+            Work { state: self.clone(), actor, context, touched: BTreeSet::new(), done: Done::default() };
+        if let Err(refusal) = work.run(command) {
+            return Outcome::Refused(refusal);
+        }
+        let Work { state: next, touched, mut done, .. } = work;
+        for key in touched.into_iter().filter(|key| !self.has_same_record(&next, *key)) {
+            changes.push(Change { key, value: next.record(key) });
+            done.changed = true;
+        }
+        *self = next;
+        Outcome::Done(done)
+    }
+
+    /// The principal with this id. None: never was, or dropped.
+    pub fn principal(&self, id: PrincipalId) -> Option<&Principal> {
+        self.principals.get(&id).map(Arc::as_ref)
+    }
+
+    /// The principal of this name (`public` and `node` are not principals).
+    pub fn principal_id(&self, name: &RoleName) -> Option<PrincipalId> {
+        self.principal_names.get(name).copied()
+    }
+
+    /// All principals, sorted by name; without `public` and `node`.
+    pub fn principals(&self) -> impl Iterator<Item = (PrincipalId, &Principal)> {
+        self.principal_names.iter().filter_map(|(_, id)| Some((*id, self.principal(*id)?)))
+    }
+
+    /// The name to print for a principal, `public` and `node` included. One that is gone is printed as its id in
+    /// brackets, which no principal can be called.
+    pub fn principal_name(&self, id: PrincipalId) -> RoleName {
+        match id {
+            PrincipalId::PUBLIC => RoleName::from("public"),
+            PrincipalId::NODE => RoleName::from("node"),
+            _ => self.principal(id).map_or_else(
+                || RoleName::from(format!("[{id}]").as_str()),
+                |principal| principal.name.clone(),
+            ),
+        }
+    }
+
+    /// All membership edges, sorted by (role, member).
+    pub fn memberships(&self) -> impl Iterator<Item = Membership> {
+        self.members.iter().map(|((role, member), admin_option)| Membership {
+            role: *role,
+            member: *member,
+            admin_option: *admin_option,
+        })
+    }
+
+    /// The roles that `member` belongs to directly, sorted by id, and whether with ADMIN OPTION.
+    pub fn roles_of(&self, member: PrincipalId) -> impl Iterator<Item = (PrincipalId, bool)> {
+        self.member_of
+            .range((member, PrincipalId(0))..=(member, PrincipalId(u32::MAX)))
+            .map(|((_, role), admin_option)| (*role, *admin_option))
+    }
+
+    /// Who belongs to `role` directly, sorted by id, and whether with ADMIN OPTION.
+    pub fn members_of(&self, role: PrincipalId) -> impl Iterator<Item = (PrincipalId, bool)> {
+        self.members
+            .range((role, PrincipalId(0))..=(role, PrincipalId(u32::MAX)))
+            .map(|((_, member), admin_option)| (*member, *admin_option))
+    }
+
+    /// The object with this id. The cluster is not one: see [`Self::acl`] for its privileges.
+    pub fn object(&self, id: ObjectId) -> Option<&Object> {
+        self.objects.get(&id).map(Arc::as_ref)
+    }
+
+    /// All objects, sorted by id.
+    pub fn objects(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.objects.iter().map(|(id, object)| (*id, object.as_ref()))
+    }
+
+    /// What was granted on an object, or on the cluster, whose superusers' privileges are not stored.
+    pub fn acl(&self, id: ObjectId) -> Option<&Acl> {
+        match id {
+            ObjectId::CLUSTER => Some(&self.system_acl),
+            _ => self.object(id).map(|object| &object.acl),
+        }
+    }
+
+    /// The kind of an object; the cluster is one here.
+    pub fn kind(&self, id: ObjectId) -> Option<ObjectKind> {
+        match id {
+            ObjectId::CLUSTER => Some(ObjectKind::Cluster),
+            _ => self.object(id).map(Object::kind),
+        }
+    }
+
+    /// What `parent` contains directly, sorted by (kind namespace, name).
+    pub fn children(&self, parent: ObjectId) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.names
+            .range((parent, Namespace::Databases)..=(parent, Namespace::Relations))
+            .flat_map(|(_, names)| names.values())
+            .filter_map(|id| Some((*id, self.object(*id)?)))
+    }
+
+    /// The next ids.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The decision index of this state.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Whether `principal` has `option`: set on exactly itself, or because it is an admin.
+    ///
+    /// Not for NOLOGIN and NOSQLLOGIN of admins: those are read from the principal itself.
+    /// Source: authorization spec, A.4 (HasRoleOption).
+    pub fn has_option(&self, principal: PrincipalId, option: RoleOption) -> bool {
+        self.index.is_admin(principal)
+            || self.principal(principal).is_some_and(|held| held.options.contains(option))
+    }
+
+    /// Whether `principal` has ADMIN OPTION on `role`, itself or through a role that it belongs to. A role does not
+    /// administer itself. Source: authorization spec, D.2.
+    pub fn admin_option(&self, principal: PrincipalId, role: PrincipalId) -> bool {
+        self.index.closure(principal).is_some_and(|closure| {
+            closure.roles().iter().any(|member| self.members.get(&(role, *member)) == Some(&true))
+        })
+    }
+
+    /// Whether `need` holds for `principal`; if not, what the client is told.
+    ///
+    /// Source: authorization spec, A.4.
+    pub fn check(&self, principal: PrincipalId, need: &Need) -> Result<(), Refusal> {
+        let user = || self.principal_name(principal);
+        match need {
+            Need::Privilege { object, privilege } => self.check_privilege(principal, *object, *privilege),
+            Need::AnyPrivilege { object } => {
+                let (kind, name) = self.kind_and_name(*object)?;
+                let holds = self.index.holds_any(principal, *object);
+                holds.then_some(()).ok_or_else(|| refusal::lacks_any_privilege(&user(), kind, &name))
+            }
+            Need::Ownership { object } => {
+                let (kind, name) = self.kind_and_name(*object)?;
+                let owns = self.index.is_admin(principal) || self.index.owns(principal, *object);
+                owns.then_some(()).ok_or_else(|| refusal::not_owner(kind, &name))
+            }
+            Need::Admin { action } => {
+                self.index.is_admin(principal).then_some(()).ok_or_else(|| refusal::admin_only(action))
+            }
+            Need::Option(option) => self
+                .has_option(principal, *option)
+                .then_some(())
+                .ok_or_else(|| refusal::lacks_option(&user(), option.word())),
+            Need::SystemOrOption(privilege) => {
+                let by_option = RoleOption::each()
+                    .find(|option| option.word() == privilege.word())
+                    .is_some_and(|option| self.has_option(principal, option));
+                (self.index.holds(principal, ObjectId::CLUSTER, *privilege) || by_option)
+                    .then_some(())
+                    .ok_or_else(|| refusal::lacks_option(&user(), privilege.word()))
+            }
+        }
+    }
+
+    /// Whether `principal` holds `privilege` on `object`; if not, what the client is told.
+    pub fn check_privilege(
+        &self,
+        principal: PrincipalId,
+        object: ObjectId,
+        privilege: Privilege,
+    ) -> Result<(), Refusal> {
+        if self.index.holds(principal, object, privilege) {
+            return Ok(());
+        }
+        let (kind, name) = self.kind_and_name(object)?;
+        Err(refusal::lacks_privilege(&self.principal_name(principal), privilege, kind, &name))
+    }
+
+    /// Whether `principal` may log in by SQL; if not, what the client is told, before any password is asked for.
+    ///
+    /// Source: authorization spec, C.3.
+    pub fn may_log_in(&self, principal: PrincipalId) -> Result<(), Refusal> {
+        if principal == PrincipalId::ROOT {
+            return Ok(());
+        }
+        let name = self.principal_name(principal);
+        let Some(held) = self.principal(principal) else { return Err(refusal::authentication_failed(&name)) };
+        let barred = held.options.contains(RoleOption::NoLogin)
+            || held.options.contains(RoleOption::NoSqlLogin)
+            || self.index.holds(principal, ObjectId::CLUSTER, Privilege::NoSqlLogin);
+        if barred { Err(refusal::may_not_log_in(&name)) } else { Ok(()) }
+    }
+
+    /// All records, sorted by key.
+    pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> {
+        let principals = self.principals.keys().map(|id| RecordKey::Principal(*id));
+        let members =
+            self.members.keys().map(|(role, member)| RecordKey::Membership { role: *role, member: *member });
+        let objects = self.objects.keys().map(|id| RecordKey::Object(*id));
+        std::iter::once(RecordKey::Counters)
+            .chain(principals)
+            .chain(members)
+            .chain(std::iter::once(RecordKey::SystemPrivileges))
+            .chain(objects)
+            .filter_map(|key| Some((key, self.record(key)?)))
+    }
+
+    /// The record that stands at `key`.
+    pub fn record(&self, key: RecordKey) -> Option<Record> {
+        match key {
+            RecordKey::Counters => Some(Record::Counters(self.counters)),
+            RecordKey::Principal(id) => self.principal(id).cloned().map(Record::Principal),
+            RecordKey::Membership { role, member } => {
+                self.members.get(&(role, member)).map(|option| Record::Membership { admin_option: *option })
+            }
+            RecordKey::SystemPrivileges => Some(Record::SystemPrivileges(self.system_acl.clone())),
+            RecordKey::Object(id) => self.object(id).cloned().map(Record::Object),
+        }
+    }
+
+    /// Whether the same record stands at `key` here and there. Compares without copying.
+    fn has_same_record(&self, other: &Self, key: RecordKey) -> bool {
+        match key {
+            RecordKey::Counters => self.counters == other.counters,
+            RecordKey::Principal(id) => self.principals.get(&id) == other.principals.get(&id),
+            RecordKey::Membership { role, member } => {
+                self.members.get(&(role, member)) == other.members.get(&(role, member))
+            }
+            RecordKey::SystemPrivileges => self.system_acl == other.system_acl,
+            RecordKey::Object(id) => self.objects.get(&id) == other.objects.get(&id),
+        }
+    }
+
+    fn kind_and_name(&self, id: ObjectId) -> Result<(ObjectKind, Name), Refusal> {
+        match id {
+            ObjectId::CLUSTER => Ok((ObjectKind::Cluster, Name::from(""))),
+            _ => {
+                let object = self.object(id).ok_or_else(|| refusal::object_gone(id))?;
+                Ok((object.kind(), object.name.clone()))
+            }
+        }
+    }
+}
+
+/// One command on its way: the clone that it changes, and what it leaves to say and to do.
+struct Work<'a> {
+    state: State,
+    actor: Actor,
+    context: &'a NameContext,
+    touched: BTreeSet<RecordKey>,
+    done: Done,
+}
+
+impl Work<'_> {
+    fn run(&mut self, command: &Command) -> Result<(), Refusal> {
+        let caller = self.actor.current;
+        if caller != PrincipalId::NODE && self.state.principal(caller).is_none() {
+            return Err(refusal::principal_gone(caller));
+        }
+        match command {
+            Command::CreateRole { name, is_role, if_not_exists, options } => {
+                self.create_role(name, *is_role, *if_not_exists, options)
+            }
+            Command::AlterRole { name, if_exists, options } => self.alter_role(name, *if_exists, options),
+            Command::DropRoles { names, if_exists } => self.drop_roles(names, *if_exists),
+            Command::GrantRoles { roles, members, admin_option } => {
+                self.grant_roles(roles, members, *admin_option)
+            }
+            Command::RevokeRoles { roles, members, admin_option_only } => {
+                self.revoke_roles(roles, members, *admin_option_only)
+            }
+            Command::Grant { privileges, on, to, grant_option } => {
+                self.grant(privileges, on, to, *grant_option)
+            }
+            Command::Revoke { privileges, on, from, grant_option_only } => {
+                self.revoke(privileges, on, from, *grant_option_only)
+            }
+            Command::CreateDatabase { name, if_not_exists, owner } => {
+                self.create_database(name, *if_not_exists, owner.as_ref())
+            }
+            Command::DropDatabase { name, if_exists, behavior } => {
+                self.drop_database(name, *if_exists, *behavior)
+            }
+            Command::CreateSchema { database, name, if_not_exists, owner } => {
+                self.create_schema(database.as_ref(), name.as_ref(), *if_not_exists, owner.as_ref())
+            }
+            Command::DropSchemas { names, if_exists, behavior } => {
+                self.drop_schemas(names, *if_exists, *behavior)
+            }
+            Command::CreateTable { name, table, if_not_exists } => {
+                self.create_table(name, table, *if_not_exists)
+            }
+            // Nothing refers to a table yet, so CASCADE and RESTRICT do the same.
+            Command::DropTables { names, if_exists, behavior: _ } => self.drop_tables(names, *if_exists),
+            Command::AlterOwner { object, if_exists, owner } => self.alter_owner(object, *if_exists, owner),
+            Command::ReassignOwned { from, to } => self.reassign_owned(from, to),
+        }
+    }
+
+    /// The name of who acts, for texts.
+    fn user(&self) -> RoleName {
+        self.state.principal_name(self.actor.current)
+    }
+
+    /// Whether who acts is an admin.
+    fn is_admin(&self) -> bool {
+        self.state.index.is_admin(self.actor.current)
+    }
+
+    /// That who acts holds `privilege` on `object`.
+    fn require(&self, object: ObjectId, privilege: Privilege) -> Result<(), Refusal> {
+        self.state.check_privilege(self.actor.current, object, privilege)
+    }
+
+    /// That who acts has `option`.
+    fn require_option(&self, option: RoleOption) -> Result<(), Refusal> {
+        self.state.check(self.actor.current, &Need::Option(option))
+    }
+}

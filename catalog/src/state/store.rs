@@ -1,0 +1,219 @@
+//! The only code that writes the state's maps. Each step keeps the index true to them (C1, C2).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::grant::Acl;
+use crate::id::{ObjectId, PrincipalId};
+use crate::index::{Closure, Index, Target};
+use crate::object::Object;
+use crate::privilege::ObjectKind;
+use crate::record::RecordKey;
+use crate::refusal::{self, Refusal};
+use crate::role::Principal;
+use crate::state::{Namespace, State, Work};
+
+impl State {
+    /// Puts a principal in its place. Its name is free, or its own and the same as before.
+    pub(super) fn put_principal(&mut self, id: PrincipalId, principal: Principal) {
+        let name = principal.name.clone();
+        if self.principals.insert(id, Arc::new(principal)).is_none() {
+            self.principal_names.insert(name, id);
+            self.renew_closure(id);
+        }
+    }
+
+    /// Takes a principal away, and every edge that it is in.
+    pub(super) fn remove_principal(&mut self, id: PrincipalId) {
+        let below = self.descendants(id);
+        let roles: Vec<_> = self.roles_of(id).map(|(role, _)| role).collect();
+        let members: Vec<_> = self.members_of(id).map(|(member, _)| member).collect();
+        for role in roles {
+            self.cut(role, id);
+        }
+        for member in members {
+            self.cut(id, member);
+        }
+        if let Some(principal) = self.principals.remove(&id) {
+            self.principal_names.remove(&principal.name);
+        }
+        self.index.set_closure(id, None);
+        for principal in below.into_iter().filter(|below| *below != id) {
+            self.renew_closure(principal);
+        }
+    }
+
+    /// Puts the edge `role ← member` in its place. It closes no cycle.
+    pub(super) fn put_membership(&mut self, role: PrincipalId, member: PrincipalId, admin_option: bool) {
+        if self.link(role, member, admin_option) {
+            self.renew_below(member);
+        }
+    }
+
+    /// Takes the edge `role ← member` away, if it is there.
+    pub(super) fn remove_membership(&mut self, role: PrincipalId, member: PrincipalId) {
+        if self.cut(role, member) {
+            self.renew_below(member);
+        }
+    }
+
+    /// Puts an object in its place. Its name in its parent is free or its own; parent and name do not change.
+    pub(super) fn put_object(&mut self, id: ObjectId, object: Object) {
+        let kind = object.kind();
+        self.index.set_target(id, Some(Target::new(kind, object.owner, object.acl.clone())));
+        let (parent, name) = (object.parent, object.name.clone());
+        let is_new = self.objects.insert(id, Arc::new(object)).is_none();
+        if let Some(namespace) = Namespace::of(kind).filter(|_| is_new) {
+            let mut names = self.names.get(&(parent, namespace)).cloned().unwrap_or_default();
+            names.insert(name, id);
+            self.names.insert((parent, namespace), names);
+        }
+    }
+
+    /// Takes an object away. What it contained is gone already.
+    pub(super) fn remove_object(&mut self, id: ObjectId) {
+        let Some(object) = self.objects.remove(&id) else { return };
+        self.index.set_target(id, None);
+        let Some(namespace) = Namespace::of(object.kind()) else { return };
+        let mut names = self.names.get(&(object.parent, namespace)).cloned().unwrap_or_default();
+        names.remove(&object.name);
+        if names.is_empty() {
+            self.names.remove(&(object.parent, namespace));
+        } else {
+            self.names.insert((object.parent, namespace), names);
+        }
+    }
+
+    /// Sets what was granted on the cluster. Nobody owns it; `node`, which nobody is a member of, stands for that.
+    pub(super) fn put_system_acl(&mut self, acl: Acl) {
+        let target = Target::new(ObjectKind::Cluster, PrincipalId::NODE, acl.clone());
+        self.index.set_target(ObjectId::CLUSTER, Some(target));
+        self.system_acl = acl;
+    }
+
+    /// Adds or changes an edge without the closures; says whether it is new.
+    pub(super) fn link(&mut self, role: PrincipalId, member: PrincipalId, admin_option: bool) -> bool {
+        self.member_of.insert((member, role), admin_option);
+        self.members.insert((role, member), admin_option).is_none()
+    }
+
+    fn cut(&mut self, role: PrincipalId, member: PrincipalId) -> bool {
+        self.member_of.remove(&(member, role));
+        self.members.remove(&(role, member)).is_some()
+    }
+
+    /// Computes the closures of `principal` and of whoever belongs to it anew.
+    fn renew_below(&mut self, principal: PrincipalId) {
+        for below in self.descendants(principal) {
+            self.renew_closure(below);
+        }
+    }
+
+    /// Computes one closure anew. Cost: the edges above the principal.
+    pub(super) fn renew_closure(&mut self, principal: PrincipalId) {
+        let roles: Vec<_> = self.reachable(principal).into_iter().collect();
+        self.index.set_closure(principal, Some(Closure::new(&roles)));
+    }
+
+    /// The same records with an index that is computed from them alone.
+    pub(crate) fn with_new_index(mut self) -> Self {
+        self.index = Index::default();
+        let principals: Vec<_> = self.principals.keys().copied().collect();
+        for principal in principals {
+            self.renew_closure(principal);
+        }
+        for (id, object) in &self.objects {
+            let target = Target::new(object.kind(), object.owner, object.acl.clone());
+            self.index.set_target(*id, Some(target));
+        }
+        self.put_system_acl(self.system_acl.clone());
+        self
+    }
+
+    /// `principal` and every role that it reaches, from the edges alone.
+    pub(crate) fn reachable(&self, principal: PrincipalId) -> BTreeSet<PrincipalId> {
+        walk(principal, |at, next| next.extend(self.roles_of(at).map(|(role, _)| role)))
+    }
+
+    /// `principal` and everybody who reaches it, from the edges alone.
+    fn descendants(&self, principal: PrincipalId) -> BTreeSet<PrincipalId> {
+        walk(principal, |at, next| next.extend(self.members_of(at).map(|(member, _)| member)))
+    }
+}
+
+/// What can be reached from `start` by `steps`. Ends on cycles too.
+fn walk(start: PrincipalId, steps: impl Fn(PrincipalId, &mut Vec<PrincipalId>)) -> BTreeSet<PrincipalId> {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![start];
+    while let Some(at) = open.pop() {
+        if seen.insert(at) {
+            steps(at, &mut open);
+        }
+    }
+    seen
+}
+
+impl Work<'_> {
+    /// An id that was never used.
+    pub(super) fn new_principal_id(&mut self) -> Result<PrincipalId, Refusal> {
+        let id = self.state.counters.next_principal;
+        let next = id.0.checked_add(1).ok_or_else(|| refusal::ids_exhausted("roles"))?;
+        self.state.counters.next_principal = PrincipalId(next);
+        self.touched.insert(RecordKey::Counters);
+        Ok(id)
+    }
+
+    /// An id that was never used.
+    pub(super) fn new_object_id(&mut self) -> Result<ObjectId, Refusal> {
+        let id = self.state.counters.next_object;
+        let next = id.0.checked_add(1).ok_or_else(|| refusal::ids_exhausted("objects"))?;
+        self.state.counters.next_object = ObjectId(next);
+        self.touched.insert(RecordKey::Counters);
+        Ok(id)
+    }
+
+    /// [`State::put_principal`], remembered.
+    pub(super) fn put_principal(&mut self, id: PrincipalId, principal: Principal) {
+        self.touched.insert(RecordKey::Principal(id));
+        self.state.put_principal(id, principal);
+    }
+
+    /// [`State::remove_principal`], remembered.
+    pub(super) fn remove_principal(&mut self, id: PrincipalId) {
+        self.touched.insert(RecordKey::Principal(id));
+        let above = self.state.roles_of(id).map(|(role, _)| RecordKey::Membership { role, member: id });
+        let below = self.state.members_of(id).map(|(member, _)| RecordKey::Membership { role: id, member });
+        self.touched.extend(above.chain(below));
+        self.state.remove_principal(id);
+    }
+
+    /// [`State::put_membership`], remembered.
+    pub(super) fn put_membership(&mut self, role: PrincipalId, member: PrincipalId, admin_option: bool) {
+        self.touched.insert(RecordKey::Membership { role, member });
+        self.state.put_membership(role, member, admin_option);
+    }
+
+    /// [`State::remove_membership`], remembered.
+    pub(super) fn remove_membership(&mut self, role: PrincipalId, member: PrincipalId) {
+        self.touched.insert(RecordKey::Membership { role, member });
+        self.state.remove_membership(role, member);
+    }
+
+    /// [`State::put_object`], remembered.
+    pub(super) fn put_object(&mut self, id: ObjectId, object: Object) {
+        self.touched.insert(RecordKey::Object(id));
+        self.state.put_object(id, object);
+    }
+
+    /// [`State::remove_object`], remembered.
+    pub(super) fn remove_object(&mut self, id: ObjectId) {
+        self.touched.insert(RecordKey::Object(id));
+        self.state.remove_object(id);
+    }
+
+    /// [`State::put_system_acl`], remembered.
+    pub(super) fn put_system_acl(&mut self, acl: Acl) {
+        self.touched.insert(RecordKey::SystemPrivileges);
+        self.state.put_system_acl(acl);
+    }
+}
