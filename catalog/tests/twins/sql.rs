@@ -1,0 +1,449 @@
+//! The little SQL of the scripts: enough words to write every command, and none of the dialect's freedom.
+//!
+//! It panics on what it does not know: a script with a slip must not pass.
+
+use grantd_catalog::command::{
+    Command, DropBehavior, ObjectName, OwnedName, RoleOptionClause, RoleSpec, SchemaName, TablePattern,
+    Targets,
+};
+use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::privilege::Privilege;
+use grantd_catalog::role::{PasswordVerifier, RoleOption};
+use grantd_catalog::spec::generate::table;
+
+/// One line of a script.
+#[derive(Debug)]
+pub enum Statement {
+    Command(Command),
+    ShowRoles,
+    ShowGrants {
+        on: Option<Targets>,
+        grantees: Vec<RoleSpec>,
+    },
+    ShowRoleGrants {
+        roles: Vec<RoleSpec>,
+        members: Vec<RoleSpec>,
+    },
+    /// `NEED k, … ON t`: USAGE on the schema, then each privilege on the table; or each on a database or schema.
+    Need {
+        privileges: Vec<Privilege>,
+        on: Targets,
+    },
+    /// `NEED LOGIN`: to open an SQL session.
+    NeedLogin,
+    /// `NEED OPTION o`.
+    NeedOption(RoleOption),
+    /// `NEED SYSTEM k`: the system privilege or the option of that name.
+    NeedSystemOrOption(Privilege),
+}
+
+/// Reads one statement.
+pub fn parse(text: &str) -> Statement {
+    let mut parser = Parser { tokens: tokens(text), at: 0, text };
+    let statement = parser.statement();
+    assert!(parser.at == parser.tokens.len(), "`{text}` goes on after its end");
+    statement
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Word(String),
+    Quoted(String),
+    Text(String),
+    Sign(char),
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim();
+    while let Some(first) = rest.chars().next() {
+        let taken = match first {
+            ' ' => 1,
+            ',' | '.' | '*' | '=' => {
+                tokens.push(Token::Sign(first));
+                1
+            }
+            '"' | '\'' => {
+                let end = rest[1..].find(first).expect("a quote is closed");
+                let inside = rest[1..=end].to_owned();
+                tokens.push(if first == '"' { Token::Quoted(inside) } else { Token::Text(inside) });
+                end + 2
+            }
+            _ => {
+                let end = rest.find([' ', ',', '.', '*', '=', '"']).unwrap_or(rest.len());
+                tokens.push(Token::Word(rest[..end].to_owned()));
+                end
+            }
+        };
+        rest = &rest[taken..];
+    }
+    tokens
+}
+
+struct Parser<'a> {
+    tokens: Vec<Token>,
+    at: usize,
+    text: &'a str,
+}
+
+impl Parser<'_> {
+    fn statement(&mut self) -> Statement {
+        if self.take("NEED") {
+            return self.need();
+        }
+        if self.take("SHOW") {
+            return self.show();
+        }
+        Statement::Command(match self.word().as_str() {
+            "CREATE" => self.create(),
+            "ALTER" => self.alter(),
+            "DROP" => self.drop(),
+            "GRANT" => self.grant(),
+            "REVOKE" => self.revoke(),
+            "REASSIGN" => {
+                self.expect(&["OWNED", "BY"]);
+                let from = self.list(Self::role_spec);
+                self.expect(&["TO"]);
+                Command::ReassignOwned { from, to: self.role_spec() }
+            }
+            other => panic!("`{}`: what is {other}?", self.text),
+        })
+    }
+
+    fn need(&mut self) -> Statement {
+        if self.take("LOGIN") {
+            return Statement::NeedLogin;
+        }
+        if self.take("OPTION") {
+            let word = self.word();
+            return Statement::NeedOption(RoleOption::from_word(&word).expect("an option").0);
+        }
+        if self.take("SYSTEM") {
+            return Statement::NeedSystemOrOption(self.privilege());
+        }
+        let privileges = self.list(Self::privilege);
+        self.expect(&["ON"]);
+        Statement::Need { privileges, on: self.targets() }
+    }
+
+    fn show(&mut self) -> Statement {
+        if self.take("ROLES") || self.take("USERS") {
+            return Statement::ShowRoles;
+        }
+        let system = self.take("SYSTEM");
+        self.expect(&["GRANTS"]);
+        if self.take("ON") {
+            if self.take("ROLE") {
+                let roles =
+                    if self.done() || self.peek("FOR") { Vec::new() } else { self.list(Self::role_spec) };
+                return Statement::ShowRoleGrants { roles, members: self.for_roles() };
+            }
+            let on = Some(self.targets());
+            return Statement::ShowGrants { on, grantees: self.for_roles() };
+        }
+        let on = system.then_some(Targets::System);
+        Statement::ShowGrants { on, grantees: self.for_roles() }
+    }
+
+    fn for_roles(&mut self) -> Vec<RoleSpec> {
+        if self.take("FOR") { self.list(Self::role_spec) } else { Vec::new() }
+    }
+
+    fn create(&mut self) -> Command {
+        let what = self.word();
+        let if_not_exists = self.take("IF");
+        if if_not_exists {
+            self.expect(&["NOT", "EXISTS"]);
+        }
+        match what.as_str() {
+            "ROLE" | "USER" => {
+                let name = self.role_spec();
+                let options = self.role_options();
+                Command::CreateRole { name, is_role: what == "ROLE", if_not_exists, options }
+            }
+            "DATABASE" => {
+                let name = self.name();
+                let owner = self.take("WITH").then(|| {
+                    self.expect(&["OWNER"]);
+                    self.sign('=');
+                    self.role_spec()
+                });
+                Command::CreateDatabase { name, if_not_exists, owner }
+            }
+            "SCHEMA" => {
+                let (mut database, mut name) = (None, None);
+                if !self.peek("AUTHORIZATION") {
+                    let written = self.schema_name();
+                    (database, name) = (written.database, Some(written.schema));
+                }
+                let owner = self.take("AUTHORIZATION").then(|| self.role_spec());
+                Command::CreateSchema { database, name, if_not_exists, owner }
+            }
+            "TABLE" => Command::CreateTable { name: self.object_name(), table: table(), if_not_exists },
+            other => panic!("`{}`: CREATE {other}?", self.text),
+        }
+    }
+
+    fn alter(&mut self) -> Command {
+        let what = self.word();
+        let if_exists = self.take("IF");
+        if if_exists {
+            self.expect(&["EXISTS"]);
+        }
+        let object = match what.as_str() {
+            "ROLE" | "USER" => {
+                return Command::AlterRole {
+                    name: self.role_spec(),
+                    if_exists,
+                    options: self.role_options(),
+                };
+            }
+            "DATABASE" => OwnedName::Database(self.name()),
+            "SCHEMA" => OwnedName::Schema(self.schema_name()),
+            "TABLE" => OwnedName::Table(self.object_name()),
+            other => panic!("`{}`: ALTER {other}?", self.text),
+        };
+        self.expect(&["OWNER", "TO"]);
+        Command::AlterOwner { object, if_exists, owner: self.role_spec() }
+    }
+
+    fn drop(&mut self) -> Command {
+        let what = self.word();
+        let if_exists = self.take("IF");
+        if if_exists {
+            self.expect(&["EXISTS"]);
+        }
+        match what.as_str() {
+            "ROLE" | "USER" => Command::DropRoles { names: self.list(Self::role_spec), if_exists },
+            "DATABASE" => Command::DropDatabase { name: self.name(), if_exists, behavior: self.behavior() },
+            "SCHEMA" => Command::DropSchemas {
+                names: self.list(Self::schema_name),
+                if_exists,
+                behavior: self.behavior(),
+            },
+            "TABLE" => Command::DropTables {
+                names: self.list(Self::object_name),
+                if_exists,
+                behavior: self.behavior(),
+            },
+            other => panic!("`{}`: DROP {other}?", self.text),
+        }
+    }
+
+    fn behavior(&mut self) -> DropBehavior {
+        if self.take("CASCADE") {
+            DropBehavior::Cascade
+        } else if self.take("RESTRICT") {
+            DropBehavior::Restrict
+        } else {
+            DropBehavior::Default
+        }
+    }
+
+    fn grant(&mut self) -> Command {
+        if let Some((privileges, on)) = self.privileges_on() {
+            self.expect(&["TO"]);
+            let to = self.list(Self::role_spec);
+            let grant_option = self.take("WITH");
+            if grant_option {
+                self.expect(&["GRANT", "OPTION"]);
+            }
+            return Command::Grant { privileges, on, to, grant_option };
+        }
+        let roles = self.list(Self::role_name);
+        self.expect(&["TO"]);
+        let members = self.list(Self::role_spec);
+        let admin_option = self.take("WITH");
+        if admin_option {
+            self.expect(&["ADMIN", "OPTION"]);
+        }
+        Command::GrantRoles { roles, members, admin_option }
+    }
+
+    fn revoke(&mut self) -> Command {
+        // A role may be called admin: only the word after it tells.
+        let option = self.tokens.get(self.at + 1).is_some_and(|token| is(token, "OPTION"));
+        let grant_option_only = option && self.take("GRANT");
+        let admin_option_only = option && self.take("ADMIN");
+        if option {
+            self.expect(&["OPTION", "FOR"]);
+        }
+        if let Some((privileges, on)) = self.privileges_on() {
+            self.expect(&["FROM"]);
+            return Command::Revoke { privileges, on, from: self.list(Self::role_spec), grant_option_only };
+        }
+        let roles = self.list(Self::role_name);
+        self.expect(&["FROM"]);
+        Command::RevokeRoles { roles, members: self.list(Self::role_spec), admin_option_only }
+    }
+
+    /// `SYSTEM k, …` or `k, … ON …`; nothing, and nothing read, when it is a list of roles.
+    fn privileges_on(&mut self) -> Option<(Vec<Privilege>, Targets)> {
+        if self.take("SYSTEM") {
+            return Some((self.list(Self::privilege), Targets::System));
+        }
+        let has_on = self.tokens[self.at..].iter().any(|token| is(token, "ON"));
+        has_on.then(|| {
+            let privileges = self.list(Self::privilege);
+            self.expect(&["ON"]);
+            (privileges, self.targets())
+        })
+    }
+
+    fn targets(&mut self) -> Targets {
+        if self.take("DATABASE") {
+            return Targets::Databases(self.list(Self::name));
+        }
+        if self.take("SCHEMA") {
+            return Targets::Schemas(self.list(Self::schema_name));
+        }
+        if self.take("ALL") {
+            self.expect(&["TABLES", "IN", "SCHEMA"]);
+            return Targets::AllTablesInSchemas(self.list(Self::schema_name));
+        }
+        self.take("TABLE");
+        Targets::Tables(self.list(Self::table_pattern))
+    }
+
+    fn table_pattern(&mut self) -> TablePattern {
+        let mut parts = Vec::new();
+        loop {
+            if self.take_sign('*') {
+                return TablePattern::All(parts);
+            }
+            parts.push(self.name());
+            if !self.take_sign('.') {
+                return TablePattern::Table(ObjectName { parts });
+            }
+        }
+    }
+
+    fn object_name(&mut self) -> ObjectName {
+        let mut parts = vec![self.name()];
+        while self.take_sign('.') {
+            parts.push(self.name());
+        }
+        ObjectName { parts }
+    }
+
+    fn schema_name(&mut self) -> SchemaName {
+        let first = self.name();
+        if self.take_sign('.') {
+            return SchemaName { database: Some(first), schema: self.name() };
+        }
+        SchemaName { database: None, schema: first }
+    }
+
+    fn role_options(&mut self) -> Vec<RoleOptionClause> {
+        self.take("WITH");
+        let mut options = Vec::new();
+        while !self.done() {
+            let word = self.word();
+            if word == "PASSWORD" {
+                options.push(RoleOptionClause::Password(self.password()));
+                continue;
+            }
+            let (option, set) = RoleOption::from_word(&word).expect("a role option");
+            options.push(RoleOptionClause::Flag(option, set));
+        }
+        options
+    }
+
+    fn password(&mut self) -> Option<PasswordVerifier> {
+        if self.take("NULL") {
+            return None;
+        }
+        match self.next() {
+            Token::Text(text) => Some(PasswordVerifier::new(format!("SCRAM-SHA-256$1:{text}$a:b"))),
+            other => panic!("`{}`: {other:?} is no password", self.text),
+        }
+    }
+
+    fn privilege(&mut self) -> Privilege {
+        let word = self.word();
+        Privilege::from_word(&word).unwrap_or_else(|| panic!("`{}`: {word} is no privilege", self.text))
+    }
+
+    fn role_name(&mut self) -> RoleName {
+        match self.next() {
+            Token::Word(text) | Token::Quoted(text) => RoleName::normalize(&text),
+            other => panic!("`{}`: {other:?} is no name", self.text),
+        }
+    }
+
+    fn role_spec(&mut self) -> RoleSpec {
+        if self.take("CURRENT_USER") {
+            return RoleSpec::CurrentUser;
+        }
+        if self.take("SESSION_USER") {
+            return RoleSpec::SessionUser;
+        }
+        RoleSpec::Name(self.role_name())
+    }
+
+    fn name(&mut self) -> Name {
+        match self.next() {
+            Token::Word(text) => Name::normalize(&text.to_lowercase()),
+            Token::Quoted(text) => Name::normalize(&text),
+            other => panic!("`{}`: {other:?} is no name", self.text),
+        }
+    }
+
+    fn list<T>(&mut self, item: fn(&mut Self) -> T) -> Vec<T> {
+        let mut items = vec![item(self)];
+        while self.take_sign(',') {
+            items.push(item(self));
+        }
+        items
+    }
+
+    fn word(&mut self) -> String {
+        match self.next() {
+            Token::Word(word) => word.to_uppercase(),
+            other => panic!("`{}`: {other:?} is no keyword", self.text),
+        }
+    }
+
+    fn next(&mut self) -> Token {
+        let token = self.tokens.get(self.at).unwrap_or_else(|| panic!("`{}` ends early", self.text));
+        self.at += 1;
+        token.clone()
+    }
+
+    fn done(&self) -> bool {
+        self.at == self.tokens.len()
+    }
+
+    fn peek(&self, word: &str) -> bool {
+        self.tokens.get(self.at).is_some_and(|token| is(token, word))
+    }
+
+    fn take(&mut self, word: &str) -> bool {
+        let found = self.peek(word);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn take_sign(&mut self, sign: char) -> bool {
+        let found = self.tokens.get(self.at) == Some(&Token::Sign(sign));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn sign(&mut self, sign: char) {
+        assert!(self.take_sign(sign), "`{}`: `{sign}` is missing", self.text);
+    }
+
+    fn expect(&mut self, words: &[&str]) {
+        for word in words {
+            assert!(self.take(word), "`{}`: {word} is missing", self.text);
+        }
+    }
+}
+
+fn is(token: &Token, word: &str) -> bool {
+    match token {
+        Token::Word(text) => text.eq_ignore_ascii_case(word),
+        Token::Quoted(_) | Token::Text(_) | Token::Sign(_) => false,
+    }
+}
