@@ -1,0 +1,83 @@
+//! What a node is told when it starts, and every bound of this crate.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The most bytes of one encoded entry. Source: architecture section 4.
+pub const ENTRY_BYTES_MAX: usize = 8 << 20;
+/// The most bytes of encoded entries that one AppendEntries carries.
+pub const APPEND_BYTES_MAX: usize = 4 << 20;
+/// The most proposals that wait for the writer; one more is refused with 53000 and a hint to retry.
+pub const PROPOSALS_WAITING_MAX: usize = 4_096;
+/// The most proposals that share one entry.
+pub const BATCH_ITEMS_MAX: usize = 512;
+/// The longest that one row write runs before it is interrupted: nothing is applied on the leader meanwhile.
+pub const WRITE_TIME_MAX: Duration = Duration::from_secs(2);
+/// After this long a batch takes no further row write: what it has is proposed, and what is committed is applied.
+pub const BATCH_TIME_MAX: Duration = Duration::from_millis(100);
+/// The most bytes of a forwarded statement or its answer.
+pub const FORWARD_BYTES_MAX: usize = 32 << 20;
+/// The longest that one statement may read. A reader that never ended would keep the row store's WAL from shrinking,
+/// and eight of them would keep everybody else from reading.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(30);
+/// The most connections that read the row store at once; one more reader waits.
+pub const READERS_MAX: usize = 8;
+/// The most rows that one statement returns. A larger result is refused with 54000: results are held in memory.
+pub const RESULT_ROWS_MAX: usize = 1_000_000;
+/// The most bytes of values that one statement returns.
+pub const RESULT_BYTES_MAX: usize = 256 << 20;
+/// Bytes of the log's tail that stay in memory for replication.
+pub const LOG_TAIL_BYTES: usize = 64 << 20;
+
+/// A member's number: chosen with its certificate, used by one directory only, never used again.
+pub type NodeId = u64;
+
+/// What a node needs to take part. Made by `node::config`; the fields are what the operator resolved.
+#[derive(Clone, Debug)]
+pub struct RaftConfig {
+    /// This node. It is the number in the node's certificate.
+    pub node_id: NodeId,
+    /// Where the node keeps `raft.db`, `state.db` and `snapshots/`. Locked while the node runs.
+    pub directory: PathBuf,
+    /// Where it listens for its peers, over UDP.
+    pub listen: SocketAddr,
+    /// Where its peers reach it: `host:port`.
+    pub advertise: String,
+    /// Where clients reach it over the PostgreSQL protocol: `host:port`. Told to the peers, used by status.
+    pub advertise_sql: String,
+    /// Members that a node without a cluster asks to let it in.
+    pub join: Vec<String>,
+    /// PEM of the CA that signs the nodes of this cluster.
+    pub ca_pem: Vec<u8>,
+    /// PEM of the node's certificate chain, with the SAN `node-<id>.grantd.internal`.
+    pub cert_pem: Vec<u8>,
+    /// PEM of its key.
+    pub key_pem: Vec<u8>,
+    /// Time and size limits.
+    pub tuning: Tuning,
+}
+
+/// Times and sizes that an operator may change. The defaults suit one data centre.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// How often the leader says that it lives.
+    pub heartbeat_interval: Duration,
+    /// A follower that hears nothing for between this long and twice this long stands for election.
+    pub election_timeout_min: Duration,
+    /// How long a proposal or a linearizable read waits before its outcome is called unknown, or it is refused.
+    pub request_timeout: Duration,
+    /// Entries after which a snapshot is taken and the log before it may go.
+    pub snapshot_entries: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout_min: Duration::from_millis(300),
+            request_timeout: Duration::from_secs(5),
+            snapshot_entries: 50_000,
+        }
+    }
+}

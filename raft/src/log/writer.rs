@@ -1,0 +1,229 @@
+//! The thread that writes: whatever waits becomes one transaction and one sync.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use openraft::storage::IOFlushed;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::codec::{self, Kind};
+use crate::log::file::{RECORD_FORMAT, describe, encode_log_id, sql_index};
+use crate::log::{FailureHandler, Identity, QUEUE_MAX, Shared};
+use crate::types::{LogId, TypeConfig, Vote, VoteV1};
+
+/// Entries that one transaction purges: half a log at once would hold up appends for half a second.
+const PURGE_SLICE: u64 = 5_000;
+
+/// Answered when the job is on disk, or when the log has failed.
+pub(super) type Done = oneshot::Sender<io::Result<()>>;
+
+/// What the thread is asked to write.
+pub(super) enum Job {
+    /// Entries with their indexes, in order.
+    Append { records: Vec<(u64, Bytes)>, done: IOFlushed<TypeConfig> },
+    /// The vote.
+    Vote { vote: Vote, done: Done },
+    /// Whose directory it is.
+    Identity { identity: Identity, done: Done },
+    /// Forget the entries from index `keep` on.
+    Truncate { keep: u64, done: Done },
+    /// Forget the entries up to `upto`.
+    Purge { upto: LogId, done: Done },
+    /// Write what is pending and end.
+    Close { done: Done },
+}
+
+/// Starts the thread. It ends at [`Job::Close`], when all senders are gone, or after a failure.
+pub(super) fn start(
+    connection: Connection,
+    queue: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+    on_failure: FailureHandler,
+) -> io::Result<JoinHandle<()>> {
+    let writer =
+        Writer { connection, queue, shared, on_failure, committed: None, purge: None, appended: None };
+    std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())
+}
+
+struct Writer {
+    connection: Connection,
+    queue: mpsc::Receiver<Job>,
+    shared: Arc<Shared>,
+    on_failure: FailureHandler,
+    /// The committed id as it is on disk.
+    committed: Option<LogId>,
+    /// A purge under way: entries up to here are still to be deleted.
+    purge: Option<u64>,
+    /// The index after the last entry of this batch.
+    appended: Option<u64>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        self.committed = self.shared.memory().committed;
+        let mut batch = Vec::with_capacity(QUEUE_MAX);
+        loop {
+            self.fill(&mut batch);
+            let closing = batch.is_empty() && self.purge.is_none()
+                || batch.iter().any(|job| matches!(job, Job::Close { .. }));
+            let written = self.write(&batch, closing);
+            if let Err(error) = &written {
+                self.fail(error, std::mem::take(&mut batch));
+                return;
+            }
+            let mut memory = self.shared.memory();
+            if let Some(appended) = self.appended.take() {
+                memory.flushed = appended;
+            }
+            memory.trim();
+            drop(memory);
+            if closing {
+                self.close(batch);
+                return;
+            }
+            for job in batch.drain(..) {
+                job.complete(Ok(()));
+            }
+        }
+    }
+
+    /// Waits for a job, unless a purge has work left, and takes what else waits. Empty: nobody is left to ask.
+    fn fill(&mut self, batch: &mut Vec<Job>) {
+        if self.purge.is_none() {
+            match self.queue.blocking_recv() {
+                Some(job) => batch.push(job),
+                None => return,
+            }
+        }
+        while batch.len() < QUEUE_MAX
+            && let Ok(job) = self.queue.try_recv()
+        {
+            batch.push(job);
+        }
+    }
+
+    /// One transaction, one sync.
+    fn write(&mut self, batch: &[Job], closing: bool) -> Result<(), rusqlite::Error> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        for job in batch {
+            self.write_job(job)?;
+        }
+        if let Some(upto) = self.purge {
+            self.purge_slice(upto, closing)?;
+        }
+        let (committed, flushed) = {
+            let memory = self.shared.memory();
+            (memory.committed, memory.flushed)
+        };
+        // Never ahead of the entries: opening takes that for a lost end.
+        let end = self.appended.unwrap_or(flushed);
+        if committed != self.committed && committed.is_none_or(|id| id.index < end) {
+            if let Some(id) = &committed {
+                self.put("committed", &encode_log_id(id))?;
+            }
+            self.committed = committed;
+        }
+        self.connection.execute_batch("COMMIT")
+    }
+
+    fn write_job(&mut self, job: &Job) -> Result<(), rusqlite::Error> {
+        match job {
+            Job::Append { records, .. } => {
+                let mut statement = self.connection.prepare_cached("INSERT INTO log VALUES (?1, ?2)")?;
+                for (index, record) in records {
+                    statement.execute((sql_index(*index), record.as_ref()))?;
+                    self.appended = Some(index + 1);
+                }
+                Ok(())
+            }
+            Job::Vote { vote, .. } => {
+                self.put("vote", &codec::seal_value(Kind::Vote, RECORD_FORMAT, &VoteV1::from(vote)))
+            }
+            Job::Identity { identity, .. } => {
+                self.put("identity", &codec::seal_value(Kind::Identity, RECORD_FORMAT, identity))
+            }
+            Job::Truncate { keep, .. } => {
+                let mut statement = self.connection.prepare_cached("DELETE FROM log WHERE idx >= ?1")?;
+                statement.execute([sql_index(*keep)])?;
+                let end = self.appended.unwrap_or_else(|| self.shared.memory().flushed);
+                self.appended = Some(end.min(*keep));
+                Ok(())
+            }
+            // Said first, deleted later: opening takes what is below `purged` for gone.
+            Job::Purge { upto, .. } => {
+                self.purge = Some(upto.index);
+                let end = self.appended.unwrap_or_else(|| self.shared.memory().flushed);
+                self.appended = Some(end.max(upto.index + 1));
+                self.put("purged", &encode_log_id(upto))
+            }
+            Job::Close { .. } => Ok(()),
+        }
+    }
+
+    fn purge_slice(&mut self, upto: u64, closing: bool) -> Result<(), rusqlite::Error> {
+        let first: Option<i64> =
+            self.connection.query_row("SELECT min(idx) FROM log", [], |row| row.get(0))?;
+        let first = first.and_then(|first| u64::try_from(first).ok());
+        let Some(first) = first.filter(|first| *first <= upto) else {
+            self.purge = None;
+            return Ok(());
+        };
+        let slice_end = if closing { upto } else { upto.min(first + PURGE_SLICE - 1) };
+        let mut statement = self.connection.prepare_cached("DELETE FROM log WHERE idx <= ?1")?;
+        statement.execute([sql_index(slice_end)])?;
+        if slice_end == upto {
+            self.purge = None;
+        }
+        Ok(())
+    }
+
+    fn put(&self, key: &str, value: &[u8]) -> Result<(), rusqlite::Error> {
+        let mut statement = self.connection.prepare_cached(
+            "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?;
+        statement.execute((key, value)).map(drop)
+    }
+
+    fn close(mut self, batch: Vec<Job>) {
+        self.shared.reader.lock().unwrap_or_else(std::sync::PoisonError::into_inner).close();
+        self.queue.close();
+        let closed = self.connection.close().map_err(|(_, error)| error);
+        for job in batch {
+            job.complete(closed.as_ref().copied().map_err(|error| io::Error::other(describe(error))));
+        }
+    }
+
+    /// L3: says so, then tells everybody who waits, if the handler lets this process live.
+    fn fail(mut self, error: &rusqlite::Error, batch: Vec<Job>) {
+        let what = describe(error);
+        let error = || io::Error::other(format!("writing `{}` failed: {what}", self.shared.path.display()));
+        self.shared.memory().failed = Some(what.clone());
+        (self.on_failure)(&error());
+        self.queue.close();
+        for job in batch {
+            job.complete(Err(error()));
+        }
+        while let Some(job) = self.queue.blocking_recv() {
+            job.complete(Err(error()));
+        }
+    }
+}
+
+impl Job {
+    /// Whoever waited may be gone; then nobody needs the answer.
+    fn complete(self, result: io::Result<()>) {
+        match self {
+            Self::Append { done, .. } => done.io_completed(result),
+            Self::Vote { done, .. }
+            | Self::Identity { done, .. }
+            | Self::Truncate { done, .. }
+            | Self::Purge { done, .. }
+            | Self::Close { done } => {
+                let _ = done.send(result);
+            }
+        }
+    }
+}

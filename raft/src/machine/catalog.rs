@@ -1,0 +1,151 @@
+//! The catalog as the machine keeps it: a state, and its records as bytes.
+
+use grantd_catalog::command::{Done, Outcome, StorageChange};
+use grantd_catalog::id::{ObjectId, Timestamp, Version};
+use grantd_catalog::invariant;
+use grantd_catalog::object::{Body, Table};
+use grantd_catalog::record::Change;
+use grantd_catalog::state::{RestoreError, State};
+use grantd_catalog::wire::{self, WireError};
+
+use crate::entry::Proposal;
+use crate::rows::RecordBytes;
+
+/// Why records and catalog do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A record's bytes.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// Records that contradict each other.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// A catalog that must not be.
+    #[error("the catalog is broken: {0}")]
+    Broken(String),
+}
+
+/// The bytes of a record's key, and of its value; none: it is gone.
+pub(super) type RecordChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// What the row store must do for a proposal, with all that it takes.
+pub(super) enum StorageStep {
+    /// Make the table of this object.
+    Create(ObjectId, Table),
+    /// Drop the table that this object had.
+    Drop(ObjectId),
+}
+
+/// What a proposal came to. Refused: only outcomes.
+pub(super) struct Tried {
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) records: Vec<RecordChange>,
+    pub(super) storage: Vec<StorageStep>,
+}
+
+/// The newest state.
+pub(super) struct Catalog {
+    state: State,
+}
+
+impl Catalog {
+    /// That of a new cluster.
+    pub(super) fn bootstrap() -> Self {
+        Self { state: State::bootstrap() }
+    }
+
+    /// That of the records of a file. Checked as a whole: what is wrong here would be wrong in every answer.
+    pub(super) fn restore(records: &[RecordBytes]) -> Result<Self, CatalogError> {
+        let decoded: Result<Vec<_>, WireError> = records
+            .iter()
+            .map(|(key, value)| Ok((wire::decode_key(key)?, wire::decode_record(value)?)))
+            .collect();
+        let restored = Self { state: State::restore(decoded?)? };
+        restored.check()?;
+        Ok(restored)
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// All records.
+    pub(super) fn records(&self) -> Result<Vec<RecordBytes>, CatalogError> {
+        let encoded = self
+            .state
+            .records()
+            .map(|(key, record)| Ok((wire::encode_key(key), wire::encode_record(&record)?)));
+        encoded.collect()
+    }
+
+    /// That every property of a catalog holds. Cost: linear in the catalog.
+    pub(super) fn check(&self) -> Result<(), CatalogError> {
+        match invariant::check_all(&self.state).first() {
+            None => Ok(()),
+            Some(violation) => Err(CatalogError::Broken(format!("{violation:?}"))),
+        }
+    }
+
+    /// What the row store would have to do for a proposal. Nothing, if it would be refused.
+    pub(super) fn tried(
+        &self,
+        version: Version,
+        time: Timestamp,
+        proposal: &Proposal,
+    ) -> Result<Vec<StorageStep>, CatalogError> {
+        let mut copy = Self { state: self.state.clone() };
+        Ok(copy.apply(version, time, proposal)?.storage)
+    }
+
+    /// Applies the commands of a proposal, whole or not at all: the first refusal refuses all.
+    pub(super) fn apply(
+        &mut self,
+        version: Version,
+        time: Timestamp,
+        proposal: &Proposal,
+    ) -> Result<Tried, CatalogError> {
+        let mut state = self.state.clone();
+        let (mut outcomes, mut storage, mut changes) = (Vec::new(), Vec::new(), Vec::<Change>::new());
+        for command in &proposal.commands {
+            let before = state.clone();
+            let outcome =
+                state.apply(version, time, proposal.actor, &proposal.context, command, &mut changes);
+            let refused = match &outcome {
+                Outcome::Refused(_) => true,
+                Outcome::Done(done) => {
+                    storage.extend(steps(done, &state, &before)?);
+                    false
+                }
+            };
+            outcomes.push(outcome);
+            if refused {
+                return Ok(Tried { outcomes, records: Vec::new(), storage: Vec::new() });
+            }
+        }
+        let records: Result<Vec<_>, WireError> = changes
+            .iter()
+            .map(|change| {
+                let value = change.value.as_ref().map(wire::encode_record).transpose()?;
+                Ok((wire::encode_key(change.key), value))
+            })
+            .collect();
+        self.state = state;
+        Ok(Tried { outcomes, records: records?, storage })
+    }
+}
+
+fn steps(done: &Done, after: &State, before: &State) -> Result<Vec<StorageStep>, CatalogError> {
+    let step = |change: &StorageChange| match *change {
+        StorageChange::Create(id) => match after.object(id).map(|object| &object.body) {
+            Some(Body::Table(table)) => Ok(StorageStep::Create(id, table.clone())),
+            Some(Body::Database | Body::Schema) | None => {
+                Err(CatalogError::Broken(format!("object {id} gets a table and is none")))
+            }
+        },
+        StorageChange::Drop(id) if before.object(id).is_some() => Ok(StorageStep::Drop(id)),
+        StorageChange::Drop(id) => {
+            Err(CatalogError::Broken(format!("object {id} loses a table and was none")))
+        }
+    };
+    done.storage.iter().map(step).collect()
+}

@@ -1,0 +1,178 @@
+//! The row store: catalog records and user tables in one SQLite file, read through a pool, changed only by what the
+//! log carries.
+//!
+//! [`Store`] belongs to the machine's thread and is the only writer. A client's statement runs through
+//! [`Transaction`]: on a reader, or under [`Store::capture`], which takes what the statement changed as an SQLite
+//! changeset and undoes it. Every replica, the proposer too, then applies the bytes.
+//!
+//! It decides nothing about who may do what. `session` holds the only `unsafe` of the project.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+mod connection;
+pub mod ddl;
+mod file;
+mod session;
+mod reader;
+mod store;
+
+pub use self::connection::StoreOptions;
+pub use self::file::{MetaKey, OpenRowsError, RecordBytes, TableChecksum};
+pub use self::reader::{
+    Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,
+};
+pub use self::session::ApplyError;
+pub use self::store::{Captured, Store};
+
+/// A value as the row store holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// A signed 64-bit integer; also BOOL (0, 1) and TIMESTAMPTZ (microseconds).
+    Integer(i64),
+    /// A double.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+/// What a prepared statement touches, as SQLite's authorizer reported it while preparing: the second of the two
+/// independent checks. Table names are those of the store (`t104`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Reads a column; an empty column name means that the rows are counted or tested for existence.
+    Read {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// Inserts rows.
+    Insert {
+        /// The table.
+        table: String,
+    },
+    /// Updates a column.
+    Update {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// Deletes rows.
+    Delete {
+        /// The table.
+        table: String,
+    },
+    /// Calls a function.
+    Function {
+        /// Its name, in lower case.
+        name: String,
+    },
+    /// Anything else: a pragma, ATTACH, DDL. Never legal in a client's statement.
+    Other {
+        /// What, for the log.
+        what: String,
+    },
+}
+
+/// The rows of a result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RowSet {
+    /// Column names.
+    pub columns: Vec<String>,
+    /// The rows, each as long as `columns`.
+    pub rows: Vec<Vec<Value>>,
+    /// Rows that INSERT, UPDATE or DELETE changed.
+    pub changes: u64,
+}
+
+/// What went wrong in the row store, in SQLite's terms.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RowsError {
+    /// SQLite's extended result code.
+    pub code: i32,
+    /// Its message.
+    pub message: String,
+}
+
+impl RowsError {
+    /// Whether SQLite refused the text of a statement or its size, which every node that has this SQLite does.
+    pub(crate) fn is_of_statement(&self) -> bool {
+        use rusqlite::ffi;
+        matches!(self.code & 0xff, ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG)
+    }
+
+    /// Whether the disk or the file failed, rather than the statement. A writer that meets one must stop the node: it
+    /// no longer knows what the file holds.
+    pub fn is_fatal(&self) -> bool {
+        use rusqlite::ffi;
+        matches!(
+            self.code & 0xff,
+            ffi::SQLITE_IOERR
+                | ffi::SQLITE_CORRUPT
+                | ffi::SQLITE_FULL
+                | ffi::SQLITE_NOTADB
+                | ffi::SQLITE_CANTOPEN
+                | ffi::SQLITE_NOMEM
+                | ffi::SQLITE_PROTOCOL
+        )
+    }
+}
+
+/// Asked every few microseconds while a statement runs; true ends it with SQLite's code 9, interrupted.
+pub type CancelCheck = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What a function may see of the statement that calls it: whatever the caller of the row store put there.
+pub type StatementContext = Arc<dyn Any + Send + Sync>;
+
+/// A scalar function that the row store offers to statements.
+#[derive(Clone)]
+pub struct Function {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// How many arguments; -1: any number.
+    pub arguments: i32,
+    /// Same arguments, same result, and independent of the statement's context.
+    pub deterministic: bool,
+    /// What it computes; an error's text becomes the statement's error.
+    pub body: FunctionBody,
+}
+
+/// The body of a [`Function`].
+pub type FunctionBody =
+    Arc<dyn Fn(Option<&StatementContext>, &[Value]) -> Result<Value, String> + Send + Sync>;
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Function")
+            .field("name", &self.name)
+            .field("arguments", &self.arguments)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs SQL inside one transaction of the row store: a consistent read, or the capture of a write.
+///
+/// Object safe so that `node` can be tested without a cluster.
+pub trait Transaction {
+    /// Prepares one statement and reports what it touches. Cost: a few microseconds.
+    fn prepare(&mut self, sql: &str) -> Result<Vec<Access>, RowsError>;
+
+    /// Runs one statement with positional parameters (`?1` …), under the bounds of `config`.
+    fn run(&mut self, sql: &str, parameters: &[Value]) -> Result<RowSet, RowsError>;
+
+    /// What functions may see during the following statements.
+    fn set_context(&mut self, context: Option<StatementContext>);
+
+    /// When the following statements end early. For an implementation that runs nothing long: nothing to do.
+    fn set_cancel(&mut self, cancel: Option<CancelCheck>) {
+        let _ = cancel;
+    }
+}

@@ -1,0 +1,218 @@
+//! What a file of the row store looks like from outside: its layout, its facts, its sums, copies of it.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{OptionalExtension, ffi};
+
+use crate::rows::{RowsError, ddl};
+
+/// The layout of the file that this release writes, in its `user_version`.
+const FORMAT: i64 = 1;
+/// `grnt`, in the file's `application_id`: tells a stranger's SQLite file from ours.
+const APPLICATION_ID: i64 = 0x6772_6e74;
+/// Pages that a copy moves between two looks at anything else.
+const COPY_PAGES: i32 = 1_024;
+
+/// A catalog record: key and value.
+pub type RecordBytes = (Vec<u8>, Vec<u8>);
+
+/// Facts about the file as a whole, kept beside the records and moved by the same transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetaKey {
+    /// The last applied log id.
+    Applied,
+    /// The last applied membership.
+    Membership,
+    /// The index of the last entry that changed catalog or rows.
+    LastData,
+    /// Whose file this is.
+    Identity,
+}
+
+impl MetaKey {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Membership => "membership",
+            Self::LastData => "last_data",
+            Self::Identity => "identity",
+        }
+    }
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenRowsError {
+    /// Another program's file.
+    #[error("`{path}` is not a row store of grantd; move it away, or choose another data directory")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer release wrote it.
+    #[error("`{path}` has format {found}, and this release reads up to {FORMAT}; start the newer release")]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// The format found.
+        found: i64,
+    },
+    /// SQLite finds it damaged.
+    #[error(
+        "`{path}` is damaged: {what}; stop the node, remove it from the cluster, and join again with an empty \
+         directory and a new id"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        what: String,
+    },
+    /// It cannot be opened, read or written.
+    #[error("`{path}` cannot be opened")]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: RowsError,
+    },
+}
+
+impl OpenRowsError {
+    pub(super) fn from_rows(path: &Path, source: RowsError) -> Self {
+        let path = path.to_owned();
+        match source.code & 0xff {
+            ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Self::Damaged { path, what: source.message },
+            _ => Self::Failed { path, source },
+        }
+    }
+}
+
+/// A table's rows in one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableChecksum {
+    /// The table's name in the store.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+    /// CRC-32C over the rows in key order.
+    pub crc: u32,
+}
+
+pub(super) fn copy(from: &rusqlite::Connection, to: &mut rusqlite::Connection) -> Result<(), RowsError> {
+    let backup = Backup::new(from, to)?;
+    loop {
+        match backup.step(COPY_PAGES)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => {}
+            // Nobody else writes to either file; waiting would hide a mistake.
+            other => {
+                let message = format!("a copy of the row store stopped: {other:?}");
+                return Err(RowsError { code: ffi::SQLITE_BUSY, message });
+            }
+        }
+    }
+}
+
+/// Whether the file is ours; false: it is new and empty.
+pub(super) fn check_header(sqlite: &rusqlite::Connection, path: &Path) -> Result<bool, OpenRowsError> {
+    let pragma = |name: &str| -> Result<i64, OpenRowsError> {
+        sqlite
+            .pragma_query_value(None, name, |row| row.get(0))
+            .map_err(|error| OpenRowsError::from_rows(path, error.into()))
+    };
+    let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+    let schema = pragma("schema_version")?;
+    if (application, format, schema) == (0, 0, 0) {
+        return Ok(false);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenRowsError::Foreign { path: path.to_owned() });
+    }
+    if format > FORMAT {
+        return Err(OpenRowsError::NewerFormat { path: path.to_owned(), found: format });
+    }
+    Ok(true)
+}
+
+pub(super) fn prepare_file(sqlite: &rusqlite::Connection, path: &Path) -> Result<(), OpenRowsError> {
+    if check_header(sqlite, path)? {
+        return Ok(());
+    }
+    let made = sqlite.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE grantd_meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+         CREATE TABLE grantd_record (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+         PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = {FORMAT};
+         COMMIT"
+    ));
+    made.map_err(|error| OpenRowsError::from_rows(path, error.into()))
+}
+
+pub(super) fn read_meta(sqlite: &rusqlite::Connection, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
+    let mut statement = sqlite.prepare_cached("SELECT value FROM grantd_meta WHERE key = ?1")?;
+    Ok(statement.query_row([key.as_str()], |row| row.get(0)).optional()?)
+}
+
+pub(super) fn read_records(sqlite: &rusqlite::Connection) -> Result<Vec<RecordBytes>, RowsError> {
+    let mut statement = sqlite.prepare("SELECT key, value FROM grantd_record ORDER BY key")?;
+    let records = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(records.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+/// For each column its place in the key, from 1; 0: not in it. Empty: no such table.
+pub(super) fn key_columns(sqlite: &rusqlite::Connection, table: &str) -> Result<Vec<i64>, RowsError> {
+    let mut statement = sqlite.prepare_cached("SELECT pk FROM pragma_table_info(?1) ORDER BY cid")?;
+    let key = statement.query_map([table], |row| row.get(0))?;
+    Ok(key.collect::<Result<_, rusqlite::Error>>()?)
+}
+
+pub(super) fn checksum(sqlite: &rusqlite::Connection) -> Result<(u32, Vec<TableChecksum>), RowsError> {
+    let catalog = checksum_query(sqlite, "SELECT key, value FROM grantd_record ORDER BY key")?.1;
+    let mut names = sqlite.prepare(
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 't[0-9]*' ORDER BY length(name), name",
+    )?;
+    let names: Vec<String> =
+        names.query_map([], |row| row.get(0))?.collect::<Result<_, rusqlite::Error>>()?;
+    let mut tables = Vec::with_capacity(names.len());
+    for name in names {
+        let mut key: Vec<(i64, usize)> =
+            key_columns(sqlite, &name)?.into_iter().zip(1..).filter(|(place, _)| *place > 0).collect();
+        key.sort_unstable();
+        let order: Vec<String> = key.iter().map(|(_, column)| column.to_string()).collect();
+        let query = format!("SELECT * FROM {} ORDER BY {}", ddl::quote(&name), order.join(", "));
+        let (rows, crc) = checksum_query(sqlite, &query)?;
+        tables.push(TableChecksum { name, rows, crc });
+    }
+    Ok((catalog, tables))
+}
+
+fn checksum_query(sqlite: &rusqlite::Connection, query: &str) -> Result<(u64, u32), RowsError> {
+    use rusqlite::types::ValueRef;
+
+    let mut statement = sqlite.prepare(query)?;
+    let width = statement.column_count();
+    let mut rows = statement.query([])?;
+    let (mut count, mut crc) = (0, 0);
+    while let Some(row) = rows.next()? {
+        count += 1;
+        for at in 0..width {
+            let mut add = |tag: u8, bytes: &[u8]| {
+                crc = crc32c::crc32c_append(crc, &[tag]);
+                crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
+                crc = crc32c::crc32c_append(crc, bytes);
+            };
+            match row.get_ref(at)? {
+                ValueRef::Null => add(0, &[]),
+                ValueRef::Integer(integer) => add(1, &integer.to_le_bytes()),
+                ValueRef::Real(real) => add(2, &real.to_bits().to_le_bytes()),
+                ValueRef::Text(text) => add(3, text),
+                ValueRef::Blob(blob) => add(4, blob),
+            }
+        }
+    }
+    Ok((count, crc))
+}

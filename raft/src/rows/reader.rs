@@ -1,0 +1,183 @@
+//! Readers of the file: the pool, checksums, and copies for snapshots.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::ffi;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::{READ_TIME_MAX, READERS_MAX};
+use crate::private;
+use crate::rows::connection::{Connection, Mode, StoreOptions};
+use crate::rows::file::{
+    MetaKey, OpenRowsError, RecordBytes, TableChecksum, check_header, checksum, copy, read_meta, read_records,
+};
+use crate::rows::{Function, RowsError, Transaction};
+
+/// The [`MetaKey::Applied`] of a moment, the sum over the catalog records in key order, and that of each table.
+pub type Checksums = (Option<Vec<u8>>, u32, Vec<TableChecksum>);
+
+/// At most [`READERS_MAX`] connections that read.
+pub struct Readers {
+    path: PathBuf,
+    options: StoreOptions,
+    functions: Vec<Function>,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path, options: &StoreOptions, functions: &[Function]) -> Self {
+        Self {
+            path: path.to_owned(),
+            options: options.clone(),
+            functions: functions.to_vec(),
+            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Waits for a reader. Dropping the future gives up the place in the queue. Cost: opening a connection the
+    /// first [`READERS_MAX`] times, some 200 µs.
+    pub async fn acquire(self: &Arc<Self>) -> Result<Reader, RowsError> {
+        let permits = Arc::clone(&self.permits);
+        let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => Connection::open(&self.path, Mode::Read, &self.options, &self.functions)?,
+        };
+        Ok(Reader { connection: Some(connection), pool: Arc::clone(self), _permit: permit })
+    }
+}
+
+/// A connection that reads; goes back to its pool when dropped.
+pub struct Reader {
+    connection: Option<Connection>,
+    pool: Arc<Readers>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// Runs `read` on a consistent snapshot, for at most [`READ_TIME_MAX`]; it is told the [`MetaKey::Applied`] of that
+    /// snapshot. Blocks: not for a thread that runs tasks.
+    pub fn read<T>(
+        &mut self,
+        read: impl FnOnce(Option<Vec<u8>>, &mut dyn Transaction) -> T,
+    ) -> Result<T, RowsError> {
+        let connection = self.connection.as_mut().expect("taken only by drop");
+        connection.sqlite.execute_batch("BEGIN")?;
+        let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
+        let result = read(applied, &mut connection.client_within(READ_TIME_MAX));
+        connection.sqlite.execute_batch("ROLLBACK")?;
+        Ok(result)
+    }
+
+    /// The [`MetaKey::Applied`] of a snapshot, and [`crate::rows::Store::checksum`] of it.
+    pub fn checksum(&mut self) -> Result<Checksums, RowsError> {
+        let connection = self.connection.as_ref().expect("taken only by drop");
+        connection.sqlite.execute_batch("BEGIN")?;
+        let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
+        let (catalog, tables) = checksum(&connection.sqlite)?;
+        connection.sqlite.execute_batch("ROLLBACK")?;
+        Ok((applied, catalog, tables))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        // After a panic or an error the transaction may still be open; a connection that cannot end it is closed.
+        let clean = connection.sqlite.is_autocommit() || connection.sqlite.execute_batch("ROLLBACK").is_ok();
+        if clean {
+            self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+/// A consistent view of the file, to be copied on any thread.
+pub struct SnapshotSource {
+    connection: Connection,
+}
+
+impl SnapshotSource {
+    pub(super) fn begin(path: &Path, options: &StoreOptions) -> Result<Self, RowsError> {
+        let connection = Connection::open(path, Mode::Read, options, &[])?;
+        connection.sqlite.execute_batch("BEGIN")?;
+        // A deferred transaction begins with its first read.
+        read_meta(&connection.sqlite, MetaKey::Applied)?;
+        Ok(Self { connection })
+    }
+
+    /// A fact about the file as of this view.
+    pub fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
+        read_meta(&self.connection.sqlite, key)
+    }
+
+    /// Writes the view to `file`: first beside it, synced, then renamed, and the directory synced. Blocks; 1 GB takes
+    /// some 2 s.
+    pub fn write_to(self, file: &Path) -> Result<(), RowsError> {
+        let partial = file.with_extension("partial");
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(file_error(&partial, &error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        private::create(&partial).map_err(|error| file_error(&partial, &error))?;
+        let mut to = rusqlite::Connection::open(&partial)?;
+        to.pragma_update(None, "synchronous", "OFF")?;
+        copy(&self.connection.sqlite, &mut to)?;
+        // One file without companions: a snapshot is read where nothing else is written.
+        let journal: String = to.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))?;
+        to.close().map_err(|(_, error)| error)?;
+        if journal != "delete" {
+            let message = format!("the snapshot keeps journal mode `{journal}`");
+            return Err(RowsError { code: ffi::SQLITE_CANTOPEN, message });
+        }
+        let synced = File::open(&partial).and_then(|opened| opened.sync_all());
+        synced.map_err(|error| file_error(&partial, &error))?;
+        std::fs::rename(&partial, file).map_err(|error| file_error(file, &error))?;
+        let directory = file.parent().unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|opened| opened.sync_all());
+        synced.map_err(|error| file_error(directory, &error))
+    }
+}
+
+/// Whether a file is a row store of a format that this release reads, and undamaged as far as SQLite's quick check
+/// sees. Cost: reads the whole file, 1 GB takes some 1.6 s.
+pub fn quick_check(path: &Path) -> Result<(), OpenRowsError> {
+    let failed = |error: RowsError| OpenRowsError::from_rows(path, error);
+    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &[]).map_err(failed)?;
+    if !check_header(&connection.sqlite, path)? {
+        return Err(OpenRowsError::Foreign { path: path.to_owned() });
+    }
+    let found: Result<String, rusqlite::Error> =
+        connection.sqlite.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    match found {
+        Ok(found) if found == "ok" => Ok(()),
+        Ok(what) => Err(OpenRowsError::Damaged { path: path.to_owned(), what }),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// What a snapshot file says without being installed.
+pub struct SnapshotContents {
+    /// Its [`MetaKey::Applied`].
+    pub applied: Option<Vec<u8>>,
+    /// Its catalog records in key order.
+    pub records: Vec<RecordBytes>,
+}
+
+/// Reads a snapshot file that [`quick_check`] found good.
+pub fn snapshot_contents(path: &Path) -> Result<SnapshotContents, RowsError> {
+    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &[])?;
+    let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
+    let records = read_records(&connection.sqlite)?;
+    Ok(SnapshotContents { applied, records })
+}
+
+fn file_error(path: &Path, error: &std::io::Error) -> RowsError {
+    RowsError { code: ffi::SQLITE_IOERR, message: format!("`{}`: {error}", path.display()) }
+}

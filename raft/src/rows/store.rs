@@ -1,0 +1,263 @@
+//! The writer of the file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::object::Table;
+use rusqlite::ffi;
+
+use crate::config::WRITE_TIME_MAX;
+use crate::private;
+use crate::rows::connection::{Connection, Mode, StoreOptions};
+use crate::rows::file::{
+    MetaKey, OpenRowsError, RecordBytes, TableChecksum, checksum, copy, key_columns, prepare_file, read_meta,
+    read_records,
+};
+use crate::rows::reader::{Readers, SnapshotSource};
+use crate::rows::session::{self, ApplyError, ChangedTable, Session};
+use crate::rows::{Function, RowsError, Transaction, ddl};
+
+/// What came of a capture.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Captured<R, E> {
+    /// It ran. Its changes are visible to the captures after it, until the transaction is rolled back.
+    Changed(R, Vec<u8>),
+    /// It said no; what it changed is undone.
+    Refused(E),
+    /// SQLite rolled back the whole transaction under it (a write that was cancelled, a full disk): every capture
+    /// since `begin` is undone and must be made again, after a new `begin`.
+    Lost(Result<R, E>),
+}
+
+fn cannot_open(path: &Path, error: &std::io::Error) -> OpenRowsError {
+    let source = RowsError { code: ffi::SQLITE_CANTOPEN, message: error.to_string() };
+    OpenRowsError::Failed { path: path.to_owned(), source }
+}
+
+/// The writer. Used by one thread, the machine's.
+///
+/// A failed write leaves its transaction open or rolled back, never half committed. After an error that
+/// [`RowsError::is_fatal`] the node must stop.
+pub struct Store {
+    path: PathBuf,
+    options: StoreOptions,
+    connection: Connection,
+    readers: Arc<Readers>,
+    /// Columns that are keys, by table; what [`Store::apply_changeset`] compares with.
+    shapes: BTreeMap<String, Vec<bool>>,
+}
+
+impl Store {
+    /// Opens or makes `state.db`. What a crash left is recovered by SQLite: the last transactions may be gone, each
+    /// of them whole.
+    pub fn open(path: &Path, functions: &[Function]) -> Result<Self, OpenRowsError> {
+        Self::open_with(StoreOptions::default(), path, functions)
+    }
+
+    /// As [`Store::open`], with other options than the usual.
+    pub fn open_with(
+        options: StoreOptions,
+        path: &Path,
+        functions: &[Function],
+    ) -> Result<Self, OpenRowsError> {
+        // A file system of a test keeps its own files.
+        if options.vfs.is_none() {
+            private::open(path).map_err(|error| cannot_open(path, &error))?;
+        }
+        let opened = Connection::open(path, Mode::Write, &options, functions);
+        let connection = opened.map_err(|error| OpenRowsError::from_rows(path, error))?;
+        prepare_file(&connection.sqlite, path)?;
+        // SQLite does not sync the name of a file that it made, and the log is purged on the word of this one.
+        let directory = path.parent().unwrap_or(Path::new("."));
+        let synced = File::open(directory).and_then(|opened| opened.sync_all());
+        synced.map_err(|error| cannot_open(path, &error))?;
+        let readers = Readers::new(path, &options, functions);
+        Ok(Self {
+            path: path.to_owned(),
+            options,
+            connection,
+            readers: Arc::new(readers),
+            shapes: BTreeMap::new(),
+        })
+    }
+
+    /// The pool of readers.
+    pub fn readers(&self) -> Arc<Readers> {
+        Arc::clone(&self.readers)
+    }
+
+    /// Begins the transaction that everything below happens in.
+    pub fn begin(&mut self) -> Result<(), RowsError> {
+        self.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Commits it. A crash may still take it back, whole, with all later ones: see [`Store::make_durable`].
+    pub fn commit(&mut self) -> Result<(), RowsError> {
+        self.execute("COMMIT")
+    }
+
+    /// Undoes it. Nothing to do if SQLite already has.
+    pub fn rollback(&mut self) -> Result<(), RowsError> {
+        self.shapes.clear();
+        if self.connection.sqlite.is_autocommit() { Ok(()) } else { self.execute("ROLLBACK") }
+    }
+
+    /// Makes everything that was committed before survive a crash. Cost: one sync of the disk. Before the log may
+    /// be purged.
+    pub fn make_durable(&mut self) -> Result<(), RowsError> {
+        // A commit under FULL syncs the write-ahead log, and with it every frame before.
+        self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
+        let written = self.execute(
+            "BEGIN IMMEDIATE;
+             INSERT INTO grantd_meta VALUES ('synced', x'00')
+                 ON CONFLICT DO UPDATE SET value = iif(value = x'00', x'01', x'00');
+             COMMIT",
+        );
+        if written.is_err() {
+            self.rollback()?;
+        }
+        self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
+        written
+    }
+
+    /// Writes a catalog record.
+    pub fn put_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowsError> {
+        let mut statement = self.connection.sqlite.prepare_cached(
+            "INSERT INTO grantd_record VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?;
+        statement.execute((key, value))?;
+        Ok(())
+    }
+
+    /// Removes a catalog record, if it is there.
+    pub fn delete_record(&mut self, key: &[u8]) -> Result<(), RowsError> {
+        self.connection.sqlite.prepare_cached("DELETE FROM grantd_record WHERE key = ?1")?.execute([key])?;
+        Ok(())
+    }
+
+    /// All catalog records in key order.
+    pub fn records(&self) -> Result<Vec<RecordBytes>, RowsError> {
+        read_records(&self.connection.sqlite)
+    }
+
+    /// Writes a fact about the file.
+    pub fn put_meta(&mut self, key: MetaKey, value: &[u8]) -> Result<(), RowsError> {
+        let mut statement = self.connection.sqlite.prepare_cached(
+            "INSERT INTO grantd_meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+        )?;
+        statement.execute((key.as_str(), value))?;
+        Ok(())
+    }
+
+    /// A fact about the file.
+    pub fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
+        read_meta(&self.connection.sqlite, key)
+    }
+
+    /// Makes the table of an object.
+    pub fn create_table(&mut self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
+        self.execute(&ddl::create_table(id, table))
+    }
+
+    /// Drops the table of an object. Cost: grows with its rows.
+    pub fn drop_table(&mut self, id: ObjectId) -> Result<(), RowsError> {
+        self.shapes.remove(&ddl::table_name(id));
+        self.execute(&ddl::drop_table(id))
+    }
+
+    /// Applies what [`Store::capture`] took on this node or another. An error means that this replica differs from
+    /// the one that captured, or that its disk fails: the node must stop.
+    pub fn apply_changeset(&mut self, changeset: &[u8]) -> Result<(), ApplyError> {
+        for (table, changed) in session::changed_tables(changeset)? {
+            self.check_shape(&table, &changed)?;
+        }
+        session::apply(&self.connection.sqlite, changeset)
+    }
+
+    fn check_shape(&mut self, table: &str, changed: &ChangedTable) -> Result<(), ApplyError> {
+        if !self.shapes.contains_key(table) {
+            let key = key_columns(&self.connection.sqlite, table).map_err(ApplyError::Failed)?;
+            let shape = key.iter().map(|position| *position > 0).collect();
+            self.shapes.insert(table.to_owned(), shape);
+        }
+        let here = &self.shapes[table];
+        if here.len() == changed.columns && *here == changed.key {
+            return Ok(());
+        }
+        let here = match here.len() {
+            0 => "does not exist".to_owned(),
+            columns if columns == changed.columns => "has another key".to_owned(),
+            columns => format!("has {columns}"),
+        };
+        Err(ApplyError::Shape { table: table.to_owned(), columns: changed.columns, here })
+    }
+
+    /// Runs statements of a client in the open transaction and takes what they changed.
+    ///
+    /// They may take [`WRITE_TIME_MAX`] together.
+    ///
+    /// Refused: undone by itself, the captures before stay. The caller rolls the transaction back when it has all
+    /// changesets. Errors: only of the disk or of use outside a transaction.
+    pub fn capture<R, E>(
+        &mut self,
+        run: impl FnOnce(&mut dyn Transaction) -> Result<R, E>,
+    ) -> Result<Captured<R, E>, RowsError> {
+        if self.connection.sqlite.is_autocommit() {
+            let message = "a capture needs an open transaction".to_owned();
+            return Err(RowsError { code: ffi::SQLITE_MISUSE, message });
+        }
+        self.execute("SAVEPOINT item")?;
+        let mut session = Session::attach(&self.connection.sqlite)?;
+        let outcome = run(&mut self.connection.client_within(WRITE_TIME_MAX));
+        if self.connection.sqlite.is_autocommit() {
+            return Ok(Captured::Lost(outcome));
+        }
+        match outcome {
+            Ok(result) => {
+                let changeset = session.changeset()?;
+                drop(session);
+                self.execute("RELEASE item")?;
+                Ok(Captured::Changed(result, changeset))
+            }
+            Err(refused) => {
+                drop(session);
+                self.execute("ROLLBACK TO item; RELEASE item")?;
+                Ok(Captured::Refused(refused))
+            }
+        }
+    }
+
+    /// Checksums of the catalog records and of each table.
+    pub fn checksum(&self) -> Result<(u32, Vec<TableChecksum>), RowsError> {
+        checksum(&self.connection.sqlite)
+    }
+
+    /// A consistent view of the file as it is now, for a snapshot: later writes do not wait for it and are not in it.
+    pub fn snapshot_source(&self) -> Result<SnapshotSource, RowsError> {
+        SnapshotSource::begin(&self.path, &self.options)
+    }
+
+    /// Copies everything as it is now into `file`: see [`SnapshotSource::write_to`].
+    pub fn backup_to(&self, file: &Path) -> Result<(), RowsError> {
+        self.snapshot_source()?.write_to(file)
+    }
+
+    /// Replaces the whole content by that of a snapshot file, in one transaction, durably. Readers keep what they
+    /// see until they are done. Not inside a transaction. The caller has checked the file: see [`crate::rows::quick_check`].
+    pub fn install(&mut self, file: &Path) -> Result<(), RowsError> {
+        self.shapes.clear();
+        self.connection.sqlite.flush_prepared_statement_cache();
+        self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
+        let copied = Connection::open(file, Mode::Read, &self.options, &[])
+            .and_then(|from| copy(&from.sqlite, &mut self.connection.sqlite));
+        self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
+        copied
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), RowsError> {
+        Ok(self.connection.sqlite.execute_batch(sql)?)
+    }
+}
