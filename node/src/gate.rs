@@ -1,0 +1,344 @@
+//! The only way from a statement to the cluster: an act needs a [`Permit`], and only the gate makes one, from an allow.
+//!
+//! Reading rows takes a permit that is decided again if the rows are newer than the view it was decided on. A write
+//! of rows is decided on the exact view it is captured upon, and again where it is applied. Catalog commands carry
+//! their own checks; the gate runs them on a copy of the catalog first, so that most refusals never enter the log.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use grantd_catalog::command::{Actor, Outcome};
+use grantd_catalog::decide::{Decision, decide};
+use grantd_catalog::id::{Timestamp, Version};
+use grantd_catalog::refusal::{Refusal, SqlState};
+use grantd_catalog::require::Requirement;
+use grantd_catalog::view::View;
+use grantd_raft::entry::Proposal;
+use grantd_raft::handle::{ForwardHandler, Handle, Receipt, RowWrite, Unavailable, WriteRefused};
+use grantd_raft::rows::Transaction;
+
+/// What the gate needs of a node of the cluster: [`Handle`], and in tests a stand-in of one process.
+#[async_trait]
+pub trait Replica: Send + Sync + 'static {
+    /// This node's number.
+    fn node_id(&self) -> u64;
+    /// The newest view that was applied here.
+    fn view(&self) -> Arc<View>;
+    /// A view that contains everything acknowledged before the call.
+    async fn linearizable(&self) -> Result<Arc<View>, Unavailable>;
+    /// A view of at least `version`.
+    async fn at_least(&self, version: Version) -> Result<Arc<View>, Unavailable>;
+    /// Proposes catalog changes.
+    async fn propose(&self, proposal: Proposal) -> Result<Receipt, Unavailable>;
+    /// Runs a write of rows, on the leader.
+    async fn write_rows(&self, write: Box<dyn RowWrite>) -> Result<Receipt, Unavailable>;
+    /// Runs `read` on a consistent snapshot of the rows.
+    async fn read_rows(&self, read: RowRead) -> Result<(), Unavailable>;
+    /// Sends a request to the leader.
+    async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Bytes, Unavailable>;
+    /// Who answers what others forward.
+    fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>);
+}
+
+/// A read of rows, told the version of its snapshot.
+pub type RowRead = Box<dyn FnOnce(Version, &mut dyn Transaction) + Send>;
+
+#[async_trait]
+impl Replica for Handle {
+    fn node_id(&self) -> u64 {
+        Handle::node_id(self)
+    }
+
+    fn view(&self) -> Arc<View> {
+        Handle::view(self)
+    }
+
+    async fn linearizable(&self) -> Result<Arc<View>, Unavailable> {
+        Handle::linearizable(self).await
+    }
+
+    async fn at_least(&self, version: Version) -> Result<Arc<View>, Unavailable> {
+        Handle::at_least(self, version).await
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<Receipt, Unavailable> {
+        Handle::propose(self, proposal).await
+    }
+
+    async fn write_rows(&self, write: Box<dyn RowWrite>) -> Result<Receipt, Unavailable> {
+        Handle::write_rows(self, write).await.1
+    }
+
+    async fn read_rows(&self, read: RowRead) -> Result<(), Unavailable> {
+        Handle::read_rows(self, read).await
+    }
+
+    async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Bytes, Unavailable> {
+        Handle::forward(self, request, timeout).await
+    }
+
+    fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>) {
+        Handle::serve_forwards(self, handler);
+    }
+}
+
+/// Leave to act on rows: an allow for exactly this actor and requirement, at a version.
+#[derive(Debug)]
+pub struct Permit {
+    actor: Actor,
+    requirement: Requirement,
+    version: Version,
+}
+
+/// Leave to propose exactly these commands: they were tried on a copy of the catalog and none was refused.
+#[derive(Debug)]
+pub struct CommandPermit {
+    proposal: Proposal,
+}
+
+/// A write of rows as `sql` makes it.
+pub trait Write: Send + 'static {
+    /// Plans on the exact view that the change will be applied upon, and says what it needs.
+    fn plan(&mut self, view: &Arc<View>) -> Result<(Actor, Requirement), Refusal>;
+    /// Runs what was planned.
+    fn run(&mut self, permit: &Permit, rows: &mut dyn Transaction) -> Result<(), Refusal>;
+}
+
+/// What came of a read.
+#[derive(Debug)]
+pub enum ReadOutcome<T> {
+    /// It ran.
+    Done(T),
+    /// The rows are of this version, and no view that new is here yet: get one, plan and ask again.
+    Behind(Version),
+}
+
+/// What came of a write.
+#[derive(Debug)]
+pub enum WriteOutcome {
+    /// It is part of this version.
+    Written(Version),
+    /// This node does not lead; nothing was done.
+    NotLeader,
+}
+
+const CANNOT_CONNECT_NOW: SqlState = SqlState::new("57P03");
+const INSUFFICIENT_RESOURCES: SqlState = SqlState::new("53000");
+const COMPLETION_UNKNOWN: SqlState = SqlState::new("40003");
+const INTERNAL: SqlState = SqlState::new("XX000");
+
+/// Makes permits, and takes them. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    replica: Arc<dyn Replica>,
+}
+
+impl Gate {
+    /// The gate to `replica`.
+    pub fn new(replica: Arc<dyn Replica>) -> Self {
+        Self { replica }
+    }
+
+    /// This node's number.
+    pub fn node_id(&self) -> u64 {
+        self.replica.node_id()
+    }
+
+    /// A view that contains everything that was acknowledged before the call.
+    pub async fn view(&self) -> Result<Arc<View>, Refusal> {
+        self.replica.linearizable().await.map_err(unavailable)
+    }
+
+    /// A view of at least `version`.
+    pub async fn at_least(&self, version: Version) -> Result<Arc<View>, Refusal> {
+        self.replica.at_least(version).await.map_err(unavailable)
+    }
+
+    /// Decides on `view`.
+    pub fn permit(&self, view: &View, actor: Actor, requirement: &Requirement) -> Result<Permit, Refusal> {
+        match decide(view, actor.current, requirement) {
+            Decision::Allow => {
+                Ok(Permit { actor, requirement: requirement.clone(), version: view.version() })
+            }
+            Decision::Deny(refusal) => Err(refusal),
+        }
+    }
+
+    /// Tries the commands on a copy of the catalog. The first refusal is the answer, and nothing is proposed.
+    ///
+    /// What this node has applied is enough to propose upon, as the command is decided again where it is applied: that
+    /// saves the round that a linearizable view costs. It is not enough to refuse upon, so a refusal is made sure of.
+    pub async fn permit_commands(&self, proposal: Proposal) -> Result<CommandPermit, Refusal> {
+        if tried(&self.replica.view(), &proposal).is_err() {
+            tried(self.view().await?.as_ref(), &proposal)?;
+        }
+        Ok(CommandPermit { proposal })
+    }
+
+    /// Proposes what was permitted. It is decided again where it is applied; a refusal there is in the receipt.
+    pub async fn propose(&self, permit: CommandPermit) -> Result<Receipt, Refusal> {
+        self.replica.propose(permit.proposal).await.map_err(unavailable)
+    }
+
+    /// Reads rows. Where they are newer than the permit it is decided again on a view that is at least as new, so
+    /// that no row is seen by a right that was taken away before the row was there.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        permit: Permit,
+        read: impl FnOnce(&mut dyn Transaction) -> T + Send + 'static,
+    ) -> Result<ReadOutcome<T>, Refusal> {
+        let answer = Arc::new(Mutex::new(None));
+        let (slot, replica) = (Arc::clone(&answer), Arc::clone(&self.replica));
+        let guarded = move |version: Version, rows: &mut dyn Transaction| {
+            let outcome = match still_allowed(&permit, version, &replica) {
+                Ok(true) => Ok(ReadOutcome::Done(read(rows))),
+                Ok(false) => Ok(ReadOutcome::Behind(version.max(permit.version))),
+                Err(refusal) => Err(refusal),
+            };
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        };
+        self.replica.read_rows(Box::new(guarded)).await.map_err(unavailable)?;
+        let outcome = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        outcome.unwrap_or_else(|| Err(Refusal::new(INTERNAL, "a read ended without an answer")))
+    }
+
+    /// Runs a write on the leader. It is given back with what it holds.
+    pub async fn write<W: Write>(&self, write: W) -> (Result<WriteOutcome, Refusal>, Option<W>) {
+        let shared = Arc::new(Mutex::new(Guarded { write: Some(write), refused: None }));
+        let outcome = self.replica.write_rows(Box::new(GuardedWrite(Arc::clone(&shared)))).await;
+        let mut guarded = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let write = guarded.write.take();
+        let refused = guarded.refused.take();
+        let outcome = match outcome {
+            // What it said itself counts only where what it was run upon holds.
+            Ok(receipt) => match (applied(&receipt), refused) {
+                (Err(refusal), _) | (Ok(()), Some(refusal)) => Err(refusal),
+                (Ok(()), None) => Ok(WriteOutcome::Written(receipt.version)),
+            },
+            Err(Unavailable::NotLeader { .. }) => Ok(WriteOutcome::NotLeader),
+            Err(other) => Err(unavailable(other)),
+        };
+        (outcome, write)
+    }
+
+    /// Sends a request to the leader. None: there is no leader now, and nothing was done.
+    pub async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Option<Bytes>, Refusal> {
+        match self.replica.forward(request, timeout).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Unavailable::NotLeader { .. } | Unavailable::NoLeader(_)) => Ok(None),
+            Err(other) => Err(unavailable(other)),
+        }
+    }
+
+    /// Who answers what others forward to this node.
+    pub fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>) {
+        self.replica.serve_forwards(handler);
+    }
+}
+
+/// What the commands would come to on `view`.
+fn tried(view: &View, proposal: &Proposal) -> Result<(), Refusal> {
+    let mut trial = view.state().clone();
+    let next = Version(view.version().0 + 1);
+    let mut changes = Vec::new();
+    for command in &proposal.commands {
+        let outcome =
+            trial.apply(next, Timestamp::default(), proposal.actor, &proposal.context, command, &mut changes);
+        if let Outcome::Refused(refusal) = outcome {
+            return Err(refusal);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a permit holds for rows of `version`; `false`: no view is here to say so.
+fn still_allowed(permit: &Permit, version: Version, replica: &Arc<dyn Replica>) -> Result<bool, Refusal> {
+    if version == permit.version {
+        return Ok(true);
+    }
+    let view = replica.view();
+    if version < permit.version || view.version() < version {
+        return Ok(false);
+    }
+    match decide(&view, permit.actor.current, &permit.requirement) {
+        Decision::Allow => Ok(true),
+        Decision::Deny(refusal) => Err(refusal),
+    }
+}
+
+/// The refusal of a receipt, if it was refused where it was applied.
+pub fn applied(receipt: &Receipt) -> Result<(), Refusal> {
+    match receipt.outcomes.last() {
+        Some(Outcome::Refused(refusal)) => Err(refusal.clone()),
+        Some(Outcome::Done(_)) | None => Ok(()),
+    }
+}
+
+struct Guarded<W> {
+    write: Option<W>,
+    refused: Option<Refusal>,
+}
+
+struct GuardedWrite<W>(Arc<Mutex<Guarded<W>>>);
+
+impl<W: Write> RowWrite for GuardedWrite<W> {
+    fn run(
+        &mut self,
+        view: &Arc<View>,
+        rows: &mut dyn Transaction,
+    ) -> Result<(Actor, Requirement), WriteRefused> {
+        let mut guarded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let guarded = &mut *guarded;
+        // It may run again on a newer view: an older refusal no longer counts.
+        guarded.refused = None;
+        let Some(write) = guarded.write.as_mut() else { return Err(WriteRefused) };
+        // This runs on the thread that applies what the cluster has agreed on. A bug in planning one client's
+        // statement must not stop that; the write is dropped, so nothing that it left half done is used again.
+        let ran = catch_unwind(AssertUnwindSafe(|| planned_and_run(write, view, rows)));
+        let outcome = ran.unwrap_or_else(|_panic| {
+            guarded.write = None;
+            Err(Refusal::new(INTERNAL, "the statement met a bug in this node and was not run")
+                .with_hint("The node's log has the place. Please report it."))
+        });
+        outcome.map_err(|error| {
+            guarded.refused = Some(error);
+            WriteRefused
+        })
+    }
+}
+
+fn planned_and_run<W: Write>(
+    write: &mut W,
+    view: &Arc<View>,
+    rows: &mut dyn Transaction,
+) -> Result<(Actor, Requirement), Refusal> {
+    let (actor, requirement) = write.plan(view)?;
+    match decide(view, actor.current, &requirement) {
+        Decision::Deny(refusal) => Err(refusal),
+        Decision::Allow => {
+            let permit = Permit { actor, requirement, version: view.version() };
+            write.run(&permit, rows).map(|()| (permit.actor, permit.requirement))
+        }
+    }
+}
+
+/// What a client is told when nothing can be said.
+fn unavailable(error: Unavailable) -> Refusal {
+    let message = error.to_string();
+    match error {
+        Unavailable::NotInitialized => Refusal::new(CANNOT_CONNECT_NOW, message)
+            .with_hint("Run `grantd init` on one node, or start this one with `join`."),
+        Unavailable::NoLeader(_) | Unavailable::NotLeader { .. } => Refusal::new(CANNOT_CONNECT_NOW, message)
+            .with_hint("Nothing was changed. Try again; if it stays so, most nodes are down or cut off."),
+        Unavailable::Busy => {
+            Refusal::new(INSUFFICIENT_RESOURCES, message).with_hint("Nothing was changed. Try again.")
+        }
+        Unavailable::Unknown(_) => Refusal::new(COMPLETION_UNKNOWN, message)
+            .with_hint("Look whether the statement took effect before you send it again."),
+        Unavailable::Stopping => Refusal::new(CANNOT_CONNECT_NOW, message)
+            .with_hint("Nothing was changed. Connect to another node."),
+    }
+}

@@ -1,0 +1,22 @@
+//! The agent: SQL over the PostgreSQL wire protocol on top of the replicated catalog and rows, and the command line.
+//!
+//! Read in the order of the modules below; a module uses only those above it.
+#![forbid(unsafe_code)]
+
+pub mod failure;
+pub mod secret;
+pub mod config;
+pub mod telemetry;
+pub mod cert;
+pub mod authn;
+pub mod gate;
+pub mod session;
+pub mod sql;
+pub mod pgwire;
+pub mod tls;
+pub mod pgclient;
+pub mod admin;
+pub mod run;
+pub mod shell;
+pub mod demo;
+pub mod cli;

@@ -1,0 +1,108 @@
+//! What the protocol drives: the login decision, and statements.
+
+use std::future::Future;
+
+use grantd_catalog::command::Actor;
+use grantd_catalog::id::PrincipalId;
+use grantd_catalog::name::{Name, RoleName};
+use grantd_raft::handle::Handle;
+
+use crate::authn::{Login, decide_login};
+use crate::pgwire::machine::Described;
+use crate::pgwire::reply::state;
+use crate::session::Session;
+use crate::sql::error::SqlError;
+use crate::sql::execute::{Engine, Prepared, Response};
+use crate::sql::system::variable;
+use crate::sql::value::{Datum, SqlType};
+
+/// The seam between the protocol and the rest of the node, so that the protocol is tested with scripted answers.
+pub trait Backend: Send + Sync + 'static {
+    /// A statement that was prepared.
+    type Plan: Send + Sync + 'static;
+
+    /// What the catalog says of a user that wants to log in, not older than this call.
+    ///
+    /// # Errors
+    /// 57P03: this node cannot say now.
+    fn login(&self, user: &RoleName, database: &Name)
+    -> impl Future<Output = Result<Login, SqlError>> + Send;
+
+    /// Whether the actor acts as an administrator, as far as this node knows: for display.
+    fn is_superuser(&self, actor: Actor) -> bool;
+
+    /// Applies a setting that came with the connection.
+    ///
+    /// # Errors
+    /// For a value that cannot be honoured, and for a fact that no client sets.
+    fn set(&self, session: &mut Session, name: &str, value: &str) -> Result<(), SqlError>;
+
+    /// Splits a simple query's text into statements.
+    fn split(&self, text: &str) -> Result<Vec<String>, SqlError>;
+
+    /// Parses and types one statement.
+    fn prepare(
+        &self,
+        session: &Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> impl Future<Output = Result<Described<Self::Plan>, SqlError>> + Send;
+
+    /// Executes one.
+    fn execute(
+        &self,
+        session: &mut Session,
+        plan: &Self::Plan,
+        parameters: &[Datum],
+    ) -> impl Future<Output = Result<Response, SqlError>> + Send;
+}
+
+/// A node of a cluster.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Runs statements.
+    pub engine: Engine,
+    /// Knows the catalog.
+    pub handle: Handle,
+}
+
+impl Backend for Cluster {
+    type Plan = Prepared;
+
+    async fn login(&self, user: &RoleName, database: &Name) -> Result<Login, SqlError> {
+        let view = self.handle.linearizable().await;
+        let view = view.map_err(|error| SqlError::new(state::CANNOT_CONNECT_NOW, error.to_string()))?;
+        Ok(decide_login(&view, user, database))
+    }
+
+    fn is_superuser(&self, actor: Actor) -> bool {
+        self.handle.view().acts_as(actor.current, PrincipalId::ADMIN)
+    }
+
+    fn set(&self, session: &mut Session, name: &str, value: &str) -> Result<(), SqlError> {
+        variable::set_at_start(session, &self.handle.view(), name, value)
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<String>, SqlError> {
+        self.engine.split(text)
+    }
+
+    async fn prepare(
+        &self,
+        session: &Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> Result<Described<Prepared>, SqlError> {
+        let plan = self.engine.prepare(session, text, hints).await?;
+        Ok(Described { parameters: plan.parameters.clone(), columns: plan.columns.clone(), plan })
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        plan: &Prepared,
+        parameters: &[Datum],
+    ) -> Result<Response, SqlError> {
+        self.engine.execute(session, plan, parameters).await
+    }
+}

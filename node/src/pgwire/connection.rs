@@ -1,0 +1,218 @@
+//! One connection's driver: reads, asks the machine, does what it says, sends. It decides nothing.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::debug;
+
+use grantd_catalog::command::Actor;
+use grantd_catalog::name::Name;
+
+use crate::pgwire::Shared;
+use crate::pgwire::backend::Backend;
+use crate::pgwire::frame::{self, FRAME_BYTES_MAX};
+use crate::pgwire::login::{LoggedIn, NotIn, login};
+use crate::pgwire::machine::{Executed, Machine, Next, frame_error};
+use crate::pgwire::reply::{Replies, Severity, state};
+use crate::pgwire::stream::Stream;
+use crate::session::{Cancelled, Session};
+use crate::sql::error::SqlError;
+
+/// The version of PostgreSQL that clients are told, as CockroachDB v22.2 tells them.
+pub const SERVER_VERSION: &str = "13.0.0";
+
+/// Serves one connection to its end.
+pub(super) async fn serve<B: Backend>(shared: &Shared<B>, tcp: TcpStream) {
+    let mut stream = Stream::new(tcp);
+    let mut draining = shared.draining.clone();
+    let outcome = tokio::select! {
+        outcome = tokio::time::timeout(shared.config.limits.login_timeout, login(shared, &mut stream)) => match outcome {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                let code = state::PROTOCOL_VIOLATION;
+                Err(NotIn::from(SqlError::new(code, "canceling authentication due to timeout")))
+            }
+        },
+        () = drained(&mut draining) => Err(NotIn::from(shutting_down(state::CANNOT_CONNECT_NOW))),
+    };
+    let ended = match outcome {
+        Ok(logged_in) => converse(shared, &mut stream, logged_in, &mut draining).await,
+        Err(NotIn::Closed) => Ok(()),
+        Err(NotIn::Refused(error)) => {
+            debug!(code = error.body.code.as_str(), "connection refused");
+            let mut replies = Replies::default();
+            replies.error(Severity::Fatal, &error);
+            stream.send(&mut replies.bytes).await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "connection lost");
+    }
+    stream.close().await;
+}
+
+/// Waits until the node stops serving; for ever if nobody can say so any more.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn shutting_down(code: grantd_catalog::refusal::SqlState) -> SqlError {
+    let mut error = SqlError::new(code, "server is shutting down");
+    error.body = error.body.with_hint("Connect to another node.");
+    error
+}
+
+async fn converse<B: Backend>(
+    shared: &Shared<B>,
+    stream: &mut Stream,
+    logged_in: LoggedIn,
+    draining: &mut watch::Receiver<bool>,
+) -> io::Result<()> {
+    let LoggedIn { mut session, startup, registration, _place } = logged_in;
+    let mut machine = Machine::<B::Plan>::default();
+    let mut reported = Reported::of(&session, &shared.backend);
+    machine.replies.authenticated();
+    for (name, value) in FIXED_PARAMETERS {
+        machine.replies.parameter(name, value);
+    }
+    machine.replies.parameter("session_authorization", startup.user.as_str());
+    for (name, value) in reported.all() {
+        machine.replies.parameter(name, &value);
+    }
+    machine.replies.key(registration.process(), registration.key());
+    machine.replies.ready();
+    debug!(user = %startup.user, process = registration.process(), "session opened");
+    let mut next = Next::Flush;
+    loop {
+        next = match next {
+            Next::Read => match read(shared, stream, &mut machine, draining, &session.cancelled).await? {
+                ControlFlow::Continue(next) => next,
+                ControlFlow::Break(()) => return Ok(()),
+            },
+            Next::Flush => {
+                stream.send(&mut machine.replies.bytes).await?;
+                machine.flushed()
+            }
+            Next::Split(text) => machine.split(shared.backend.split(&text)),
+            Next::Prepare { text, hints } => {
+                machine.prepared(shared.backend.prepare(&session, &text, &hints).await)
+            }
+            Next::Execute { statement, parameters } => {
+                let result = shared.backend.execute(&mut session, &statement.plan, &parameters).await;
+                let notices = std::mem::take(&mut session.notices);
+                let changes = reported.update(&session, &shared.backend);
+                machine.executed(Executed { result, notices, changes })
+            }
+            Next::Close => return stream.send(&mut machine.replies.bytes).await,
+        };
+    }
+}
+
+/// The next message, handed to the machine; `Break`: the client has closed.
+async fn read<B: Backend>(
+    shared: &Shared<B>,
+    stream: &mut Stream,
+    machine: &mut Machine<B::Plan>,
+    draining: &mut watch::Receiver<bool>,
+    cancelled: &Cancelled,
+) -> io::Result<ControlFlow<(), Next<B::Plan>>> {
+    loop {
+        match frame::split(&mut stream.input, FRAME_BYTES_MAX) {
+            Ok(Some((tag, body))) => {
+                return Ok(ControlFlow::Continue(machine.receive(tag, frame::decode(tag, body))));
+            }
+            Ok(None) => {}
+            Err(error) => return Ok(ControlFlow::Continue(machine.fatal(&frame_error(&error)))),
+        }
+        stream.send(&mut machine.replies.bytes).await?;
+        let idle = machine.is_idle();
+        let between_messages = stream.input.is_empty();
+        let filled = tokio::select! {
+            biased;
+            () = drained(draining), if idle => {
+                return Ok(ControlFlow::Continue(machine.fatal(&shutting_down(state::ADMIN_SHUTDOWN))));
+            }
+            () = patience(shared.config.limits.idle_timeout) => {
+                let error = SqlError::new(
+                    state::IDLE_SESSION_TIMEOUT,
+                    "terminating connection due to idle-session timeout",
+                );
+                return Ok(ControlFlow::Continue(machine.fatal(&error)));
+            }
+            filled = stream.fill() => filled?,
+        };
+        if !filled {
+            return Ok(ControlFlow::Break(()));
+        }
+        if idle && between_messages {
+            // A cancel request that came while nothing was to be done has hit nothing.
+            cancelled.clear();
+        }
+    }
+}
+
+async fn patience(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Settings that never change in a session.
+const FIXED_PARAMETERS: [(&str, &str); 8] = [
+    ("server_version", SERVER_VERSION),
+    ("server_encoding", "UTF8"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("integer_datetimes", "on"),
+    ("standard_conforming_strings", "on"),
+];
+
+/// What the client was last told of the settings that are reported when they change.
+#[derive(Debug)]
+struct Reported {
+    actor: Actor,
+    superuser: bool,
+    application_name: String,
+    search_path: Vec<Name>,
+}
+
+impl Reported {
+    fn of<B: Backend>(session: &Session, backend: &B) -> Self {
+        Self {
+            actor: session.actor,
+            superuser: backend.is_superuser(session.actor),
+            application_name: session.application_name.clone(),
+            search_path: session.search_path.clone(),
+        }
+    }
+
+    fn all(&self) -> [(&'static str, String); 3] {
+        let path = self.search_path.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+        [
+            ("is_superuser", if self.superuser { "on" } else { "off" }.to_owned()),
+            ("application_name", self.application_name.clone()),
+            ("search_path", path),
+        ]
+    }
+
+    /// What changed since. `is_superuser` is looked at when the effective user changes (SET ROLE), as in the original.
+    fn update<B: Backend>(&mut self, session: &Session, backend: &B) -> Vec<(&'static str, String)> {
+        let same = self.actor == session.actor
+            && self.application_name == session.application_name
+            && self.search_path == session.search_path;
+        if same {
+            return Vec::new();
+        }
+        let now = Self::of(session, backend);
+        let before = std::mem::replace(self, now).all();
+        self.all().into_iter().zip(before).filter(|(now, before)| now != before).map(|(now, _)| now).collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! Values on the wire: format codes, OIDs, sizes, and the binary form. `parse` decodes parameters. Text forms are
+//! those of `sql::value::text`.
+//!
+//! Source of the binary forms: PostgreSQL's `*send` and `*recv` functions.
+
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::pgwire::reply::state;
+use crate::sql::error::SqlError;
+use crate::sql::value::{Datum, SqlType, text};
+
+pub use parse::parameter;
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the protocol's words")]
+pub enum Format {
+    Text,
+    Binary,
+}
+
+impl Format {
+    /// The format of value `index` by the protocol's rule: none given means text, one means that one for all.
+    pub fn of(formats: &[Self], index: usize) -> Self {
+        match formats {
+            [] => Self::Text,
+            [all] => *all,
+            each => each.get(index).copied().unwrap_or(Self::Text),
+        }
+    }
+
+    /// The protocol's number for it.
+    pub const fn code(self) -> i16 {
+        match self {
+            Self::Text => 0,
+            Self::Binary => 1,
+        }
+    }
+}
+
+/// The OID that clients are told. What is not known is text, as in PostgreSQL since version 10.
+pub const fn wire_oid(sql_type: SqlType) -> u32 {
+    match sql_type {
+        SqlType::Unknown => SqlType::Text.oid(),
+        known => known.oid(),
+    }
+}
+
+/// PostgreSQL's `typlen`: bytes of a value, or -1 if they vary.
+pub const fn wire_size(sql_type: SqlType) -> i16 {
+    match sql_type {
+        SqlType::Bool => 1,
+        SqlType::Int2 => 2,
+        SqlType::Int4 | SqlType::Oid => 4,
+        SqlType::Int8 | SqlType::Float8 | SqlType::TimestampTz => 8,
+        SqlType::Uuid => 16,
+        SqlType::Name => 64,
+        SqlType::Text | SqlType::Varchar | SqlType::Bytea | SqlType::TextArray | SqlType::Unknown => -1,
+    }
+}
+
+/// The type of an OID that a client gave for a parameter; none: the client leaves it to the server.
+///
+/// # Errors
+/// 42704 for a type that is not supported.
+pub fn type_of_oid(oid: u32) -> Result<Option<SqlType>, SqlError> {
+    const ALL: [SqlType; 13] = [
+        SqlType::Bool,
+        SqlType::Int2,
+        SqlType::Int4,
+        SqlType::Int8,
+        SqlType::Float8,
+        SqlType::Text,
+        SqlType::Varchar,
+        SqlType::Bytea,
+        SqlType::Uuid,
+        SqlType::TimestampTz,
+        SqlType::Oid,
+        SqlType::Name,
+        SqlType::TextArray,
+    ];
+    if oid == 0 || oid == SqlType::Unknown.oid() {
+        return Ok(None);
+    }
+    let found = ALL.into_iter().find(|sql_type| sql_type.oid() == oid);
+    found.map(Some).ok_or_else(|| {
+        let code = grantd_catalog::refusal::state::UNDEFINED_OBJECT;
+        SqlError::new(code, format!("parameters of the type with OID {oid} are not supported"))
+    })
+}
+
+/// Microseconds from the Unix epoch to 2000-01-01, from which the binary format counts.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Appends one value of a row with its length word. `sql_type` is the column's.
+///
+/// # Errors
+/// XX000 if the value is not of the type, 22003 or 22008 if the binary form cannot hold it.
+pub fn encode(datum: &Datum, sql_type: SqlType, format: Format, out: &mut BytesMut) -> Result<(), SqlError> {
+    if matches!(datum, Datum::Null) {
+        out.put_i32(-1);
+        return Ok(());
+    }
+    let start = out.len();
+    out.put_i32(0);
+    match format {
+        Format::Text => text::write(datum, out).expect("a buffer grows as needed"),
+        Format::Binary => encode_binary(datum, sql_type, out)?,
+    }
+    let length = i32::try_from(out.len() - start - 4)
+        .map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "a value is longer than 2 GiB"))?;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result<(), SqlError> {
+    match (datum, sql_type) {
+        (Datum::Bool(value), SqlType::Bool) => out.put_u8(u8::from(*value)),
+        (Datum::Int(value), SqlType::Int2) => out.put_i16(narrow(*value)?),
+        (Datum::Int(value), SqlType::Int4) => out.put_i32(narrow(*value)?),
+        (Datum::Int(value), SqlType::Oid) => out.put_u32(narrow(*value)?),
+        (Datum::Int(value), SqlType::Int8) => out.put_i64(*value),
+        (Datum::Float(value), SqlType::Float8) => out.put_f64(*value),
+        (Datum::Text(value), SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown) => {
+            out.put_slice(value.as_bytes());
+        }
+        (Datum::Bytes(value), SqlType::Bytea) => out.put_slice(value),
+        (Datum::Uuid(value), SqlType::Uuid) => out.put_slice(value),
+        (Datum::TimestampTz(micros), SqlType::TimestampTz) => {
+            let shifted = micros.checked_sub(POSTGRES_EPOCH_MICROS);
+            out.put_i64(shifted.ok_or_else(|| {
+                SqlError::new(state::DATETIME_OVERFLOW, "timestamp is out of range for the binary format")
+            })?);
+        }
+        (Datum::TextArray(items), SqlType::TextArray) => encode_array(items, out)?,
+        _ => {
+            let message = format!("a value of type {sql_type:?} was expected and another was computed");
+            return Err(SqlError::new(state::INTERNAL, message));
+        }
+    }
+    Ok(())
+}
+
+fn encode_array(items: &[Option<String>], out: &mut BytesMut) -> Result<(), SqlError> {
+    let length = |bytes: usize| {
+        i32::try_from(bytes).map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "an array is too long"))
+    };
+    out.put_i32(i32::from(!items.is_empty()));
+    out.put_i32(i32::from(items.iter().any(Option::is_none)));
+    out.put_u32(SqlType::Text.oid());
+    if !items.is_empty() {
+        out.put_i32(length(items.len())?);
+        out.put_i32(1);
+    }
+    for item in items {
+        match item {
+            None => out.put_i32(-1),
+            Some(item) => {
+                out.put_i32(length(item.len())?);
+                out.put_slice(item.as_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn narrow<T: TryFrom<i64>>(value: i64) -> Result<T, SqlError> {
+    T::try_from(value).map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "integer out of range"))
+}

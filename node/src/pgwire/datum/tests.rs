@@ -1,0 +1,204 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+fn encoded(datum: &Datum, sql_type: SqlType, format: Format) -> Bytes {
+    let mut out = BytesMut::new();
+    encode(datum, sql_type, format, &mut out).unwrap();
+    out.freeze().slice(4..)
+}
+
+fn text_of(datum: Datum) -> String {
+    String::from_utf8(encoded(&datum, SqlType::Text, Format::Text).to_vec()).unwrap()
+}
+
+fn read(value: &str, sql_type: SqlType) -> Result<Datum, SqlError> {
+    parameter(Some(&Bytes::copy_from_slice(value.as_bytes())), sql_type, Format::Text, 0)
+}
+
+fn fault(value: &str, sql_type: SqlType) -> String {
+    let error = read(value, sql_type).unwrap_err();
+    format!("{} {}", error.body.code.as_str(), error.body.message)
+}
+
+#[test]
+fn numbers_print_as_postgresql_prints_them() {
+    let floats = [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1.5, "1.5"),
+        (0.0001, "0.0001"),
+        (0.00001, "1e-05"),
+        (123_456_789_012_345.0, "123456789012345"),
+        (1e15, "1e+15"),
+        (1.234_567_890_123_456_8e17, "1.2345678901234568e+17"),
+        (1e300, "1e+300"),
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "Infinity"),
+        (f64::NEG_INFINITY, "-Infinity"),
+    ];
+    for (value, expected) in floats {
+        assert_eq!(text_of(Datum::Float(value)), expected);
+    }
+    assert_eq!(text_of(Datum::Int(i64::MIN)), "-9223372036854775808");
+    assert_eq!(text_of(Datum::Bool(true)), "t");
+}
+
+#[test]
+fn times_print_as_postgresql_prints_them_in_utc() {
+    let time = |micros| text_of(Datum::TimestampTz(micros));
+    assert_eq!(time(0), "1970-01-01 00:00:00+00");
+    assert_eq!(time(-1), "1969-12-31 23:59:59.999999+00");
+    assert_eq!(time(POSTGRES_EPOCH_MICROS + 120_000), "2000-01-01 00:00:00.12+00");
+}
+
+#[test]
+fn other_values_print_as_postgresql_prints_them() {
+    assert_eq!(text_of(Datum::Bytes(vec![0, 0xfe])), "\\x00fe");
+    let uuid = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255];
+    assert_eq!(text_of(Datum::Uuid(uuid)), "00010203-0405-0607-0809-0a0b0c0d0eff");
+    let items = ["a", "", "b c", "NULL", "x\"y\\z", "d,e"].map(|item| Some(item.to_owned()));
+    let items = items.into_iter().chain([None]).collect();
+    assert_eq!(text_of(Datum::TextArray(items)), r#"{a,"","b c","NULL","x\"y\\z","d,e",NULL}"#);
+}
+
+#[test]
+fn null_is_a_length_of_minus_one() {
+    let mut out = BytesMut::new();
+    encode(&Datum::Null, SqlType::Int8, Format::Binary, &mut out).unwrap();
+    assert_eq!(&out[..], (-1_i32).to_be_bytes());
+    assert_eq!(parameter(None, SqlType::Int8, Format::Binary, 0).unwrap(), Datum::Null);
+}
+
+#[test]
+fn a_value_of_another_type_or_size_is_an_error_and_no_wrong_bytes() {
+    let code = |datum: Datum, sql_type| {
+        let error = encode(&datum, sql_type, Format::Binary, &mut BytesMut::new()).unwrap_err();
+        error.body.code
+    };
+    assert_eq!(code(Datum::Int(70_000), SqlType::Int2), state::NUMERIC_OUT_OF_RANGE);
+    assert_eq!(code(Datum::Text("1".to_owned()), SqlType::Int8), state::INTERNAL);
+    assert_eq!(code(Datum::TimestampTz(i64::MIN), SqlType::TimestampTz), state::DATETIME_OVERFLOW);
+}
+
+#[test]
+fn times_are_read_in_the_forms_that_clients_write() {
+    let micros = |value: &str| match read(value, SqlType::TimestampTz) {
+        Ok(Datum::TimestampTz(micros)) => micros,
+        other => panic!("{value}: {other:?}"),
+    };
+    let noon = 951_825_600_000_000;
+    for value in [
+        "2000-02-29 12:00:00+00",
+        "2000-02-29T12:00:00Z",
+        "2000-02-29 12:00",
+        "2000-02-29 17:30:00+05:30",
+        "2000-02-29 04:00-0800",
+        "2000-02-29 12:00:00.000000000 UTC",
+    ] {
+        assert_eq!(micros(value), noon, "{value}");
+    }
+    assert_eq!(micros("2000-02-29 12:00:00.5+00"), noon + 500_000);
+    assert_eq!(micros("1969-12-31 23:59:59.999999Z"), -1);
+    for value in [
+        "2001-02-29",
+        "2000-13-01",
+        "2000-01-01 25:00",
+        "2000-01-01 24:00:01",
+        "now",
+        "",
+        "2000-01-01 12:00+99",
+        "é-1-1",
+    ] {
+        assert!(read(value, SqlType::TimestampTz).is_err(), "{value}");
+    }
+}
+
+#[test]
+fn parameters_that_do_not_fit_name_the_argument() {
+    assert_eq!(
+        fault("abc", SqlType::Int8),
+        "22P02 error in argument for $1: could not parse \"abc\" as type int"
+    );
+    assert_eq!(
+        fault("40000", SqlType::Int2),
+        "22003 error in argument for $1: integer out of range for type int2"
+    );
+    assert_eq!(
+        fault("99999999999999999999", SqlType::Int8),
+        "22003 error in argument for $1: integer out of range"
+    );
+    assert_eq!(
+        fault("a\0b", SqlType::Text),
+        "22021 error in argument for $1: invalid byte sequence for encoding \"UTF8\""
+    );
+    assert_eq!(
+        fault("maybe", SqlType::Bool),
+        "22P02 error in argument for $1: could not parse \"maybe\" as type bool"
+    );
+    assert!(read("1e999", SqlType::Float8).is_err());
+    assert!(read("{a", SqlType::TextArray).is_err());
+    assert!(read("{a,}", SqlType::TextArray).is_err());
+    assert!(read("\\xabc", SqlType::Bytea).is_err());
+    let error = parameter(Some(&Bytes::from_static(b"123")), SqlType::Int4, Format::Binary, 6).unwrap_err();
+    assert_eq!(error.body.code, state::INVALID_BINARY_REPRESENTATION);
+    assert_eq!(error.body.message, "error in argument for $7: invalid binary data for type int4");
+}
+
+const TYPES: [SqlType; 14] = [
+    SqlType::Bool,
+    SqlType::Int2,
+    SqlType::Int4,
+    SqlType::Int8,
+    SqlType::Float8,
+    SqlType::Text,
+    SqlType::Varchar,
+    SqlType::Bytea,
+    SqlType::Uuid,
+    SqlType::TimestampTz,
+    SqlType::Oid,
+    SqlType::Name,
+    SqlType::TextArray,
+    SqlType::Unknown,
+];
+
+fn any_value() -> impl Strategy<Value = (SqlType, Datum)> {
+    let word = "[^\0]{0,12}";
+    prop_oneof![
+        any::<bool>().prop_map(|value| (SqlType::Bool, Datum::Bool(value))),
+        any::<i16>().prop_map(|value| (SqlType::Int2, Datum::Int(value.into()))),
+        any::<i32>().prop_map(|value| (SqlType::Int4, Datum::Int(value.into()))),
+        any::<u32>().prop_map(|value| (SqlType::Oid, Datum::Int(value.into()))),
+        any::<i64>().prop_map(|value| (SqlType::Int8, Datum::Int(value))),
+        any::<f64>().prop_map(|value| (SqlType::Float8, Datum::Float(value))),
+        word.prop_map(|value| (SqlType::Text, Datum::Text(value))),
+        any::<Vec<u8>>().prop_map(|value| (SqlType::Bytea, Datum::Bytes(value))),
+        any::<[u8; 16]>().prop_map(|value| (SqlType::Uuid, Datum::Uuid(value))),
+        // From 4712 BC, where PostgreSQL begins, to the last microsecond that has a binary form.
+        (-210_866_803_200_000_000..9_223_371_331_199_999_999_i64)
+            .prop_map(|value| (SqlType::TimestampTz, Datum::TimestampTz(value))),
+        prop::collection::vec(prop::option::of(word), 0..4)
+            .prop_map(|value| (SqlType::TextArray, Datum::TextArray(value))),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded_to_the_same_value((sql_type, datum) in any_value()) {
+        for format in [Format::Text, Format::Binary] {
+            let bytes = encoded(&datum, sql_type, format);
+            prop_assert_eq!(&parameter(Some(&bytes), sql_type, format, 0).unwrap(), &datum);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, shape in "[-{}\",\\\\a0-9: +.TZ]{0,24}") {
+        for sql_type in TYPES {
+            for bytes in [Bytes::from(bytes.clone()), Bytes::from(shape.clone())] {
+                let _ = parameter(Some(&bytes), sql_type, Format::Text, 0);
+                let _ = parameter(Some(&bytes), sql_type, Format::Binary, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! What one session says and hears after login, as a state machine: messages and results in, replies and the next
+//! thing to do out. It does no I/O and never waits; `connection` drives it.
+//!
+//! Labels. P1: after an error in the extended protocol, everything up to Sync is skipped. P2: a simple query stops at
+//! its first error and is answered by exactly one ReadyForQuery. P3: portals end at Sync, as there are no transaction
+//! blocks yet.
+//!
+//! Source: PostgreSQL 18 manual, chapter 54.2 "Message Flow".
+
+mod portal;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, PROGRAM_LIMIT_EXCEEDED};
+
+use crate::pgwire::datum::type_of_oid;
+use crate::pgwire::frame::{FrameError, Message, Target};
+use crate::pgwire::reply::{Replies, Severity, state};
+use crate::session::Notice;
+use crate::sql::error::SqlError;
+use crate::sql::execute::Response;
+use crate::sql::value::{ColumnInfo, Datum, SqlType};
+
+use portal::{Portal, Progress, Run};
+
+/// The most prepared statements of a session.
+pub const STATEMENTS_MAX: usize = 4_096;
+/// The most parameters of a statement: the protocol counts them in 16 bits.
+pub const PARAMETERS_MAX: usize = 65_535;
+/// The most portals between two Syncs: each may hold a result.
+pub const PORTALS_MAX: usize = 64;
+/// The most bytes of texts of prepared statements, and of parameters of portals, that a session holds.
+pub const SESSION_BYTES_MAX: usize = 32 << 20;
+
+/// A statement that was prepared: what the protocol must know of it, and the plan, which it hands back.
+#[derive(Clone, Debug)]
+pub struct Described<P> {
+    /// Its parameters, `$1` first.
+    pub parameters: Vec<SqlType>,
+    /// Its columns; none: it returns no rows.
+    pub columns: Option<Vec<ColumnInfo>>,
+    /// What the backend executes.
+    pub plan: P,
+}
+
+/// What to do next. After each of them but the first and the last, the machine is told how it went.
+#[derive(Debug)]
+pub enum Next<P> {
+    /// Give the next message to [`Machine::receive`]. Replies are sent before a wait for one.
+    Read,
+    /// Send the replies, then call [`Machine::flushed`].
+    Flush,
+    /// Split the text of a simple query, then call [`Machine::split`].
+    Split(String),
+    /// Prepare a statement, then call [`Machine::prepared`].
+    Prepare {
+        /// Its text.
+        text: String,
+        /// The types of parameters that the client gave.
+        hints: Vec<Option<SqlType>>,
+    },
+    /// Execute a statement, then call [`Machine::executed`].
+    Execute {
+        /// The statement.
+        statement: Arc<Described<P>>,
+        /// A value for each of its parameters.
+        parameters: Vec<Datum>,
+    },
+    /// Send the replies and close the connection.
+    Close,
+}
+
+/// What came of executing a statement.
+#[derive(Debug)]
+pub struct Executed {
+    /// Its result.
+    pub result: Result<Response, SqlError>,
+    /// What the client is told beside it.
+    pub notices: Vec<Notice>,
+    /// Reported settings that have new values.
+    pub changes: Vec<(&'static str, String)>,
+}
+
+/// One session's state of the protocol.
+#[derive(Debug)]
+pub struct Machine<P> {
+    /// What is to be sent.
+    pub replies: Replies,
+    statements: BTreeMap<String, Prepared<P>>,
+    portals: BTreeMap<String, Portal<P>>,
+    pending: Pending<P>,
+    skipping: bool,
+}
+
+#[derive(Debug)]
+struct Prepared<P> {
+    statement: Arc<Described<P>>,
+    bytes: usize,
+}
+
+/// What the machine waits for.
+#[derive(Debug)]
+enum Pending<P> {
+    /// A message.
+    Message,
+    /// A Parse of this name and size.
+    Parse { name: String, bytes: usize },
+    /// A simple query; the statements that are still to come, and the result that is being sent.
+    Simple { queue: VecDeque<String>, run: Option<Run> },
+    /// An Execute of this portal, which is out of the map meanwhile.
+    Portal { name: String, portal: Portal<P>, rows_max: usize },
+}
+
+impl<P> Default for Machine<P> {
+    fn default() -> Self {
+        Self {
+            replies: Replies::default(),
+            statements: BTreeMap::new(),
+            portals: BTreeMap::new(),
+            pending: Pending::Message,
+            skipping: false,
+        }
+    }
+}
+
+impl<P> Machine<P> {
+    /// Whether the client has been told that the server is ready and has sent nothing that is not answered.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.pending, Pending::Message) && !self.skipping && self.portals.is_empty()
+    }
+
+    /// Takes a message, or a frame that could not be taken apart; `tag` is the frame's.
+    pub fn receive(&mut self, tag: u8, message: Result<Message, FrameError>) -> Next<P> {
+        debug_assert!(matches!(self.pending, Pending::Message), "one message at a time");
+        let message = match message {
+            Ok(message) => message,
+            Err(FrameError::NotUtf8) if self.skipping => return Next::Read,
+            Err(error @ FrameError::NotUtf8) => return self.unreadable(tag, &error),
+            Err(error) => return self.fatal(&frame_error(&error)),
+        };
+        // P1: only Sync and Terminate count.
+        if self.skipping && !matches!(message, Message::Sync | Message::Terminate) {
+            return Next::Read;
+        }
+        match message {
+            Message::Query(text) => self.query(text),
+            Message::Parse { name, text, types } => self.parse(name, text, &types),
+            Message::Bind(bind) => {
+                let bound = self.bind(bind);
+                self.answer(bound)
+            }
+            Message::Describe(target) => {
+                let described = self.describe(&target);
+                self.answer(described)
+            }
+            Message::Execute { portal, rows_max } => self.execute(portal, rows_max),
+            Message::Close(target) => {
+                match target {
+                    Target::Statement(name) => drop(self.statements.remove(&name)),
+                    Target::Portal(name) => drop(self.portals.remove(&name)),
+                }
+                self.replies.close_complete();
+                Next::Read
+            }
+            Message::Flush => Next::Flush,
+            Message::Sync => self.ready(),
+            Message::Terminate => Next::Close,
+            Message::FunctionCall => {
+                self.replies.error(Severity::Error, &SqlError::unsupported("the function call protocol"));
+                self.ready()
+            }
+            Message::Copy => Next::Read,
+            Message::Password(_) => {
+                self.fatal(&SqlError::new(state::PROTOCOL_VIOLATION, "unexpected password message"))
+            }
+        }
+    }
+
+    /// The statements of a simple query.
+    pub fn split(&mut self, statements: Result<Vec<String>, SqlError>) -> Next<P> {
+        match statements {
+            Err(error) => self.fail(&error),
+            Ok(statements) if statements.is_empty() => {
+                self.replies.complete("");
+                self.ready()
+            }
+            Ok(statements) => {
+                self.pending = Pending::Simple { queue: statements.into(), run: None };
+                self.next_statement()
+            }
+        }
+    }
+
+    /// The statement that was to be prepared.
+    pub fn prepared(&mut self, statement: Result<Described<P>, SqlError>) -> Next<P> {
+        let statement = match statement {
+            Ok(statement) if statement.parameters.len() > PARAMETERS_MAX => {
+                return self.fail(&too_many("parameters", "Split the statement into several ones."));
+            }
+            Ok(statement) => Arc::new(statement),
+            Err(error) => return self.fail(&error),
+        };
+        match std::mem::replace(&mut self.pending, Pending::Message) {
+            Pending::Parse { name, bytes } => {
+                self.statements.insert(name, Prepared { statement, bytes });
+                self.replies.parse_complete();
+                Next::Read
+            }
+            simple @ Pending::Simple { .. } => {
+                self.pending = simple;
+                if statement.parameters.is_empty() {
+                    return Next::Execute { statement, parameters: Vec::new() };
+                }
+                self.fail(&SqlError::new(state::UNDEFINED_PARAMETER, "there is no parameter $1"))
+            }
+            Pending::Message | Pending::Portal { .. } => unreachable!("nothing was to be prepared"),
+        }
+    }
+
+    /// The result of the statement that was to be executed.
+    pub fn executed(&mut self, executed: Executed) -> Next<P> {
+        for notice in &executed.notices {
+            self.replies.notice(notice);
+        }
+        for (name, value) in &executed.changes {
+            self.replies.parameter(name, value);
+        }
+        let response = match executed.result {
+            Ok(response) => response,
+            Err(error) => return self.fail(&error),
+        };
+        match &mut self.pending {
+            Pending::Simple { run, .. } => {
+                if let Some(rows) = &response.rows {
+                    self.replies.description(Some(&rows.columns), &[]);
+                }
+                *run = Some(Run::new(response, Vec::new()));
+            }
+            Pending::Portal { portal, .. } => {
+                if let Err(error) = portal.start(response) {
+                    return self.fail(&error);
+                }
+            }
+            Pending::Message | Pending::Parse { .. } => unreachable!("nothing was to be executed"),
+        }
+        self.send_rows()
+    }
+
+    /// The replies were sent.
+    pub fn flushed(&mut self) -> Next<P> {
+        match self.pending {
+            Pending::Simple { .. } | Pending::Portal { .. } => self.send_rows(),
+            Pending::Message | Pending::Parse { .. } => Next::Read,
+        }
+    }
+
+    /// Ends the connection with an error.
+    pub fn fatal(&mut self, error: &SqlError) -> Next<P> {
+        self.replies.error(Severity::Fatal, error);
+        Next::Close
+    }
+
+    fn query(&mut self, text: String) -> Next<P> {
+        // As in PostgreSQL, a simple query ends what has no name.
+        self.statements.remove("");
+        self.portals.clear();
+        self.pending = Pending::Simple { queue: VecDeque::new(), run: None };
+        Next::Split(text)
+    }
+
+    fn next_statement(&mut self) -> Next<P> {
+        let next = match &mut self.pending {
+            Pending::Simple { queue, .. } => queue.pop_front(),
+            Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => None,
+        };
+        match next {
+            Some(text) => Next::Prepare { text, hints: Vec::new() },
+            None => self.ready(),
+        }
+    }
+
+    fn parse(&mut self, name: String, text: String, types: &[u32]) -> Next<P> {
+        match self.check_parse(&name, &text, types) {
+            Ok(hints) => {
+                self.pending = Pending::Parse { name, bytes: text.len() };
+                Next::Prepare { text, hints }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn check_parse(
+        &mut self,
+        name: &str,
+        text: &str,
+        types: &[u32],
+    ) -> Result<Vec<Option<SqlType>>, SqlError> {
+        if name.is_empty() {
+            self.statements.remove(name);
+        } else if self.statements.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(SqlError::new(state::DUPLICATE_STATEMENT, message));
+        }
+        let bytes: usize = self.statements.values().map(|statement| statement.bytes).sum();
+        if self.statements.len() >= STATEMENTS_MAX || bytes + text.len() > SESSION_BYTES_MAX {
+            return Err(too_many("prepared statements", "Close the ones that are not used any more."));
+        }
+        types.iter().map(|oid| type_of_oid(*oid)).collect()
+    }
+
+    fn execute(&mut self, name: String, rows_max: usize) -> Next<P> {
+        let Some(mut portal) = self.portals.remove(&name) else {
+            return self.fail(&no_portal(&name));
+        };
+        let (statement, parameters) = (Arc::clone(&portal.statement), std::mem::take(&mut portal.parameters));
+        let progress = portal.progress();
+        self.pending = Pending::Portal { name, portal, rows_max };
+        match progress {
+            Progress::Fresh => Next::Execute { statement, parameters },
+            Progress::Running => self.send_rows(),
+            Progress::Done => self.execute_again(),
+        }
+    }
+
+    /// A portal that has returned all its rows returns no more; another cannot be run twice.
+    fn execute_again(&mut self) -> Next<P> {
+        let Pending::Portal { name, portal, .. } = std::mem::replace(&mut self.pending, Pending::Message)
+        else {
+            unreachable!("an Execute is pending");
+        };
+        if portal.statement.columns.is_none() {
+            let message = format!("portal \"{name}\" cannot be run");
+            return self.fail(&SqlError::new(state::NOT_IN_PREREQUISITE_STATE, message));
+        }
+        self.portals.insert(name, portal);
+        self.replies.complete("SELECT 0");
+        Next::Read
+    }
+
+    /// Sends rows of the pending result until it ends, its limit is reached, or enough is encoded to be sent.
+    fn send_rows(&mut self) -> Next<P> {
+        let (run, rows_max) = match &mut self.pending {
+            Pending::Simple { run, .. } => (run.as_mut(), usize::MAX),
+            Pending::Portal { portal, rows_max, .. } => (portal.run.as_mut(), *rows_max),
+            Pending::Message | Pending::Parse { .. } => (None, 0),
+        };
+        let run = run.expect("a result is pending");
+        match run.send(rows_max, &mut self.replies) {
+            Ok(portal::Sent::Part) => return Next::Flush,
+            Ok(portal::Sent::Limit) => self.replies.portal_suspended(),
+            Ok(portal::Sent::All(tag)) => self.replies.complete(&tag),
+            Err(error) => return self.fail(&error),
+        }
+        match std::mem::replace(&mut self.pending, Pending::Message) {
+            Pending::Simple { queue, .. } => {
+                self.pending = Pending::Simple { queue, run: None };
+                self.next_statement()
+            }
+            Pending::Portal { name, portal, .. } => {
+                self.portals.insert(name, portal);
+                Next::Read
+            }
+            Pending::Message | Pending::Parse { .. } => unreachable!("a result is pending"),
+        }
+    }
+
+    fn answer(&mut self, result: Result<(), SqlError>) -> Next<P> {
+        match result {
+            Ok(()) => Next::Read,
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    /// Ends what is pending with an error: a simple query is over (P2), else all is skipped to Sync (P1).
+    fn fail(&mut self, error: &SqlError) -> Next<P> {
+        self.replies.error(Severity::Error, error);
+        match std::mem::replace(&mut self.pending, Pending::Message) {
+            Pending::Simple { .. } => self.ready(),
+            Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => {
+                self.skipping = true;
+                Next::Read
+            }
+        }
+    }
+
+    fn unreadable(&mut self, tag: u8, error: &FrameError) -> Next<P> {
+        let error = frame_error(error);
+        if tag == b'Q' {
+            self.replies.error(Severity::Error, &error);
+            return self.ready();
+        }
+        self.fail(&error)
+    }
+
+    fn ready(&mut self) -> Next<P> {
+        self.pending = Pending::Message;
+        self.skipping = false;
+        self.portals.clear(); // P3
+        self.replies.ready();
+        Next::Flush
+    }
+}
+
+/// The SQL error of a frame that cannot be used.
+pub fn frame_error(error: &FrameError) -> SqlError {
+    match error {
+        FrameError::Malformed(_) => SqlError::new(state::PROTOCOL_VIOLATION, error.to_string()),
+        FrameError::NotUtf8 => SqlError::new(state::CHARACTER_NOT_IN_REPERTOIRE, error.to_string()),
+        FrameError::TooLong { .. } => {
+            let mut sql = SqlError::new(PROGRAM_LIMIT_EXCEEDED, error.to_string());
+            sql.body = sql.body.with_hint("Split the statement into several ones.");
+            sql
+        }
+    }
+}
+
+fn no_portal(name: &str) -> SqlError {
+    SqlError::new(state::INVALID_CURSOR_NAME, format!("portal \"{name}\" does not exist"))
+}
+
+fn no_statement(name: &str) -> SqlError {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{name}\" does not exist")
+    };
+    SqlError::new(state::INVALID_STATEMENT_NAME, message)
+}
+
+fn too_many(what: &str, hint: &str) -> SqlError {
+    let mut error = SqlError::new(PROGRAM_LIMIT_EXCEEDED, format!("too many {what}"));
+    error.body = error.body.with_hint(hint);
+    error
+}
+
+fn changed_columns() -> SqlError {
+    let mut error = SqlError::new(FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
+    error.body = error.body.with_hint("Prepare the statement again.");
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(machine: &mut Machine<()>, name: &str, text: &str, parameters: usize) {
+        let message = Message::Parse { name: name.to_owned(), text: text.to_owned(), types: Vec::new() };
+        if let Next::Prepare { .. } = machine.receive(b'P', Ok(message)) {
+            let parameters = vec![SqlType::Int8; parameters];
+            machine.prepared(Ok(Described { parameters, columns: None, plan: () }));
+        }
+    }
+
+    fn bind(machine: &mut Machine<()>, portal: &str) {
+        let bind = crate::pgwire::frame::Bind {
+            portal: portal.to_owned(),
+            statement: "s".to_owned(),
+            parameter_formats: Vec::new(),
+            parameters: Vec::new(),
+            result_formats: Vec::new(),
+        };
+        machine.receive(b'B', Ok(Message::Bind(bind)));
+    }
+
+    /// Whether the last message was refused with 54000.
+    fn refused(machine: &mut Machine<()>) -> bool {
+        let bytes = std::mem::take(&mut machine.replies.bytes);
+        bytes.windows(6).any(|window| window == b"C54000")
+    }
+
+    #[test]
+    fn prepared_statements_are_bounded_in_number() {
+        let mut machine = Machine::default();
+        for number in 0..STATEMENTS_MAX {
+            parse(&mut machine, &format!("s{number}"), "", 0);
+        }
+        assert!(!refused(&mut machine));
+        parse(&mut machine, "one more", "", 0);
+        assert!(refused(&mut machine));
+        machine.receive(b'S', Ok(Message::Sync));
+        machine.receive(b'C', Ok(Message::Close(Target::Statement("s0".to_owned()))));
+        parse(&mut machine, "one more", "", 0);
+        assert!(!refused(&mut machine));
+    }
+
+    #[test]
+    fn prepared_statements_are_bounded_in_bytes_and_parameters() {
+        let mut machine = Machine::default();
+        let half = " ".repeat(SESSION_BYTES_MAX / 2);
+        parse(&mut machine, "a", &half, PARAMETERS_MAX);
+        parse(&mut machine, "b", &half, 0);
+        assert!(!refused(&mut machine));
+        parse(&mut machine, "c", " ", 0);
+        assert!(refused(&mut machine));
+        let mut machine = Machine::default();
+        parse(&mut machine, "a", "", PARAMETERS_MAX + 1);
+        assert!(refused(&mut machine));
+    }
+
+    #[test]
+    fn portals_are_bounded_and_end_at_sync() {
+        let mut machine = Machine::default();
+        parse(&mut machine, "s", "", 0);
+        for number in 0..PORTALS_MAX {
+            bind(&mut machine, &format!("p{number}"));
+        }
+        assert!(!refused(&mut machine));
+        bind(&mut machine, "one more");
+        assert!(refused(&mut machine));
+        machine.receive(b'S', Ok(Message::Sync));
+        bind(&mut machine, "p0");
+        assert!(!refused(&mut machine));
+        assert!(!machine.is_idle());
+    }
+}

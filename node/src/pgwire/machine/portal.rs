@@ -1,0 +1,193 @@
+//! Portals: statements with their parameters, and results that are sent in parts.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::{
+    Described, Machine, PORTALS_MAX, SESSION_BYTES_MAX, changed_columns, no_portal, no_statement, too_many,
+};
+use crate::pgwire::datum::{self, Format};
+use crate::pgwire::frame::{Bind, Target};
+use crate::pgwire::reply::{COLUMNS_MAX, Replies, state};
+use crate::sql::error::SqlError;
+use crate::sql::execute::Response;
+use crate::sql::value::{Datum, SqlType};
+
+/// Replies of more bytes are sent before more rows are encoded.
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
+
+/// A statement with values for its parameters.
+#[derive(Debug)]
+pub(super) struct Portal<P> {
+    pub(super) statement: Arc<Described<P>>,
+    /// Taken by the one execution.
+    pub(super) parameters: Vec<Datum>,
+    formats: Vec<Format>,
+    bytes: usize,
+    /// The result, once it was executed.
+    pub(super) run: Option<Run>,
+}
+
+/// How far a portal is.
+pub(super) enum Progress {
+    Fresh,
+    Running,
+    Done,
+}
+
+/// A result that is being sent.
+#[derive(Debug)]
+pub(super) struct Run {
+    rows: std::vec::IntoIter<Vec<Datum>>,
+    types: Vec<SqlType>,
+    formats: Vec<Format>,
+    tag: String,
+    /// Rows sent since the last Execute.
+    sent: usize,
+    suspended: bool,
+}
+
+/// How sending rows went.
+pub(super) enum Sent {
+    /// Enough is encoded to be sent first.
+    Part,
+    /// The limit of this Execute is reached, and there are more rows.
+    Limit,
+    /// There are no more rows; the tag.
+    All(String),
+}
+
+impl<P> Portal<P> {
+    pub(super) fn progress(&self) -> Progress {
+        match &self.run {
+            None => Progress::Fresh,
+            Some(run) if run.suspended => Progress::Running,
+            Some(_) => Progress::Done,
+        }
+    }
+
+    /// Takes the result. It must have the columns that the client was told.
+    pub(super) fn start(&mut self, response: Response) -> Result<(), SqlError> {
+        if response.rows.as_ref().map(|rows| &rows.columns) != self.statement.columns.as_ref() {
+            return Err(changed_columns());
+        }
+        self.run = Some(Run::new(response, self.formats.clone()));
+        Ok(())
+    }
+}
+
+impl Run {
+    pub(super) fn new(response: Response, formats: Vec<Format>) -> Self {
+        let (columns, rows) = response.rows.map_or_else(Default::default, |rows| (rows.columns, rows.rows));
+        Self {
+            rows: rows.into_iter(),
+            types: columns.iter().map(|column| column.sql_type).collect(),
+            formats,
+            tag: response.tag,
+            sent: 0,
+            suspended: false,
+        }
+    }
+
+    pub(super) fn send(&mut self, rows_max: usize, replies: &mut Replies) -> Result<Sent, SqlError> {
+        if self.types.len() > COLUMNS_MAX {
+            return Err(too_many("columns", "Select fewer columns."));
+        }
+        loop {
+            if self.sent >= rows_max && self.rows.len() > 0 {
+                self.sent = 0;
+                self.suspended = true;
+                return Ok(Sent::Limit);
+            }
+            if replies.bytes.len() >= CHUNK_BYTES {
+                return Ok(Sent::Part);
+            }
+            let Some(row) = self.rows.next() else { break };
+            replies.row(self.encode(&row)?, row.len());
+            self.sent += 1;
+        }
+        // The tag of the last part counts what that part returned, as in PostgreSQL.
+        let counts_rows = self.suspended && self.tag.starts_with("SELECT ");
+        let tag = if counts_rows { format!("SELECT {}", self.sent) } else { self.tag.clone() };
+        self.suspended = false;
+        Ok(Sent::All(tag))
+    }
+
+    fn encode(&self, row: &[Datum]) -> Result<BytesMut, SqlError> {
+        if row.len() != self.types.len() {
+            return Err(SqlError::new(state::INTERNAL, "a row has another number of values than columns"));
+        }
+        let mut values = BytesMut::new();
+        for (index, (datum, sql_type)) in row.iter().zip(&self.types).enumerate() {
+            datum::encode(datum, *sql_type, Format::of(&self.formats, index), &mut values)?;
+        }
+        Ok(values)
+    }
+}
+
+impl<P> Machine<P> {
+    pub(super) fn bind(&mut self, bind: Bind) -> Result<(), SqlError> {
+        let prepared = self.statements.get(&bind.statement).ok_or_else(|| no_statement(&bind.statement))?;
+        let statement = Arc::clone(&prepared.statement);
+        if bind.portal.is_empty() {
+            self.portals.remove("");
+        } else if self.portals.contains_key(&bind.portal) {
+            let message = format!("cursor \"{}\" already exists", bind.portal);
+            return Err(SqlError::new(state::DUPLICATE_CURSOR, message));
+        }
+        let held: usize = self.portals.values().map(|portal| portal.bytes).sum();
+        let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
+        if self.portals.len() >= PORTALS_MAX || held + bytes > SESSION_BYTES_MAX {
+            return Err(too_many("portals", "Send Sync, or close the ones that are not used any more."));
+        }
+        check_counts(&bind, &statement)?;
+        let decode = |(index, (value, sql_type)): (usize, (&Option<_>, &SqlType))| {
+            let format = Format::of(&bind.parameter_formats, index);
+            datum::parameter(value.as_ref(), *sql_type, format, index)
+        };
+        let values = bind.parameters.iter().zip(&statement.parameters).enumerate();
+        let parameters = values.map(decode).collect::<Result<_, _>>()?;
+        let portal = Portal { statement, parameters, formats: bind.result_formats, bytes, run: None };
+        self.portals.insert(bind.portal, portal);
+        self.replies.bind_complete();
+        Ok(())
+    }
+
+    pub(super) fn describe(&mut self, target: &Target) -> Result<(), SqlError> {
+        match target {
+            Target::Statement(name) => {
+                let prepared = self.statements.get(name).ok_or_else(|| no_statement(name))?;
+                self.replies.parameters(&prepared.statement.parameters);
+                self.replies.description(prepared.statement.columns.as_deref(), &[]);
+            }
+            Target::Portal(name) => {
+                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
+                self.replies.description(portal.statement.columns.as_deref(), &portal.formats);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_counts<P>(bind: &Bind, statement: &Described<P>) -> Result<(), SqlError> {
+    let violation = |message| Err(SqlError::new(state::PROTOCOL_VIOLATION, message));
+    let (given, needed) = (bind.parameters.len(), statement.parameters.len());
+    if given != needed {
+        let name = &bind.statement;
+        return violation(format!(
+            "bind message supplies {given} parameters, but prepared statement \"{name}\" requires {needed}"
+        ));
+    }
+    let formats = bind.parameter_formats.len();
+    if formats > 1 && formats != given {
+        return violation(format!("bind message has {formats} parameter formats but {given} parameters"));
+    }
+    let (formats, columns) = (bind.result_formats.len(), statement.columns.as_ref().map_or(0, Vec::len));
+    if formats > 1 && formats != columns {
+        return violation(format!(
+            "bind message has {formats} result formats but query has {columns} columns"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! What the server sends, encoded by the `pgwire` crate's messages. No I/O, no state.
+
+use bytes::BytesMut;
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::{DataRow, FieldDescription, NoData, ParameterDescription, RowDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::{
+    CommandComplete, EmptyQueryResponse, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus,
+};
+use pgwire::messages::startup::{
+    Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
+};
+
+use grantd_catalog::refusal::{Refusal, SqlState};
+
+use crate::pgwire::datum::{Format, wire_oid, wire_size};
+use crate::session::Notice;
+use crate::sql::error::SqlError;
+use crate::sql::value::{ColumnInfo, SqlType};
+
+/// States that only the protocol uses.
+#[allow(missing_docs, reason = "PostgreSQL's condition names")]
+pub mod state {
+    use super::SqlState;
+
+    pub const PROTOCOL_VIOLATION: SqlState = SqlState::new("08P01");
+    pub const CHARACTER_NOT_IN_REPERTOIRE: SqlState = SqlState::new("22021");
+    pub const NUMERIC_OUT_OF_RANGE: SqlState = SqlState::new("22003");
+    pub const DATETIME_OVERFLOW: SqlState = SqlState::new("22008");
+    pub const INVALID_BINARY_REPRESENTATION: SqlState = SqlState::new("22P03");
+    pub const INVALID_STATEMENT_NAME: SqlState = SqlState::new("26000");
+    pub const INVALID_CURSOR_NAME: SqlState = SqlState::new("34000");
+    pub const DUPLICATE_CURSOR: SqlState = SqlState::new("42P03");
+    pub const DUPLICATE_STATEMENT: SqlState = SqlState::new("42P05");
+    pub const UNDEFINED_PARAMETER: SqlState = SqlState::new("42P02");
+    pub const TOO_MANY_CONNECTIONS: SqlState = SqlState::new("53300");
+    pub const NOT_IN_PREREQUISITE_STATE: SqlState = SqlState::new("55000");
+    pub const ADMIN_SHUTDOWN: SqlState = SqlState::new("57P01");
+    pub const CANNOT_CONNECT_NOW: SqlState = SqlState::new("57P03");
+    pub const IDLE_SESSION_TIMEOUT: SqlState = SqlState::new("57P05");
+    pub const INTERNAL: SqlState = SqlState::new("XX000");
+}
+
+/// Whether an error ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The statement failed; the session goes on.
+    Error,
+    /// The connection is closed after it.
+    Fatal,
+}
+
+/// Encodes replies at the end of a buffer.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// What is to be sent.
+    pub bytes: BytesMut,
+}
+
+impl Replies {
+    /// AuthenticationSASL with the mechanisms, best first.
+    pub fn sasl(&mut self, mechanisms: &[&str]) {
+        let mechanisms = mechanisms.iter().map(|name| (*name).to_owned()).collect();
+        self.push(PgWireBackendMessage::Authentication(Authentication::SASL(mechanisms)));
+    }
+
+    /// AuthenticationSASLContinue.
+    pub fn sasl_continue(&mut self, data: String) {
+        self.push(PgWireBackendMessage::Authentication(Authentication::SASLContinue(data.into())));
+    }
+
+    /// AuthenticationSASLFinal.
+    pub fn sasl_final(&mut self, data: String) {
+        self.push(PgWireBackendMessage::Authentication(Authentication::SASLFinal(data.into())));
+    }
+
+    /// AuthenticationOk.
+    pub fn authenticated(&mut self) {
+        self.push(PgWireBackendMessage::Authentication(Authentication::Ok));
+    }
+
+    /// NegotiateProtocolVersion: the newest version that is spoken here, and the options that are not known.
+    pub fn negotiate(&mut self, version: i32, unknown: Vec<String>) {
+        let message = NegotiateProtocolVersion::new(version, unknown);
+        self.push(PgWireBackendMessage::NegotiateProtocolVersion(message));
+    }
+
+    /// ParameterStatus.
+    pub fn parameter(&mut self, name: &str, value: &str) {
+        let message = ParameterStatus::new(name.to_owned(), clean(value));
+        self.push(PgWireBackendMessage::ParameterStatus(message));
+    }
+
+    /// BackendKeyData.
+    pub fn key(&mut self, process: i32, secret: &[u8]) {
+        let secret = SecretKey::Bytes(bytes::Bytes::copy_from_slice(secret));
+        self.push(PgWireBackendMessage::BackendKeyData(BackendKeyData::new(process, secret)));
+    }
+
+    /// ReadyForQuery, outside a transaction block.
+    pub fn ready(&mut self) {
+        self.push(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(TransactionStatus::Idle)));
+    }
+
+    /// ParseComplete.
+    pub fn parse_complete(&mut self) {
+        self.push(PgWireBackendMessage::ParseComplete(ParseComplete::new()));
+    }
+
+    /// BindComplete.
+    pub fn bind_complete(&mut self) {
+        self.push(PgWireBackendMessage::BindComplete(BindComplete::new()));
+    }
+
+    /// CloseComplete.
+    pub fn close_complete(&mut self) {
+        self.push(PgWireBackendMessage::CloseComplete(CloseComplete::new()));
+    }
+
+    /// PortalSuspended.
+    pub fn portal_suspended(&mut self) {
+        self.push(PgWireBackendMessage::PortalSuspended(PortalSuspended::new()));
+    }
+
+    /// ParameterDescription.
+    pub fn parameters(&mut self, types: &[SqlType]) {
+        let message = ParameterDescription::new(types.iter().copied().map(wire_oid).collect());
+        self.push(PgWireBackendMessage::ParameterDescription(message));
+    }
+
+    /// RowDescription, or NoData for a statement that returns no rows. `formats`: as Bind gives them.
+    pub fn description(&mut self, columns: Option<&[ColumnInfo]>, formats: &[Format]) {
+        let Some(columns) = columns else {
+            self.push(PgWireBackendMessage::NoData(NoData::new()));
+            return;
+        };
+        let field = |(index, column): (usize, &ColumnInfo)| {
+            let (oid, size) = (wire_oid(column.sql_type), wire_size(column.sql_type));
+            let format = Format::of(formats, index).code();
+            FieldDescription::new(clean(&column.name), 0, 0, oid, size, -1, format)
+        };
+        let fields = columns.iter().enumerate().map(field).collect();
+        self.push(PgWireBackendMessage::RowDescription(RowDescription::new(fields)));
+    }
+
+    /// DataRow, of values that are already encoded and have their lengths.
+    pub fn row(&mut self, values: BytesMut, count: usize) {
+        let count = i16::try_from(count).expect("a statement has at most COLUMNS_MAX columns");
+        self.push(PgWireBackendMessage::DataRow(DataRow::new(values, count)));
+    }
+
+    /// CommandComplete, or EmptyQueryResponse for the empty tag.
+    pub fn complete(&mut self, tag: &str) {
+        if tag.is_empty() {
+            self.push(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
+        } else {
+            self.push(PgWireBackendMessage::CommandComplete(CommandComplete::new(clean(tag))));
+        }
+    }
+
+    /// NoticeResponse.
+    pub fn notice(&mut self, notice: &Notice) {
+        let message = NoticeResponse::new(fields(notice.severity, &notice.body, None));
+        self.push(PgWireBackendMessage::NoticeResponse(message));
+    }
+
+    /// ErrorResponse.
+    pub fn error(&mut self, severity: Severity, error: &SqlError) {
+        let severity = match severity {
+            Severity::Error => "ERROR",
+            Severity::Fatal => "FATAL",
+        };
+        let message = ErrorResponse::new(fields(severity, &error.body, error.position));
+        self.push(PgWireBackendMessage::ErrorResponse(message));
+    }
+
+    fn push(&mut self, message: PgWireBackendMessage) {
+        // Encoding fails only above the crate's bounds, the smallest of which is 30,000 bytes: `clean` cuts what a
+        // user can make long in those messages, and rows are bounded by the engine far below theirs.
+        message.encode(&mut self.bytes).expect("every reply is below the protocol's bounds");
+    }
+}
+
+/// The most columns of a result: the protocol counts them in 16 bits. Source: PostgreSQL's MaxTupleAttributeNumber.
+pub const COLUMNS_MAX: usize = 1_664;
+/// The most bytes of one text in a reply that is not a value.
+const TEXT_BYTES_MAX: usize = 8_192;
+
+/// A text as the protocol can carry it: without zero bytes, and not too long.
+fn clean(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].replace('\0', "\u{fffd}")
+}
+
+fn fields(severity: &str, body: &Refusal, position: Option<u32>) -> Vec<(u8, String)> {
+    let mut fields = vec![
+        (b'S', severity.to_owned()),
+        (b'V', severity.to_owned()),
+        (b'C', body.code.as_str().to_owned()),
+        (b'M', clean(&body.message)),
+    ];
+    fields.extend(body.detail.as_ref().map(|detail| (b'D', clean(detail))));
+    fields.extend(body.hint.as_ref().map(|hint| (b'H', clean(hint))));
+    fields.extend(position.map(|position| (b'P', position.to_string())));
+    fields
+}

@@ -1,0 +1,317 @@
+//! The composition root: a node put together from its settings, and taken apart again in a written order.
+//!
+//! Start: certificates, directory, SQL port, replication, engine, admin socket, SQL server. Each step's error says
+//! what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
+//!
+//! 1. no new SQL connections; running statements finish, at most for the drain time-out; sessions are closed;
+//! 2. no new admin requests; those that run finish;
+//! 3. leadership is handed over, so that the others need no election;
+//! 4. replication stops: connections and files are closed.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantd_raft::config::{NodeId, RaftConfig};
+use grantd_raft::handle::{self, Handle, Status};
+use grantd_raft::quic::identity;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use crate::admin::{AdminServer, Answer, Answerer, ChecksumReport, MemberReport, Request, StatusReport};
+use crate::cert;
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::pgwire::backend::Cluster;
+use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
+use crate::sql::execute::Engine;
+use crate::sql::system;
+use crate::tls;
+
+/// How long a stopping leader tries to hand over. Longer than one election; an election follows anyway if it fails.
+const HANDOVER_MAX: Duration = Duration::from_secs(2);
+
+/// A running node. Dropping it without [`Self::stop`] leaves its tasks to the runtime's end.
+pub struct Node {
+    handle: Handle,
+    node_id: NodeId,
+    sql_address: SocketAddr,
+    drain_timeout: Duration,
+    sql: Server,
+    admin: AdminServer,
+}
+
+/// How a node stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// In the order of the module's documentation.
+    Drain,
+    /// Replication first, as if the process had died; then the rest.
+    Now,
+}
+
+impl Node {
+    /// Starts a node and everything that it answers with. It serves when this returns; whether it is in a cluster is
+    /// another question, see [`Self::status`].
+    pub async fn start(settings: Settings) -> Result<Self, Failure> {
+        let identity = read_identity(&settings.certs_dir)?;
+        let node_id = identity.node_id;
+        prepare_directory(&settings.data_dir)?;
+        let listener = TcpListener::bind(settings.sql_listen).await.map_err(|error| {
+            Failure::new(format!("cannot listen on {} for SQL clients", settings.sql_listen))
+                .because(&error)
+                .help("another process has the port? Stop it, or choose another with --sql-listen")
+        })?;
+        let sql_address =
+            listener.local_addr().map_err(|error| Failure::new("the SQL port is gone").because(&error))?;
+        let server = server_config(&identity, &settings.certs_dir)?;
+        let config = raft_config(&settings, identity, sql_address);
+        let handle = handle::start(config, system::functions()).await.map_err(|error| {
+            Failure::new(format!("node {node_id} cannot start in `{}`", settings.data_dir.display()))
+                .because(&error)
+        })?;
+        let parts = serve(&settings, &handle, listener, server).await;
+        let (sql, admin) = match parts {
+            Ok(parts) => parts,
+            Err(failure) => {
+                handle.shutdown().await;
+                return Err(failure);
+            }
+        };
+        let node = Self { handle, node_id, sql_address, drain_timeout: settings.drain_timeout, sql, admin };
+        node.announce(&settings);
+        Ok(node)
+    }
+
+    /// Its number.
+    pub fn node_id(&self) -> NodeId {
+        self.node_id
+    }
+
+    /// Where it takes SQL clients.
+    pub fn sql_address(&self) -> SocketAddr {
+        self.sql_address
+    }
+
+    /// The replication underneath.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Its state, and what it knows of the others.
+    pub fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    /// Stops it. When this returns its ports and its directory are free.
+    pub async fn stop(self, how: Stop) {
+        match how {
+            Stop::Drain => {
+                self.sql.drain(self.drain_timeout).await;
+                self.admin.stop().await;
+                hand_over(&self.handle).await;
+                self.handle.shutdown().await;
+            }
+            Stop::Now => {
+                self.handle.shutdown().await;
+                self.sql.drain(Duration::ZERO).await;
+                self.admin.stop().await;
+            }
+        }
+        info!(node = self.node_id, "stopped");
+    }
+
+    /// Says how it is reached and, without a cluster, what it waits for and how to go on.
+    fn announce(&self, settings: &Settings) {
+        let status = self.status();
+        info!(
+            node = self.node_id,
+            sql = %self.sql_address,
+            raft = %settings.listen,
+            directory = %settings.data_dir.display(),
+            "node started"
+        );
+        match (&status.cluster_id, settings.join.is_empty()) {
+            (Some(cluster), _) => info!(%cluster, version = status.applied.0, "member of a cluster"),
+            (None, false) => {
+                info!(join = ?settings.join, "no cluster yet: asking these members to be let in");
+            }
+            (None, true) => {
+                let directory = settings.data_dir.display();
+                info!(
+                    "no cluster yet: make one with `grantd init --data-dir {directory}`, or start with --join"
+                );
+            }
+        }
+    }
+}
+
+async fn serve(
+    settings: &Settings,
+    handle: &Handle,
+    listener: TcpListener,
+    config: ServerConfig,
+) -> Result<(Server, AdminServer), Failure> {
+    let admin = AdminServer::start(&settings.data_dir, answerer(handle.clone()))?;
+    let backend = Cluster { engine: Engine::new(Arc::new(handle.clone())), handle: handle.clone() };
+    match Server::start(listener, config, backend) {
+        Ok(sql) => Ok((sql, admin)),
+        Err(error) => {
+            admin.stop().await;
+            Err(Failure::new("cannot serve SQL").because(&error))
+        }
+    }
+}
+
+/// Hands leadership over, if it is here. Not being able to costs the others an election, nothing else.
+async fn hand_over(handle: &Handle) {
+    if handle.status().leader != Some(handle.node_id()) {
+        return;
+    }
+    match tokio::time::timeout(HANDOVER_MAX, handle.transfer_leadership()).await {
+        Ok(Ok(())) => info!("leadership handed over"),
+        Ok(Err(error)) => info!(%error, "leadership was not handed over"),
+        Err(_elapsed) => warn!("leadership was not handed over in time"),
+    }
+}
+
+/// What replication needs of a node's certificates.
+struct Identity {
+    node_id: NodeId,
+    ca_pem: Vec<u8>,
+    cert_pem: Vec<u8>,
+    key_pem: Vec<u8>,
+}
+
+fn read_identity(certs_dir: &Path) -> Result<Identity, Failure> {
+    let read = |name: &str| {
+        let path = certs_dir.join(name);
+        std::fs::read(&path).map_err(|error| {
+            Failure::new(format!("cannot read `{}`", path.display())).because(&error).help(
+                "make it with `grantd cert create-ca` and `grantd cert create-node`, or name another directory with \
+                 --certs-dir",
+            )
+        })
+    };
+    let cert_pem = read(cert::NODE_CERT)?;
+    let not_a_node = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(format!("`{}` is not a node's certificate", certs_dir.join(cert::NODE_CERT).display()))
+            .because(error)
+            .help("make one with `grantd cert create-node --id NUMBER HOST…`")
+    };
+    let certificate = CertificateDer::from_pem_slice(&cert_pem).map_err(|error| not_a_node(&error))?;
+    let node_id = identity::node_id_of(&certificate).map_err(|error| not_a_node(&error))?;
+    tls::warn_if_exposed(&certs_dir.join(cert::NODE_KEY));
+    Ok(Identity { node_id, ca_pem: read(cert::CA_CERT)?, key_pem: read(cert::NODE_KEY)?, cert_pem })
+}
+
+/// Makes the directory, for its owner only: catalog and rows are in it.
+fn prepare_directory(directory: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| {
+        Failure::new(format!("cannot make the data directory `{}`", directory.display()))
+            .because(&error)
+            .help("name a directory that this user may write with --data-dir")
+    })
+}
+
+/// What the SQL port serves with.
+fn server_config(identity: &Identity, certs_dir: &Path) -> Result<ServerConfig, Failure> {
+    let (tls, binding) =
+        tls::server(&identity.ca_pem, &identity.cert_pem, &identity.key_pem).map_err(|error| {
+            let (node_id, certs) = (identity.node_id, certs_dir.display());
+            Failure::new(format!("node {node_id} cannot serve TLS with the files in `{certs}`"))
+                .because(&error)
+                .help(format!(
+                    "`grantd cert list --certs-dir {certs}` shows them; `grantd cert create-node --id {node_id} \
+                     --certs-dir {certs} --overwrite HOST…` makes the node's anew"
+                ))
+        })?;
+    Ok(ServerConfig {
+        node_id: identity.node_id,
+        tls: Some(tls),
+        binding,
+        plaintext: Plaintext::Refused,
+        limits: Limits::default(),
+        fake_salt_key: fake_salt_key(&identity.key_pem),
+    })
+}
+
+/// Secret, and the same after a restart. It differs between nodes: who may ask two nodes can tell an unknown user.
+fn fake_salt_key(key_pem: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(b"grantd: salts of unknown users").chain_update(key_pem).finalize().into()
+}
+
+fn raft_config(settings: &Settings, identity: Identity, sql_address: SocketAddr) -> RaftConfig {
+    let advertise_sql = settings.sql_advertise.clone().unwrap_or_else(|| sql_address.to_string());
+    RaftConfig {
+        node_id: identity.node_id,
+        directory: settings.data_dir.clone(),
+        listen: settings.listen,
+        advertise: settings.advertise.clone(),
+        advertise_sql,
+        join: settings.join.clone(),
+        ca_pem: identity.ca_pem,
+        cert_pem: identity.cert_pem,
+        key_pem: identity.key_pem,
+        tuning: settings.tuning.clone(),
+    }
+}
+
+/// What the admin socket answers for `handle`.
+fn answerer(handle: Handle) -> Answerer {
+    Arc::new(move |request| {
+        let handle = handle.clone();
+        Box::pin(async move { answer(&handle, request).await })
+    })
+}
+
+async fn answer(handle: &Handle, request: Request) -> Answer {
+    let done = |result: Result<(), handle::AdminError>| match result {
+        Ok(()) => Answer::Done,
+        Err(error) => Answer::Refused { message: error.message },
+    };
+    match request {
+        Request::Status => Answer::Status(status_report(handle.status())),
+        Request::Init => done(handle.initialize().await),
+        Request::Remove { node } => done(handle.remove(node).await),
+        Request::Transfer => done(handle.transfer_leadership().await),
+        Request::Snapshot => done(handle.snapshot().await),
+        Request::Checksum => match handle.checksum().await {
+            Ok(sum) => Answer::Checksum(ChecksumReport {
+                version: sum.version.0,
+                catalog: sum.catalog,
+                tables: sum.tables,
+            }),
+            Err(error) => Answer::Refused { message: error.to_string() },
+        },
+    }
+}
+
+fn status_report(status: Status) -> StatusReport {
+    let member = |member: handle::Member| MemberReport {
+        id: member.id,
+        raft_address: member.raft_address,
+        sql_address: member.sql_address,
+        voter: member.voter,
+        matched: member.matched,
+        heard_ms: member.heard_ms,
+    };
+    StatusReport {
+        node_id: status.node_id,
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id: status.cluster_id,
+        server_state: status.server_state.to_owned(),
+        term: status.term,
+        leader: status.leader,
+        last_log: status.last_log,
+        applied: status.applied.0,
+        snapshot: status.snapshot,
+        members: status.members.into_iter().map(member).collect(),
+    }
+}

@@ -1,0 +1,12 @@
+//! SQL: text in, typed rows or one error out, every statement decided twice.
+//!
+//! `parse` reads the text, `plan` resolves names and computes the requirement, `translate` rewrites to the row store's
+//! SQL, `execute` asks the gate and acts.
+
+pub mod error;
+pub mod value;
+pub mod parse;
+pub mod translate;
+pub mod plan;
+pub mod system;
+pub mod execute;

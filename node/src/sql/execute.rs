@@ -1,0 +1,290 @@
+//! The engine that the protocol drives: prepare, describe, execute.
+//!
+//! Every execution plans and decides anew, on a view that contains everything acknowledged before it began: what was
+//! prepared holds no right.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grantd_catalog::command::Command;
+use grantd_catalog::view::View;
+use grantd_raft::entry::Proposal;
+use grantd_raft::rows::{CancelCheck, RowSet};
+
+use crate::gate::{Gate, ReadOutcome, Replica, applied};
+use crate::session::{Notice, Session};
+use crate::sql::error::{SqlError, state};
+use crate::sql::parse::{self, Statement};
+use crate::sql::plan::{self, Origin, Plan};
+use crate::sql::system::context::{StatementInfo, now_micros};
+use crate::sql::system::{show, variable};
+use crate::sql::value::{ColumnInfo, Datum, SqlType};
+
+mod forward;
+mod password;
+mod run;
+mod write;
+
+/// How often a statement is planned anew because the catalog or the rows moved on under it.
+const REPLANS_MAX: usize = 16;
+
+/// A statement that was parsed and typed, to be executed any number of times. Decided at each execution, never here.
+#[derive(Clone)]
+pub struct Prepared {
+    /// Its parameters, `$1` first.
+    pub parameters: Vec<SqlType>,
+    /// Its columns; none: it returns no rows.
+    pub columns: Option<Vec<ColumnInfo>>,
+    text: Arc<str>,
+    statement: Arc<Statement>,
+}
+
+/// Without the text: it may hold a password.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("parameters", &self.parameters)
+            .field("columns", &self.columns)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a statement returned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// The command tag: `SELECT 3`, `GRANT`, `INSERT 0 1`. Empty: the statement was empty.
+    pub tag: String,
+    /// The rows, if it returns any.
+    pub rows: Option<Rows>,
+}
+
+/// The rows of a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rows {
+    /// Their columns.
+    pub columns: Vec<ColumnInfo>,
+    /// Each as long as `columns`.
+    pub rows: Vec<Vec<Datum>>,
+}
+
+/// Runs statements of sessions against the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    gate: Gate,
+}
+
+impl Engine {
+    /// An engine on `replica`, which from now on also runs what followers forward to it while it leads.
+    pub fn new(replica: Arc<dyn Replica>) -> Self {
+        let gate = Gate::new(replica);
+        gate.serve_forwards(Arc::new(forward::Server::new(gate.clone())));
+        Self { gate }
+    }
+
+    /// Splits a simple query's text into its statements. One syntax error anywhere refuses the whole text (42601).
+    pub fn split(&self, text: &str) -> Result<Vec<String>, SqlError> {
+        Ok(parse::parse_all(text)?.into_iter().map(|(text, _)| text).collect())
+    }
+
+    /// Parses and types one statement. `hints`: parameter types that the client gave.
+    pub async fn prepare(
+        &self,
+        session: &Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> Result<Prepared, SqlError> {
+        let statement = parse::parse(text)?;
+        let (parameters, columns) = match &statement {
+            Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Upsert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_) => {
+                let view = self.gate.view().await?;
+                let plan = plan_rows(&view, session, &statement, hints)?;
+                (plan.parameters, plan.columns)
+            }
+            Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
+            Statement::Empty
+            | Statement::CreateTable(_)
+            | Statement::Role(_)
+            | Statement::Command(..)
+            | Statement::Set(_) => (Vec::new(), None),
+        };
+        Ok(Prepared { parameters, columns, text: text.into(), statement: Arc::new(statement) })
+    }
+
+    /// Executes a prepared statement.
+    ///
+    /// Cancellation: dropping the future does not undo a change that was proposed.
+    pub async fn execute(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        parameters: &[Datum],
+    ) -> Result<Response, SqlError> {
+        if session.cancelled.is_raised() {
+            return Err(SqlError::cancelled());
+        }
+        match prepared.statement.as_ref() {
+            Statement::Empty => Ok(Response { tag: String::new(), rows: None }),
+            Statement::Query(_) => self.read(session, prepared, parameters).await,
+            Statement::Insert(_) | Statement::Upsert(_) | Statement::Update(_) | Statement::Delete(_) => {
+                self.write(session, prepared, parameters).await
+            }
+            Statement::CreateTable(table) => {
+                let view = self.gate.view().await?;
+                let context = session.name_context();
+                let origin = Origin { view: &view, actor: session.actor, context: &context };
+                let command = plan::table::create(origin, table)?;
+                self.command(session, command, "CREATE TABLE").await
+            }
+            Statement::Role(statement) => {
+                let (command, tag) = password::hashed(statement).await?;
+                self.command(session, command, tag).await
+            }
+            Statement::Command(command, tag) => self.command(session, command.clone(), tag).await,
+            Statement::Set(statement) => {
+                let view = self.gate.view().await?;
+                variable::set(session, &view, statement)?;
+                Ok(Response { tag: statement.tag().to_owned(), rows: None })
+            }
+            Statement::Show(statement) => {
+                let view = self.gate.view().await?;
+                let needed = show::requirement(statement);
+                self.gate
+                    .permit(&view, session.actor, &needed)
+                    .map_err(|_| show::denied(session.actor, &view))?;
+                let (rows, tag) = show::rows(statement, &view, session)?;
+                let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
+                Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }) })
+            }
+        }
+    }
+
+    /// A change of the catalog.
+    async fn command(
+        &self,
+        session: &mut Session,
+        command: Command,
+        tag: &str,
+    ) -> Result<Response, SqlError> {
+        let context = session.name_context();
+        let proposal = Proposal { actor: session.actor, context, commands: vec![command] };
+        let permit = self.gate.permit_commands(proposal).await?;
+        let receipt = self.gate.propose(permit).await?;
+        applied(&receipt)?;
+        for outcome in receipt.outcomes {
+            if let grantd_catalog::command::Outcome::Done(done) = outcome {
+                let notice = |body| Notice { severity: "NOTICE", body };
+                session.notices.extend(done.notices.into_iter().map(notice));
+            }
+        }
+        Ok(Response { tag: tag.to_owned(), rows: None })
+    }
+
+    /// A query, on this node's own rows.
+    async fn read(
+        &self,
+        session: &Session,
+        prepared: &Prepared,
+        parameters: &[Datum],
+    ) -> Result<Response, SqlError> {
+        let values = run::bound(prepared, parameters)?;
+        let hints = run::hints(&prepared.parameters);
+        let cancel = cancel_check(session);
+        let mut view = self.gate.view().await?;
+        for _ in 0..REPLANS_MAX {
+            let plan = plan_rows(&view, session, &prepared.statement, &hints)?;
+            run::same_columns(prepared, &plan)?;
+            let permit = self.gate.permit(&view, session.actor, &plan.requirement)?;
+            let info = self.info(session, &view);
+            let (values, cancel) = (values.clone(), Arc::clone(&cancel));
+            let tag = plan.tag;
+            let outcome =
+                self.gate.read(permit, move |rows| run::checked(&plan, rows, &values, info, cancel)).await?;
+            match outcome {
+                ReadOutcome::Done(Ok(rows)) => return response(prepared, tag, rows),
+                ReadOutcome::Done(Err(run::RunError::Sql(error))) => return Err(error),
+                ReadOutcome::Done(Err(run::RunError::Moved)) => view = self.gate.view().await?,
+                ReadOutcome::Behind(version) => view = self.gate.at_least(version).await?,
+            }
+        }
+        Err(SqlError::new(state::SERIALIZATION_FAILURE, "tables changed while the query was planned")
+            .with_hint("Try again."))
+    }
+
+    fn info(&self, session: &Session, view: &Arc<View>) -> StatementInfo {
+        StatementInfo {
+            view: Arc::clone(view),
+            actor: session.actor,
+            context: session.name_context(),
+            now_micros: now_micros(),
+            node_id: self.gate.node_id(),
+        }
+    }
+}
+
+/// Plans a query or a change of rows.
+fn plan_rows(
+    view: &View,
+    session: &Session,
+    statement: &Statement,
+    hints: &[Option<SqlType>],
+) -> Result<Plan, SqlError> {
+    let context = session.name_context();
+    plan_with(Origin { view, actor: session.actor, context: &context }, statement, hints)
+}
+
+fn plan_with(origin: Origin<'_>, statement: &Statement, hints: &[Option<SqlType>]) -> Result<Plan, SqlError> {
+    match statement {
+        Statement::Query(query) => plan::select(origin, query, hints),
+        Statement::Insert(insert) => plan::insert(origin, insert, false, hints),
+        Statement::Upsert(insert) => plan::insert(origin, insert, true, hints),
+        Statement::Update(update) => plan::update(origin, update, hints),
+        Statement::Delete(delete) => plan::delete(origin, delete, hints),
+        Statement::Empty
+        | Statement::CreateTable(_)
+        | Statement::Role(_)
+        | Statement::Command(..)
+        | Statement::Set(_)
+        | Statement::Show(_) => Err(SqlError::internal("a statement that has no rows was planned for them")),
+    }
+}
+
+/// True when the client cancelled, or `statement_timeout` has passed.
+fn cancel_check(session: &Session) -> CancelCheck {
+    let cancelled = session.cancelled.clone();
+    let deadline = variable::statement_timeout(session).and_then(|limit| Instant::now().checked_add(limit));
+    Arc::new(move || cancelled.is_raised() || deadline.is_some_and(|deadline| Instant::now() >= deadline))
+}
+
+/// How long a forwarded statement may take: `statement_timeout`, or the most that is waited for a leader.
+fn time_left(session: &Session) -> Duration {
+    variable::statement_timeout(session).unwrap_or(write::FORWARD_TIMEOUT).min(write::FORWARD_TIMEOUT)
+}
+
+/// What a client is told of the row store's rows.
+fn response(prepared: &Prepared, tag: &str, rows: RowSet) -> Result<Response, SqlError> {
+    let Some(columns) = &prepared.columns else {
+        return Ok(Response { tag: format!("{tag} {}", rows.changes), rows: None });
+    };
+    let count = if tag == "SELECT" { rows.rows.len() as u64 } else { rows.changes };
+    let mut converted = Vec::with_capacity(rows.rows.len());
+    for row in rows.rows {
+        if row.len() != columns.len() {
+            return Err(SqlError::internal("the row store returned another number of columns"));
+        }
+        let cells = row.into_iter().zip(columns);
+        converted.push(
+            cells
+                .map(|(value, column)| Datum::from_row(value, column.sql_type))
+                .collect::<Result<Vec<_>, _>>()?,
+        );
+    }
+    Ok(Response {
+        tag: format!("{tag} {count}"),
+        rows: Some(Rows { columns: columns.clone(), rows: converted }),
+    })
+}

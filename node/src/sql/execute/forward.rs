@@ -1,0 +1,187 @@
+//! A change of rows on its way from a follower to the leader, and its answer. The structs are frozen: a change is a
+//! new format.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bincode::{Decode, Encode};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use grantd_catalog::command::{Actor, NameContext};
+use grantd_catalog::id::Version;
+use grantd_catalog::refusal::Refusal;
+use grantd_raft::codec::{Kind, open_value, seal_value};
+use grantd_raft::config::{FORWARD_BYTES_MAX, NodeId};
+use grantd_raft::handle::ForwardHandler;
+use grantd_raft::rows::{RowSet, Value};
+
+use super::write::{StatementWrite, serve};
+use crate::gate::Gate;
+use crate::sql::error::SqlError;
+use crate::sql::parse::{self, Statement};
+use crate::sql::value::SqlType;
+
+const FORMAT: u16 = 1;
+
+#[derive(Encode, Decode)]
+struct RequestV1 {
+    actor: Actor,
+    context: NameContext,
+    text: String,
+    /// PostgreSQL's OIDs.
+    types: Vec<u32>,
+    values: Vec<ValueV1>,
+}
+
+#[derive(Encode, Decode)]
+enum ValueV1 {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+#[derive(Encode, Decode)]
+enum AnswerV1 {
+    Done { version: Version, columns: Vec<String>, rows: Vec<Vec<ValueV1>>, changes: u64 },
+    Refused(Refusal),
+    NotLeader,
+}
+
+impl From<Value> for ValueV1 {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Integer(value) => Self::Integer(value),
+            Value::Real(value) => Self::Real(value),
+            Value::Text(value) => Self::Text(value),
+            Value::Blob(value) => Self::Blob(value),
+        }
+    }
+}
+
+impl From<ValueV1> for Value {
+    fn from(value: ValueV1) -> Self {
+        match value {
+            ValueV1::Null => Self::Null,
+            ValueV1::Integer(value) => Self::Integer(value),
+            ValueV1::Real(value) => Self::Real(value),
+            ValueV1::Text(value) => Self::Text(value),
+            ValueV1::Blob(value) => Self::Blob(value),
+        }
+    }
+}
+
+/// Asks the leader. None: nobody leads now, and nothing was done.
+pub(super) async fn ask(
+    gate: &Gate,
+    text: &str,
+    write: &StatementWrite,
+    timeout: Duration,
+) -> Result<Option<(Version, RowSet)>, SqlError> {
+    let request = RequestV1 {
+        actor: write.actor,
+        context: write.context.clone(),
+        text: text.to_owned(),
+        types: write.types.iter().map(|known| known.oid()).collect(),
+        values: write.values.iter().cloned().map(ValueV1::from).collect(),
+    };
+    let bytes = seal_value(Kind::Message, FORMAT, &request);
+    if bytes.len() > FORWARD_BYTES_MAX {
+        return Err(SqlError::too_large(format!(
+            "the statement and its parameters exceed {FORWARD_BYTES_MAX} bytes"
+        )));
+    }
+    let Some(answer) = gate.forward(Bytes::from(bytes), timeout).await? else { return Ok(None) };
+    match open_value(Kind::Message, FORMAT, &answer) {
+        Ok(AnswerV1::Done { version, columns, rows, changes }) => {
+            let rows = rows.into_iter().map(|row| row.into_iter().map(Value::from).collect()).collect();
+            Ok(Some((version, RowSet { columns, rows, changes })))
+        }
+        Ok(AnswerV1::Refused(refusal)) => Err(refusal.into()),
+        Ok(AnswerV1::NotLeader) => Ok(None),
+        Err(error) => Err(SqlError::new(
+            grantd_catalog::refusal::SqlState::new("40003"),
+            format!("the leader's answer cannot be read: {error}"),
+        )
+        .with_hint("Look whether the statement took effect before you send it again.")),
+    }
+}
+
+/// Answers what followers ask.
+pub(super) struct Server {
+    gate: Gate,
+}
+
+impl Server {
+    pub(super) fn new(gate: Gate) -> Self {
+        Self { gate }
+    }
+}
+
+impl ForwardHandler for Server {
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
+        let gate = self.gate.clone();
+        async move {
+            let answer = match run(&gate, &request).await {
+                Ok(Some((version, rows))) => AnswerV1::Done {
+                    version,
+                    columns: rows.columns,
+                    rows: rows
+                        .rows
+                        .into_iter()
+                        .map(|row| row.into_iter().map(ValueV1::from).collect())
+                        .collect(),
+                    changes: rows.changes,
+                },
+                Ok(None) => AnswerV1::NotLeader,
+                Err(error) => AnswerV1::Refused(error.body),
+            };
+            let bytes = seal_value(Kind::Message, FORMAT, &answer);
+            if bytes.len() <= FORWARD_BYTES_MAX {
+                return Bytes::from(bytes);
+            }
+            // It is written all the same: the client must not be told that it was refused.
+            tracing::warn!(from, bytes = bytes.len(), "the answer to a forwarded statement is too large");
+            let refusal = Refusal::new(
+                grantd_catalog::refusal::SqlState::new("40003"),
+                "the rows were changed, and what RETURNING says of them is too large to send",
+            );
+            Bytes::from(seal_value(Kind::Message, FORMAT, &AnswerV1::Refused(refusal)))
+        }
+        .boxed()
+    }
+}
+
+async fn run(gate: &Gate, request: &Bytes) -> Result<Option<(Version, RowSet)>, SqlError> {
+    let request: RequestV1 = open_value(Kind::Message, FORMAT, request)
+        .map_err(|error| SqlError::internal(format!("a forwarded statement cannot be read: {error}")))?;
+    let types = request
+        .types
+        .iter()
+        .map(|oid| {
+            SqlType::from_oid(*oid).ok_or_else(|| SqlError::internal("a parameter of an unknown type"))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let statement = parse::parse(&request.text)?;
+    if !matches!(
+        statement,
+        Statement::Insert(_) | Statement::Upsert(_) | Statement::Update(_) | Statement::Delete(_)
+    ) {
+        return Err(SqlError::internal("only changes of rows are forwarded"));
+    }
+    let write = StatementWrite {
+        statement: Arc::new(statement),
+        types,
+        values: request.values.into_iter().map(Value::from).collect(),
+        actor: request.actor,
+        context: request.context,
+        node_id: gate.node_id(),
+        cancel: Arc::new(|| false),
+        planned: None,
+        result: None,
+    };
+    serve(gate, write).await
+}

@@ -1,0 +1,353 @@
+//! Runs a plan in a transaction of the row store, after the second of the two checks, and says what went wrong in
+//! SQL's terms.
+
+use std::sync::Arc;
+
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::object::{Body, Table};
+use grantd_catalog::view::View;
+use grantd_raft::rows::{CancelCheck, RowSet, RowsError, Transaction, Value};
+
+use super::Prepared;
+use crate::sql::error::{SqlError, state};
+use crate::sql::plan::Plan;
+use crate::sql::system::context::StatementInfo;
+use crate::sql::translate::{quote, scalar};
+use crate::sql::value::{Datum, SqlType, text};
+
+const SQLITE_INTERRUPT: i32 = 9;
+const SQLITE_TOOBIG: i32 = 18;
+
+/// Why a plan did not run.
+#[derive(Debug)]
+pub(super) enum RunError {
+    /// The client is told this.
+    Sql(SqlError),
+    /// A table of the plan is not in these rows: plan anew.
+    Moved,
+}
+
+impl From<SqlError> for RunError {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// The parameters as the row store takes them.
+pub(super) fn bound(prepared: &Prepared, parameters: &[Datum]) -> Result<Vec<Value>, SqlError> {
+    if parameters.len() != prepared.parameters.len() {
+        let (given, needed) = (parameters.len(), prepared.parameters.len());
+        return Err(SqlError::syntax(format!("{needed} parameters are needed, and {given} came")));
+    }
+    parameters.iter().zip(&prepared.parameters).map(|(datum, expected)| datum.to_row(*expected)).collect()
+}
+
+/// Types as hints, so that a plan made again types its parameters as the first did.
+pub(super) fn hints(types: &[SqlType]) -> Vec<Option<SqlType>> {
+    types.iter().copied().map(Some).collect()
+}
+
+/// The client was told what columns come; a table of the same name may have others by now.
+pub(super) fn same_columns(prepared: &Prepared, plan: &Plan) -> Result<(), SqlError> {
+    if prepared.columns == plan.columns {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED,
+        "cached plan must not change result type",
+    )
+    .with_hint("Prepare the statement again."))
+}
+
+/// Prepares, checks what SQLite says the statement touches against what the plan requires, and runs it.
+pub(super) fn checked(
+    plan: &Plan,
+    rows: &mut dyn Transaction,
+    parameters: &[Value],
+    info: StatementInfo,
+    cancel: CancelCheck,
+) -> Result<RowSet, RunError> {
+    let view = Arc::clone(&info.view);
+    rows.set_context(Some(Arc::new(info)));
+    rows.set_cancel(Some(cancel));
+    let outcome = prepare_and_run(plan, rows, parameters, &view);
+    rows.set_cancel(None);
+    rows.set_context(None);
+    outcome
+}
+
+fn prepare_and_run(
+    plan: &Plan,
+    rows: &mut dyn Transaction,
+    parameters: &[Value],
+    view: &View,
+) -> Result<RowSet, RunError> {
+    let accesses = rows.prepare(&plan.sql).map_err(|error| explain(plan, view, &error))?;
+    if let Err(hole) = plan.covers(&accesses) {
+        tracing::error!(%hole, version = %plan.version, "a plan does not require what its statement touches");
+        return Err(SqlError::internal("the statement touches more than it was allowed for").into());
+    }
+    rows.run(&plan.sql, parameters).map_err(|error| match explain(plan, view, &error) {
+        RunError::Sql(sql) if sql.body.code == state::UNIQUE_VIOLATION => {
+            RunError::Sql(with_key(sql, plan, view, rows, parameters, &error.message))
+        }
+        other => other,
+    })
+}
+
+/// What a client is told of an error of the row store.
+fn explain(plan: &Plan, view: &View, error: &RowsError) -> RunError {
+    let message = error.message.as_str();
+    if let Some(raised) = scalar::raised(message) {
+        return raised.into();
+    }
+    if error.code & 0xff == SQLITE_INTERRUPT {
+        return SqlError::cancelled().into();
+    }
+    if error.code & 0xff == SQLITE_TOOBIG {
+        return SqlError::too_large(message).into();
+    }
+    if message.starts_with("no such table: ") {
+        return RunError::Moved;
+    }
+    if message.contains("integer overflow") {
+        return crate::sql::value::out_of_range(SqlType::Int8).into();
+    }
+    if message.starts_with("Expression tree is too large") || message.contains("parser stack overflow") {
+        return SqlError::too_large("the statement is nested too deeply").into();
+    }
+    if message.starts_with("too many ") {
+        return SqlError::too_large(message).into();
+    }
+    if let Some(error) = constraint(view, message) {
+        return error.into();
+    }
+    tracing::error!(code = error.code, %message, version = %plan.version, "the row store refused a plan");
+    SqlError::internal("the row store refused the statement").into()
+}
+
+/// 23505, 23502, 23514.
+fn constraint(view: &View, message: &str) -> Option<SqlError> {
+    let (kind, subject) = message.split_once(" constraint failed: ")?;
+    match kind {
+        "UNIQUE" => {
+            let (id, columns) = subject_columns(subject)?;
+            let name = constraint_name(view, id, &columns);
+            Some(SqlError::new(
+                state::UNIQUE_VIOLATION,
+                format!("duplicate key value violates unique constraint \"{name}\""),
+            ))
+        }
+        "NOT NULL" => {
+            let (_, columns) = subject_columns(subject)?;
+            let column = columns.first()?;
+            Some(SqlError::new(
+                state::NOT_NULL_VIOLATION,
+                format!("null value in column \"{column}\" violates not-null constraint"),
+            ))
+        }
+        "CHECK" => match subject.split_once(':') {
+            Some(("check", name)) => Some(SqlError::new(
+                state::CHECK_VIOLATION,
+                format!("failed to satisfy CHECK constraint \"{name}\""),
+            )),
+            // The plan checks ranges and lengths before the row store does.
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `t104.a, t104.b`: the table and the columns. A column's own name may hold a comma; then no part fits.
+fn subject_columns(subject: &str) -> Option<(ObjectId, Vec<String>)> {
+    let (table, _) = subject.split_once('.')?;
+    let id = table.strip_prefix('t')?.parse().ok().map(ObjectId)?;
+    let prefix = format!("{table}.");
+    let columns = subject
+        .split(", ")
+        .map(|part| part.strip_prefix(&prefix).map(str::to_owned))
+        .collect::<Option<_>>()?;
+    Some((id, columns))
+}
+
+fn described(view: &View, id: ObjectId) -> Option<(&str, &Table)> {
+    let object = view.state().object(id)?;
+    match &object.body {
+        Body::Table(table) => Some((object.name.as_str(), table)),
+        Body::Database | Body::Schema => None,
+    }
+}
+
+fn constraint_name(view: &View, id: ObjectId, columns: &[String]) -> String {
+    let Some((name, table)) = described(view, id) else { return String::new() };
+    let named = |positions: &[u16]| {
+        positions.len() == columns.len()
+            && positions.iter().zip(columns).all(|(at, name)| {
+                table.columns.get(usize::from(*at)).is_some_and(|column| column.name.as_str() == name)
+            })
+    };
+    match table.unique.iter().find(|unique| named(&unique.columns)) {
+        Some(unique) => unique.name.as_str().to_owned(),
+        None => format!("{name}_pkey"),
+    }
+}
+
+/// Adds which key exists already, for an INSERT whose key is among the rows of the table. What was decided for the
+/// statement covers this: the key was in the client's own rows.
+fn with_key(
+    error: SqlError,
+    plan: &Plan,
+    view: &View,
+    rows: &mut dyn Transaction,
+    parameters: &[Value],
+    message: &str,
+) -> SqlError {
+    let mut key = || -> Option<String> {
+        let source = plan.source.as_ref()?;
+        let (_, subject) = message.split_once(" constraint failed: ")?;
+        let (id, columns) = subject_columns(subject)?;
+        let (_, table) = described(view, id)?;
+        if id != source.table {
+            return None;
+        }
+        let mut types = Vec::new();
+        let mut list = Vec::new();
+        let mut same = Vec::new();
+        for name in &columns {
+            let at = table.columns.iter().position(|column| column.name.as_str() == name)?;
+            types.push(SqlType::of_column(table.columns[at].column_type));
+            list.push(format!("q1.k{}", at + 1));
+            same.push(format!("q2.{} = q1.k{}", quote(name), at + 1));
+        }
+        let sql = format!(
+            "SELECT {} FROM ({}) AS q1 WHERE EXISTS (SELECT 1 FROM t{id} AS q2 WHERE {}) LIMIT 1",
+            list.join(", "),
+            source.sql,
+            same.join(" AND ")
+        );
+        let found = rows.run(&sql, parameters).ok()?;
+        let row = found.rows.into_iter().next()?;
+        let values = row
+            .into_iter()
+            .zip(types)
+            .map(|(value, sql_type)| {
+                let datum = Datum::from_row(value, sql_type).ok()?;
+                text::format(&datum)
+            })
+            .collect::<Option<Vec<_>>>()?;
+        Some(format!("Key ({})=({}) already exists.", columns.join(", "), values.join(", ")))
+    };
+    match key() {
+        Some(detail) => error.with_detail(detail),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grantd_catalog::command::{Actor, NameContext, Outcome, StorageChange};
+    use grantd_catalog::id::{PrincipalId, Timestamp, Version};
+    use grantd_catalog::name::Name;
+    use grantd_catalog::privilege::Privilege;
+    use grantd_catalog::require::Need;
+    use grantd_catalog::state::State;
+    use grantd_raft::rows::{Captured, Store};
+
+    use crate::sql::parse::{self, Statement};
+    use crate::sql::plan::{self, Origin};
+    use crate::sql::system;
+
+    /// A store with the table `t`, and a function that makes plans on it.
+    fn store_with_table() -> (tempfile::TempDir, Store, Arc<View>, StatementInfo) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&directory.path().join("state.db"), &system::functions()).unwrap();
+        let mut state = State::bootstrap();
+        let actor = Actor::of(PrincipalId::ROOT);
+        let public = vec![Name::normalize("public")];
+        let context = NameContext { database: Some(Name::normalize("defaultdb")), search_path: public };
+        let empty = View::build(Version(1), state.clone());
+        let Ok(Statement::CreateTable(table)) = parse::parse("CREATE TABLE t (k INT PRIMARY KEY, v INT)")
+        else {
+            panic!("not a table");
+        };
+        let origin = Origin { view: &empty, actor, context: &context };
+        let command = plan::table::create(origin, &table).unwrap();
+        let outcome =
+            state.apply(Version(2), Timestamp::default(), actor, &context, &command, &mut Vec::new());
+        let Outcome::Done(done) = outcome else { panic!("refused") };
+        let StorageChange::Create(id) = done.storage[0] else { panic!("no table") };
+        store.begin().unwrap();
+        store.create_table(id, described(&View::build(Version(2), state.clone()), id).unwrap().1).unwrap();
+        store.commit().unwrap();
+        let view = Arc::new(View::build(Version(2), state));
+        let info = StatementInfo { view: Arc::clone(&view), actor, context, now_micros: 0, node_id: 1 };
+        (directory, store, view, info)
+    }
+
+    fn planned(info: &StatementInfo, text: &str) -> Plan {
+        let origin = Origin { view: &info.view, actor: info.actor, context: &info.context };
+        super::super::plan_with(origin, &parse::parse(text).unwrap(), &[]).unwrap()
+    }
+
+    fn run(store: &mut Store, info: &StatementInfo, plan: &Plan) -> Result<RowSet, RunError> {
+        store.begin().unwrap();
+        let outcome =
+            store.capture(|rows| checked(plan, rows, &[], info.clone(), Arc::new(|| false))).unwrap();
+        store.rollback().unwrap();
+        match outcome {
+            Captured::Changed(rows, _) => Ok(rows),
+            Captured::Refused(error) => Err(error),
+            Captured::Lost(outcome) => outcome,
+        }
+    }
+
+    #[test]
+    fn a_hole_in_the_requirement_is_caught_by_what_sqlite_reports() {
+        let (_directory, mut store, _view, info) = store_with_table();
+        let statements = [
+            ("SELECT count(*) FROM t", Privilege::Select),
+            ("SELECT 1 WHERE EXISTS (SELECT v FROM t)", Privilege::Select),
+            ("INSERT INTO t VALUES (1, 1)", Privilege::Insert),
+            ("INSERT INTO t VALUES (1, 1) ON CONFLICT (k) DO UPDATE SET v = 2", Privilege::Update),
+            ("UPDATE t SET v = 1", Privilege::Update),
+            ("UPDATE t SET v = v + 1", Privilege::Select),
+            ("DELETE FROM t", Privilege::Delete),
+        ];
+        for (text, planted) in statements {
+            let mut plan = planned(&info, text);
+            assert!(run(&mut store, &info, &plan).is_ok(), "{text}");
+            plan.requirement
+                .needs
+                .retain(|need| !matches!(need, Need::Privilege { privilege, .. } if *privilege == planted));
+            let Err(RunError::Sql(error)) = run(&mut store, &info, &plan) else { panic!("{text} ran") };
+            assert_eq!(error.body.code, state::INTERNAL, "{text}");
+            let mut plan = planned(&info, text);
+            plan.tables.clear();
+            assert!(matches!(run(&mut store, &info, &plan), Err(RunError::Sql(_))), "{text} ran");
+        }
+    }
+
+    #[test]
+    fn what_no_plan_makes_is_refused_by_its_accesses() {
+        let (_directory, mut store, _view, info) = store_with_table();
+        for sql in [
+            "SELECT sqlite_version()",
+            "SELECT * FROM sqlite_master",
+            "DROP TABLE t104",
+            "PRAGMA user_version",
+        ] {
+            let mut plan = planned(&info, "SELECT 1");
+            sql.clone_into(&mut plan.sql);
+            assert!(run(&mut store, &info, &plan).is_err(), "{sql} ran");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_is_planned_anew() {
+        let (_directory, mut store, _view, info) = store_with_table();
+        let mut plan = planned(&info, "SELECT 1");
+        "SELECT k FROM t999".clone_into(&mut plan.sql);
+        assert!(matches!(run(&mut store, &info, &plan), Err(RunError::Moved)));
+    }
+}

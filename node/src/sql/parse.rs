@@ -1,0 +1,447 @@
+//! Text to statements. Queries and DML are read by `sqlparser`; statements about principals, privileges, objects
+//! and the session by our own functions over its tokens.
+//!
+//! Everything is bounded before it is read: bytes, nesting, and the length of what stands between two commas, which
+//! bounds the depth of the tree that a chain of operators makes.
+
+use grantd_catalog::command::Command;
+use grantd_catalog::name::Name;
+use sqlparser::ast;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+
+use crate::sql::error::SqlError;
+
+pub mod names;
+pub mod role;
+pub mod grant;
+pub mod object;
+pub mod session;
+
+use self::role::RoleStatement;
+use self::session::{SetStatement, ShowStatement};
+
+/// The most bytes of one statement, and of one simple query's text.
+pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
+/// The most levels of parentheses, subqueries and prefix operators.
+pub const NESTING_MAX: usize = 40;
+/// The most tokens between two commas of one level.
+pub const SEGMENT_TOKENS_MAX: usize = 2_000;
+/// The most statements in one simple query.
+pub const STATEMENTS_MAX: usize = 1_000;
+
+/// One statement.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the statements of the same name")]
+pub enum Statement {
+    /// Nothing but blanks and comments.
+    Empty,
+    Query(Box<ast::Query>),
+    Insert(Box<ast::Insert>),
+    /// UPSERT, read as the INSERT that it resembles.
+    Upsert(Box<ast::Insert>),
+    Update(Box<ast::Update>),
+    Delete(Box<ast::Delete>),
+    CreateTable(Box<ast::CreateTable>),
+    /// CREATE and ALTER ROLE: a password in it is still text.
+    Role(RoleStatement),
+    /// A command that needs nothing but the catalog, and its tag.
+    Command(Command, &'static str),
+    Set(SetStatement),
+    Show(ShowStatement),
+}
+
+/// Splits a text at its semicolons and parses every statement.
+///
+/// Errors: 42601 with the position in `text`, 0A000, 54000.
+pub fn parse_all(text: &str) -> Result<Vec<(String, Statement)>, SqlError> {
+    let tokens = tokenize(text)?;
+    let mut statements = Vec::new();
+    for part in tokens.split(|token| token.token == Token::SemiColon) {
+        let Some((first, last)) = bounds(part) else { continue };
+        if statements.len() == STATEMENTS_MAX {
+            return Err(SqlError::too_large(format!("more than {STATEMENTS_MAX} statements in one text")));
+        }
+        let statement = parse_tokens(text, part.to_vec())?;
+        statements.push((slice(text, first, last).to_owned(), statement));
+    }
+    Ok(statements)
+}
+
+/// Parses one statement; a semicolon may end it.
+pub fn parse(text: &str) -> Result<Statement, SqlError> {
+    let mut statements = parse_all(text)?;
+    match statements.len() {
+        0 => Ok(Statement::Empty),
+        1 => Ok(statements.remove(0).1),
+        _ => Err(SqlError::syntax("cannot insert multiple commands into a prepared statement")),
+    }
+}
+
+/// Parses an expression that was stored as text.
+pub fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
+    let mut parser = parser(tokenize(text)?);
+    let expression = parser.parse_expr().map_err(|error| parser_error(text, error))?;
+    end_of(text, &mut parser)?;
+    Ok(expression)
+}
+
+fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    if text.len() > STATEMENT_BYTES_MAX {
+        return Err(SqlError::too_large(format!("a statement of more than {STATEMENT_BYTES_MAX} bytes"))
+            .with_hint("Send the rows in several statements."));
+    }
+    if text.contains('\0') {
+        return Err(crate::sql::value::nul_in_text());
+    }
+    let tokens =
+        Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|error| SqlError {
+            position: position(text, error.location),
+            ..SqlError::syntax(format!("lexical error: {}", lower_first(&error.message)))
+        })?;
+    let tokens = joined(text, tokens)?;
+    check_shape(&tokens)?;
+    Ok(tokens)
+}
+
+/// Leaves out blanks and comments, and joins string literals that a line break separates, as the standard says.
+fn joined(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut line_break = false;
+    for token in tokens {
+        match (&token.token, kept.last_mut().map(|last| (&mut last.token, &mut last.span))) {
+            (Token::Whitespace(blank), _) => {
+                line_break |= matches!(blank, Whitespace::Newline | Whitespace::SingleLineComment { .. });
+                continue;
+            }
+            (Token::SingleQuotedString(more), Some((Token::SingleQuotedString(start), span)))
+                if line_break =>
+            {
+                start.push_str(more);
+                span.end = token.span.end;
+            }
+            (Token::SingleQuotedString(_), Some((Token::SingleQuotedString(_), _))) => {
+                return Err(at_or_near(text, &token, "a line break between two string literals"));
+            }
+            _ => kept.push(token),
+        }
+        line_break = false;
+    }
+    Ok(kept)
+}
+
+/// Bounds the depth of whatever tree the tokens can make.
+fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let mut segments = vec![0_usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => segments.push(0),
+            Token::RParen | Token::RBracket | Token::RBrace if segments.len() > 1 => {
+                segments.pop();
+            }
+            Token::Comma | Token::SemiColon => {
+                if let Some(segment) = segments.last_mut() {
+                    *segment = 0;
+                }
+            }
+            _ => {}
+        }
+        if let Some(segment) = segments.last_mut() {
+            *segment += 1;
+            if *segment > SEGMENT_TOKENS_MAX {
+                return Err(SqlError::too_large("the statement has too long an expression")
+                    .with_hint("Write a long list of alternatives with IN (…)."));
+            }
+        }
+        if segments.len() > NESTING_MAX {
+            return Err(SqlError::too_large("the statement is nested too deeply"));
+        }
+    }
+    Ok(())
+}
+
+fn bounds(tokens: &[TokenWithSpan]) -> Option<(Location, Location)> {
+    let (first, last) = (tokens.first()?, tokens.last()?);
+    Some((first.span.start, last.span.end))
+}
+
+fn parse_tokens(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
+    let mut reader = Reader { text, parser: parser(tokens) };
+    let statement = reader.statement()?;
+    end_of(text, &mut reader.parser)?;
+    Ok(statement)
+}
+
+fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    Parser::new(&PostgreSqlDialect {}).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens)
+}
+
+fn end_of(text: &str, parser: &mut Parser<'_>) -> Result<(), SqlError> {
+    let next = parser.peek_token();
+    if next.token == Token::EOF { Ok(()) } else { Err(at_or_near(text, &next, "the end of the statement")) }
+}
+
+/// Reads one statement. The functions of the submodules are its methods.
+pub struct Reader<'a> {
+    text: &'a str,
+    parser: Parser<'static>,
+}
+
+impl Reader<'_> {
+    fn statement(&mut self) -> Result<Statement, SqlError> {
+        let first = self.parser.peek_token();
+        let word = match &first.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_ascii_uppercase(),
+            Token::LParen => "SELECT".to_owned(),
+            _ => return Err(self.expected("a statement")),
+        };
+        match word.as_str() {
+            "SELECT" | "WITH" | "VALUES" | "TABLE" => self.query(),
+            "INSERT" => self.insert(false),
+            "UPSERT" => self.insert(true),
+            "UPDATE" | "DELETE" => self.update_or_delete(),
+            "CREATE" => self.create(),
+            "ALTER" => self.alter(),
+            "DROP" => self.drop(),
+            "GRANT" => self.grant(),
+            "REVOKE" => self.revoke(),
+            "REASSIGN" => self.reassign(),
+            "USE" => self.use_database(),
+            "SET" => self.set(),
+            "RESET" => self.reset(),
+            "SHOW" => self.show(),
+            "DISCARD" => self.discard(),
+            "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => {
+                Err(SqlError::unsupported(format!("{word}: a transaction of several statements"))
+                    .with_hint("Each statement is a transaction of its own."))
+            }
+            "TRUNCATE" | "EXPLAIN" | "COPY" | "ANALYZE" | "ANALYSE" | "VACUUM" | "REINDEX" | "CALL"
+            | "DO" | "MERGE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "PREPARE" | "EXECUTE" | "DEALLOCATE"
+            | "DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "LOCK" | "COMMENT" | "REFRESH" | "BACKUP"
+            | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE" | "RESUME" | "CANCEL" | "IMPORTS" => {
+                Err(SqlError::unsupported(word))
+            }
+            _ => Err(self.expected("a statement")),
+        }
+    }
+
+    fn query(&mut self) -> Result<Statement, SqlError> {
+        match self.sql(Parser::parse_statement)? {
+            ast::Statement::Query(query) => Ok(Statement::Query(query)),
+            _ => Err(SqlError::unsupported("a data-modifying WITH")),
+        }
+    }
+
+    fn insert(&mut self, upsert: bool) -> Result<Statement, SqlError> {
+        let token = self.parser.next_token();
+        match self.sql(|parser| parser.parse_insert(token))? {
+            ast::Statement::Insert(insert) if upsert => Ok(Statement::Upsert(Box::new(insert))),
+            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
+            _ => Err(SqlError::unsupported("this form of INSERT")),
+        }
+    }
+
+    fn update_or_delete(&mut self) -> Result<Statement, SqlError> {
+        match self.sql(Parser::parse_statement)? {
+            ast::Statement::Update(update) => Ok(Statement::Update(Box::new(update))),
+            ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+            _ => Err(SqlError::unsupported("this form of UPDATE or DELETE")),
+        }
+    }
+
+    /// Runs a function of `sqlparser` and translates its error.
+    fn sql<T>(
+        &mut self,
+        read: impl FnOnce(&mut Parser<'static>) -> Result<T, ParserError>,
+    ) -> Result<T, SqlError> {
+        read(&mut self.parser).map_err(|error| parser_error(self.text, error))
+    }
+
+    /// Whether the next tokens are these unquoted words; if so they are consumed.
+    fn words(&mut self, words: &[&str]) -> bool {
+        let start = self.parser.index();
+        for word in words {
+            if !self.next_is(word) {
+                while self.parser.index() > start {
+                    self.parser.prev_token();
+                }
+                return false;
+            }
+            self.parser.advance_token();
+        }
+        true
+    }
+
+    fn next_is(&self, word: &str) -> bool {
+        is_word(&self.parser.peek_token_ref().token, word)
+    }
+
+    fn expect_words(&mut self, words: &[&str]) -> Result<(), SqlError> {
+        if self.words(words) { Ok(()) } else { Err(self.expected(&words.join(" "))) }
+    }
+
+    fn at_end(&self) -> bool {
+        self.parser.peek_token_ref().token == Token::EOF
+    }
+
+    fn comma(&mut self) -> bool {
+        self.parser.consume_token(&Token::Comma)
+    }
+
+    fn expected(&self, what: &str) -> SqlError {
+        at_or_near(self.text, self.parser.peek_token_ref(), what)
+    }
+}
+
+fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(Word { value, quote_style: None, .. }) if value.eq_ignore_ascii_case(word))
+}
+
+fn at_or_near(text: &str, token: &TokenWithSpan, expected: &str) -> SqlError {
+    let near = match &token.token {
+        Token::EOF => "EOF".to_owned(),
+        // May be a password.
+        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => "a string".to_owned(),
+        other => other.to_string().chars().take(60).collect::<String>().to_lowercase(),
+    };
+    SqlError {
+        position: if token.token == Token::EOF {
+            end_position(text)
+        } else {
+            position(text, token.span.start)
+        },
+        ..SqlError::syntax(format!("at or near \"{near}\": syntax error"))
+            .with_detail(format!("Expected {expected}."))
+    }
+}
+
+fn parser_error(text: &str, error: ParserError) -> SqlError {
+    let message = match error {
+        ParserError::RecursionLimitExceeded => {
+            return SqlError::too_large("the statement is nested too deeply");
+        }
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
+    };
+    let (message, location) = match message.rsplit_once(" at Line: ") {
+        Some((message, place)) => (message.to_owned(), parse_location(place)),
+        None => (message, None),
+    };
+    let at = match location {
+        Some(location) => position(text, location),
+        None => end_position(text),
+    };
+    let error = match message.strip_prefix("Expected: ").and_then(|rest| rest.rsplit_once(", found: ")) {
+        Some((expected, found)) => {
+            SqlError::syntax(format!("at or near \"{}\": syntax error", shortened(found).to_lowercase()))
+                .with_detail(format!("Expected {}.", shortened(expected)))
+        }
+        None => SqlError::syntax(format!("syntax error: {}", shortened(&lower_first(&message)))),
+    };
+    SqlError { position: at, ..error }
+}
+
+/// No error repeats more than this of a client's text: it may hold what is secret or long.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+fn parse_location(text: &str) -> Option<Location> {
+    let (line, column) = text.split_once(", Column: ")?;
+    Some(Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// Characters from 1, of a line and column from 1. A location of 0 is unknown.
+fn position(text: &str, location: Location) -> Option<u32> {
+    if location.line == 0 {
+        return None;
+    }
+    let lines = usize::try_from(location.line).ok()?.checked_sub(1)?;
+    let before: usize = text.split_inclusive('\n').take(lines).map(|line| line.chars().count()).sum();
+    u32::try_from(before + usize::try_from(location.column).ok()?).ok()
+}
+
+/// Behind the last character: the parser gives no place for the end.
+fn end_position(text: &str) -> Option<u32> {
+    u32::try_from(text.chars().count() + 1).ok()
+}
+
+fn offset(text: &str, location: Location) -> usize {
+    let chars = position(text, location).map_or(0, |at| at.saturating_sub(1) as usize);
+    text.char_indices().nth(chars).map_or(text.len(), |(at, _)| at)
+}
+
+fn slice(text: &str, start: Location, end: Location) -> &str {
+    text.get(offset(text, start)..offset(text, end)).unwrap_or(text)
+}
+
+/// The name of an identifier: folded to lower case unless it was quoted.
+pub fn name_of(ident: &ast::Ident) -> Name {
+    match ident.quote_style {
+        Some(_) => Name::normalize(&ident.value),
+        None => Name::normalize(&ident.value.to_lowercase()),
+    }
+}
+
+/// Whether a word can be the name of something only when it is quoted.
+fn is_reserved(word: &Word) -> bool {
+    word.quote_style.is_none() && RESERVED.contains(&word.value.to_ascii_uppercase().as_str())
+        || matches!(word.keyword, Keyword::SELECT | Keyword::FROM)
+}
+
+/// PostgreSQL's reserved words that could be mistaken for a name in our own statements.
+const RESERVED: [&str; 44] = [
+    "ALL",
+    "AND",
+    "ANY",
+    "AS",
+    "ASC",
+    "BOTH",
+    "CASE",
+    "CAST",
+    "CHECK",
+    "COLLATE",
+    "COLUMN",
+    "CONSTRAINT",
+    "CREATE",
+    "DEFAULT",
+    "DESC",
+    "DISTINCT",
+    "DO",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "FALSE",
+    "FOR",
+    "FOREIGN",
+    "FROM",
+    "GRANT",
+    "GROUP",
+    "HAVING",
+    "IN",
+    "INTO",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "ON",
+    "OR",
+    "ORDER",
+    "PRIMARY",
+    "SELECT",
+    "TABLE",
+    "THEN",
+    "TO",
+    "TRUE",
+    "UNION",
+    "UNIQUE",
+    "WITH",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,520 @@
+//! Expressions.
+
+use sqlparser::ast::{self, Expr};
+
+use crate::sql::error::{SqlError, state};
+use crate::sql::parse::name_of;
+use crate::sql::translate::{self, Typed, cast, function, operator};
+use crate::sql::value::SqlType;
+
+use super::scope::{Aggregates, Scope};
+use super::{Planner, empty, none, unset};
+
+/// What occurs in an expression, its subqueries left out.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Contents {
+    pub(super) aggregate: bool,
+    pub(super) subquery: bool,
+}
+
+impl Planner<'_> {
+    /// The row store's text and the type of an expression.
+    pub(super) fn expression(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        self.deeper(|planner| {
+            if let Some(groups) = &scope.groups
+                && let Some(typed) = planner.group_key(expression, groups, scope)?
+            {
+                return Ok(typed);
+            }
+            planner.node(expression, scope)
+        })
+    }
+
+    /// An expression that must be of a type.
+    pub(super) fn typed(
+        &mut self,
+        expression: &Expr,
+        sql_type: SqlType,
+        what: &str,
+        scope: &Scope<'_>,
+    ) -> Result<String, SqlError> {
+        let typed = self.expression(expression, scope)?;
+        cast::expect(typed, sql_type, what, &mut self.parameters).map(|typed| typed.sql)
+    }
+
+    /// The expression itself, if rows are grouped by it.
+    fn group_key(
+        &mut self,
+        expression: &Expr,
+        groups: &[String],
+        scope: &Scope<'_>,
+    ) -> Result<Option<Typed>, SqlError> {
+        let contents = contents(expression);
+        let trivial =
+            matches!(expression, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        if groups.is_empty() || trivial || contents.aggregate || contents.subquery {
+            return Ok(None);
+        }
+        let plain = Scope { groups: None, ..scope.clone() };
+        let typed = self.node(expression, &plain)?;
+        Ok(groups.contains(&typed.sql).then_some(typed))
+    }
+
+    fn node(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        match expression {
+            Expr::Identifier(ident) => scope.column(std::slice::from_ref(ident)),
+            Expr::CompoundIdentifier(idents) => scope.column(idents),
+            Expr::Nested(inner) => self.expression(inner, scope),
+            Expr::Value(value) => translate::literal(&value.value, &mut self.parameters),
+            Expr::TypedString(typed) => {
+                unset(typed.uses_odbc_syntax, "the ODBC syntax")?;
+                let to = translate::column_type(&typed.data_type)?;
+                let literal = translate::literal(&typed.value.value, &mut self.parameters)?;
+                cast::explicit(literal, to, &mut self.parameters)
+            }
+            Expr::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                expr,
+                data_type,
+                format,
+            } => {
+                none(format, "CAST … FORMAT")?;
+                let to = translate::column_type(data_type)?;
+                let typed = self.expression(expr, scope)?;
+                cast::explicit(typed, to, &mut self.parameters)
+            }
+            Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if smallest(expr) => {
+                Ok(Typed::computed(format!("({} - 1)", i64::MIN + 1), SqlType::Int8))
+            }
+            Expr::UnaryOp { op, expr } => {
+                let operand = self.expression(expr, scope)?;
+                operator::unary(op, operand, &mut self.parameters)
+            }
+            Expr::BinaryOp { .. } => self.chain(expression, scope),
+            Expr::Function(call) => self.call(call, scope),
+            Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
+                self.case(operand.as_deref(), conditions, else_result.as_deref(), scope)
+            }
+            Expr::Exists { subquery, negated } => {
+                let bound = self.subquery(subquery, scope)?;
+                let not = if *negated { "NOT " } else { "" };
+                Ok(Typed::computed(format!("({not}EXISTS ({}))", bound.sql), SqlType::Bool))
+            }
+            Expr::Subquery(query) => self.scalar_subquery(query, scope),
+            Expr::InList { .. } | Expr::InSubquery { .. } | Expr::Between { .. } => {
+                self.membership(expression, scope)
+            }
+            Expr::Like { .. } | Expr::ILike { .. } => self.like(expression, scope),
+            Expr::Substring { .. }
+            | Expr::Trim { .. }
+            | Expr::Position { .. }
+            | Expr::Ceil { .. }
+            | Expr::Floor { .. } => self.special_call(expression, scope),
+            _ => self.test(expression, scope),
+        }
+    }
+
+    /// IS …: the truth of an expression.
+    fn test(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let (inner, text) = match expression {
+            Expr::IsTrue(inner) => (inner, "IS 1"),
+            Expr::IsNotTrue(inner) => (inner, "IS NOT 1"),
+            Expr::IsFalse(inner) => (inner, "IS 0"),
+            Expr::IsNotFalse(inner) => (inner, "IS NOT 0"),
+            Expr::IsUnknown(inner) => (inner, "IS NULL"),
+            Expr::IsNotUnknown(inner) => (inner, "IS NOT NULL"),
+            Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+                let typed = self.expression(inner, scope)?;
+                let typed = cast::settled(typed, &mut self.parameters)?;
+                let not = if matches!(expression, Expr::IsNotNull(_)) { "NOT " } else { "" };
+                return Ok(Typed::computed(format!("({} IS {not}NULL)", typed.sql), SqlType::Bool));
+            }
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                let negated = matches!(expression, Expr::IsNotDistinctFrom(..));
+                let left = self.expression(left, scope)?;
+                let right = self.expression(right, scope)?;
+                return operator::distinct(negated, left, right, &mut self.parameters);
+            }
+            other => return Err(SqlError::unsupported(kind(other))),
+        };
+        let typed = self.typed(inner, SqlType::Bool, "argument of IS", scope)?;
+        Ok(Typed::computed(format!("({typed} {text})"), SqlType::Bool))
+    }
+
+    /// A chain of operators is a tree that leans left; it is walked in a loop, so its length costs no stack.
+    fn chain(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let mut first = expression;
+        let mut rest = Vec::new();
+        while let Expr::BinaryOp { left, op, right } = first {
+            rest.push((op, right));
+            first = left;
+        }
+        let mut result = self.expression(first, scope)?;
+        while let Some((op, right)) = rest.pop() {
+            let right = self.expression(right, scope)?;
+            result = operator::binary(op, result, right, &mut self.parameters)?;
+        }
+        Ok(result)
+    }
+
+    fn case(
+        &mut self,
+        operand: Option<&Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<Typed, SqlError> {
+        let mut tests = Vec::with_capacity(conditions.len());
+        let mut results = Vec::with_capacity(conditions.len() + 1);
+        for when in conditions {
+            let test = match operand {
+                None => self.typed(&when.condition, SqlType::Bool, "argument of CASE WHEN", scope)?,
+                Some(operand) => {
+                    let left = self.expression(operand, scope)?;
+                    let right = self.expression(&when.condition, scope)?;
+                    operator::comparison("=", left, right, &mut self.parameters)?.sql
+                }
+            };
+            tests.push(test);
+            results.push(self.expression(&when.result, scope)?);
+        }
+        results.push(match otherwise {
+            Some(otherwise) => self.expression(otherwise, scope)?,
+            None => Typed::null(),
+        });
+        let (results, common) = cast::unify(results, "CASE", &mut self.parameters)?;
+        let mut sql = String::from("CASE");
+        for (test, result) in tests.iter().zip(&results) {
+            sql.push_str(&format!(" WHEN {test} THEN {}", result.sql));
+        }
+        if let Some(last) = results.last() {
+            sql.push_str(&format!(" ELSE {} END", last.sql));
+        }
+        Ok(Typed::computed(format!("({sql})"), common))
+    }
+
+    fn membership(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let not = |negated: bool| if negated { "NOT " } else { "" };
+        let sql = match expression {
+            Expr::InList { expr, list, negated } => {
+                let mut items = vec![self.expression(expr, scope)?];
+                for item in list {
+                    items.push(self.expression(item, scope)?);
+                }
+                let (items, _) = cast::unify(items, "IN", &mut self.parameters)?;
+                let list: Vec<_> = items[1..].iter().map(|item| item.sql.as_str()).collect();
+                format!("({} {}IN ({}))", items[0].sql, not(*negated), list.join(", "))
+            }
+            Expr::Between { expr, negated, low, high } => {
+                let items = vec![
+                    self.expression(expr, scope)?,
+                    self.expression(low, scope)?,
+                    self.expression(high, scope)?,
+                ];
+                let (items, _) = cast::unify(items, "BETWEEN", &mut self.parameters)?;
+                let (item, low, high) = (&items[0].sql, &items[1].sql, &items[2].sql);
+                format!("({item} {}BETWEEN {low} AND {high})", not(*negated))
+            }
+            Expr::InSubquery { expr, subquery, negated } => {
+                let left = self.expression(expr, scope)?;
+                let bound = self.subquery(subquery, scope)?;
+                let [column] = bound.columns.as_slice() else { return Err(one_column()) };
+                let right = column.typed("k1".to_owned());
+                let (pair, _) = cast::unify(vec![left, right], "IN", &mut self.parameters)?;
+                let (left, right) = (&pair[0].sql, &pair[1].sql);
+                format!("({left} {}IN (SELECT {right} FROM ({})))", not(*negated), bound.sql)
+            }
+            other => return Err(SqlError::unsupported(kind(other))),
+        };
+        Ok(Typed::computed(sql, SqlType::Bool))
+    }
+
+    fn like(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let (negated, any, expr, pattern, escape, function) = match expression {
+            Expr::Like { negated, any, expr, pattern, escape_char } => {
+                (negated, any, expr, pattern, escape_char, "g_like")
+            }
+            Expr::ILike { negated, any, expr, pattern, escape_char } => {
+                (negated, any, expr, pattern, escape_char, "g_ilike")
+            }
+            other => return Err(SqlError::unsupported(kind(other))),
+        };
+        unset(*any, "LIKE ANY")?;
+        let what = "argument of LIKE";
+        let text = self.typed(expr, SqlType::Text, what, scope)?;
+        let pattern = self.typed(pattern, SqlType::Text, what, scope)?;
+        let escape = match escape {
+            Some(escape) => self.typed(escape, SqlType::Text, what, scope)?,
+            None => "'\\'".to_owned(),
+        };
+        let not = if *negated { "NOT " } else { "" };
+        Ok(Typed::computed(format!("({not}{function}({text}, {pattern}, {escape}))"), SqlType::Bool))
+    }
+
+    /// A subquery that stands for one value. SQLite would take the first of several rows.
+    fn scalar_subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let bound = self.subquery(query, scope)?;
+        let [column] = bound.columns.as_slice() else { return Err(one_column()) };
+        let sql =
+            format!("(SELECT g_single(count(*), max(k1)) FROM (SELECT k1 FROM ({}) LIMIT 2))", bound.sql);
+        Ok(column.typed(sql))
+    }
+
+    fn call(&mut self, call: &ast::Function, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let ast::Function {
+            name,
+            uses_odbc_syntax,
+            parameters,
+            args,
+            within_group,
+            filter,
+            null_treatment,
+            over,
+        } = call;
+        unset(*uses_odbc_syntax, "the ODBC syntax")?;
+        if !matches!(parameters, ast::FunctionArguments::None) {
+            return Err(SqlError::unsupported("a function with parameters"));
+        }
+        empty(within_group, "WITHIN GROUP")?;
+        none(filter, "FILTER")?;
+        none(null_treatment, "IGNORE NULLS")?;
+        none(over, "a window function")?;
+        let name = function_name(name)?;
+        let (distinct, arguments) = match args {
+            ast::FunctionArguments::None => (false, &[][..]),
+            ast::FunctionArguments::Subquery(_) => {
+                return Err(SqlError::unsupported("a subquery as argument"));
+            }
+            ast::FunctionArguments::List(list) => {
+                empty(&list.clauses, "a clause among a function's arguments")?;
+                let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+                (distinct, list.args.as_slice())
+            }
+        };
+        if function::is_aggregate(&name) {
+            return self.aggregate(&name, distinct, arguments, scope);
+        }
+        unset(distinct, "DISTINCT outside of an aggregate")?;
+        let mut items = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            items.push(self.expression(plain_argument(argument)?, scope)?);
+        }
+        function::scalar(&name, items, &mut self.parameters)
+    }
+
+    fn aggregate(
+        &mut self,
+        name: &str,
+        distinct: bool,
+        arguments: &[ast::FunctionArg],
+        scope: &Scope<'_>,
+    ) -> Result<Typed, SqlError> {
+        if let Aggregates::Refused(place) = scope.aggregates {
+            return Err(SqlError::new(
+                state::GROUPING_ERROR,
+                format!("aggregate functions are not allowed in {place}"),
+            ));
+        }
+        let inner = Scope { groups: None, ..scope.without_aggregates("aggregate function calls") };
+        let star = matches!(arguments, [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]);
+        let mut items = Vec::with_capacity(arguments.len());
+        if !(star && name == "count" && !distinct) {
+            for argument in arguments {
+                items.push(self.aggregated(plain_argument(argument)?, &inner)?);
+            }
+            if items.is_empty() {
+                return Err(SqlError::unsupported(format!("the function {name}() without arguments")));
+            }
+        }
+        function::aggregate(name, distinct, items, &mut self.parameters)
+    }
+
+    /// The argument of an aggregate. One that names a column of an outer query would make the aggregate the outer
+    /// query's, in PostgreSQL: refused.
+    fn aggregated(&mut self, argument: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let own = Scope { outer: None, ..scope.clone() };
+        match self.expression(argument, &own) {
+            Err(error) if error.body.code == state::UNDEFINED_COLUMN && scope.outer.is_some() => {
+                self.expression(argument, scope)?;
+                Err(SqlError::unsupported("an aggregate of a column of an outer query"))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Functions that have a syntax of their own.
+    fn special_call(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        let (name, arguments): (&str, Vec<&Expr>) = match expression {
+            Expr::Substring { expr, substring_from: Some(from), substring_for, special: _, shorthand: _ } => {
+                let mut arguments = vec![expr.as_ref(), from.as_ref()];
+                arguments.extend(substring_for.as_deref());
+                ("substring", arguments)
+            }
+            Expr::Position { expr, r#in } => ("position", vec![r#in.as_ref(), expr.as_ref()]),
+            Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+                let name = match trim_where {
+                    None | Some(ast::TrimWhereField::Both) => "btrim",
+                    Some(ast::TrimWhereField::Leading) => "ltrim",
+                    Some(ast::TrimWhereField::Trailing) => "rtrim",
+                };
+                let mut arguments = vec![expr.as_ref()];
+                arguments.extend(trim_what.as_deref());
+                arguments.extend(trim_characters.iter().flatten());
+                (name, arguments)
+            }
+            Expr::Ceil { expr, field } | Expr::Floor { expr, field } => {
+                let plain =
+                    matches!(field, ast::CeilFloorKind::DateTimeField(ast::DateTimeField::NoDateTime));
+                unset(!plain, "ceil() or floor() with a scale")?;
+                (if matches!(expression, Expr::Ceil { .. }) { "ceil" } else { "floor" }, vec![expr.as_ref()])
+            }
+            other => return Err(SqlError::unsupported(kind(other))),
+        };
+        let mut items = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            items.push(self.expression(argument, scope)?);
+        }
+        function::scalar(name, items, &mut self.parameters)
+    }
+}
+
+/// `9223372036854775808`, which only its minus sign makes an integer.
+fn smallest(expression: &Expr) -> bool {
+    let Expr::Value(value) = expression else { return false };
+    matches!(&value.value, ast::Value::Number(digits, false) if digits == "9223372036854775808")
+}
+
+fn one_column() -> SqlError {
+    SqlError::syntax("subquery must return only one column")
+}
+
+fn plain_argument(argument: &ast::FunctionArg) -> Result<&Expr, SqlError> {
+    match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expression)) => Ok(expression),
+        _ => Err(SqlError::unsupported("this kind of function argument")),
+    }
+}
+
+/// The name of a function, without `pg_catalog.`.
+fn function_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+    let parts = super::object_name(name)?.parts;
+    let words: Vec<_> = parts.iter().map(|part| part.as_str()).collect();
+    match words.as_slice() {
+        [name] | ["pg_catalog", name] => Ok((*name).to_owned()),
+        _ => Err(SqlError::unsupported(format!("the function {}()", words.join(".")))),
+    }
+}
+
+/// The name of a result column that has no alias, as PostgreSQL chooses it.
+pub(super) fn output_name(expression: &Expr) -> String {
+    match expression {
+        Expr::Identifier(ident) => name_of(ident).as_str().to_owned(),
+        Expr::CompoundIdentifier(idents) => {
+            idents.last().map(|ident| name_of(ident).as_str().to_owned()).unwrap_or_default()
+        }
+        Expr::Nested(inner) => output_name(inner),
+        Expr::Function(call) => function_name(&call.name).unwrap_or_default(),
+        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
+            name if name == "?column?" => {
+                let written = data_type.to_string().to_lowercase();
+                written.split('(').next().unwrap_or_default().to_owned()
+            }
+            name => name,
+        },
+        Expr::Case { .. } => "case".to_owned(),
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Substring { .. } => "substring".to_owned(),
+        Expr::Trim { .. } => "btrim".to_owned(),
+        Expr::Position { .. } => "position".to_owned(),
+        Expr::Ceil { .. } => "ceil".to_owned(),
+        Expr::Floor { .. } => "floor".to_owned(),
+        Expr::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_owned(),
+        _ => "?column?".to_owned(),
+    }
+}
+
+/// What occurs in an expression. An expression of a kind that is not listed here is refused when it is translated.
+pub(super) fn contents(expression: &Expr) -> Contents {
+    let mut found = Contents::default();
+    let mut waiting = vec![expression];
+    while let Some(next) = waiting.pop() {
+        match next {
+            Expr::Function(call) => {
+                found.aggregate |= function_name(&call.name).is_ok_and(|name| function::is_aggregate(&name));
+                if let ast::FunctionArguments::List(list) = &call.args {
+                    waiting.extend(list.args.iter().filter_map(|argument| plain_argument(argument).ok()));
+                }
+            }
+            Expr::Subquery(_) | Expr::Exists { .. } => found.subquery = true,
+            Expr::InSubquery { expr, .. } => {
+                found.subquery = true;
+                waiting.push(expr);
+            }
+            Expr::BinaryOp { left, right, .. }
+            | Expr::IsDistinctFrom(left, right)
+            | Expr::IsNotDistinctFrom(left, right) => waiting.extend([left.as_ref(), right.as_ref()]),
+            Expr::Nested(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsFalse(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::UnaryOp { expr: inner, .. }
+            | Expr::Cast { expr: inner, .. }
+            | Expr::Ceil { expr: inner, .. }
+            | Expr::Floor { expr: inner, .. } => waiting.push(inner),
+            Expr::InList { expr, list, .. } => {
+                waiting.push(expr);
+                waiting.extend(list);
+            }
+            Expr::Between { expr, low, high, .. } => {
+                waiting.extend([expr.as_ref(), low.as_ref(), high.as_ref()]);
+            }
+            Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } => {
+                waiting.extend([expr.as_ref(), pattern.as_ref()]);
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                waiting.extend(operand.as_deref());
+                waiting.extend(else_result.as_deref());
+                for when in conditions {
+                    waiting.extend([&when.condition, &when.result]);
+                }
+            }
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                waiting.push(expr);
+                waiting.extend(substring_from.as_deref());
+                waiting.extend(substring_for.as_deref());
+            }
+            Expr::Trim { expr, trim_what, .. } => {
+                waiting.push(expr);
+                waiting.extend(trim_what.as_deref());
+            }
+            Expr::Position { expr, r#in } => waiting.extend([expr.as_ref(), r#in.as_ref()]),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The kind of an expression, for 0A000. Never its text, which may be long or secret.
+fn kind(expression: &Expr) -> &'static str {
+    match expression {
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => "ANY or ALL of an array",
+        Expr::Array(_) => "an array",
+        Expr::AtTimeZone { .. } => "AT TIME ZONE",
+        Expr::Cast { .. } | Expr::Convert { .. } => "this form of a cast",
+        Expr::Collate { .. } => "COLLATE",
+        Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => "access to a field",
+        Expr::Extract { .. } => "EXTRACT",
+        Expr::Interval(_) => "the type INTERVAL",
+        Expr::Overlay { .. } => "OVERLAY",
+        Expr::SimilarTo { .. } | Expr::RLike { .. } => "a regular expression",
+        Expr::Tuple(_) => "a row value",
+        Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => "* at this place",
+        Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => "GROUPING SETS",
+        _ => "this kind of expression",
+    }
+}

@@ -1,0 +1,166 @@
+//! What a column name means at one place of a statement.
+
+use grantd_catalog::name::Name;
+use sqlparser::ast;
+
+use crate::sql::error::{SqlError, state};
+use crate::sql::parse::name_of;
+use crate::sql::translate::Typed;
+use crate::sql::value::SqlType;
+
+use super::no_column;
+
+/// A column in sight.
+#[derive(Clone, Debug)]
+pub(super) struct ScopeColumn {
+    pub(super) name: Name,
+    /// How the row store's SQL refers to it.
+    pub(super) sql: String,
+    pub(super) sql_type: SqlType,
+    /// Left out of `*`.
+    pub(super) hidden: bool,
+}
+
+/// A table, WITH item or subquery in FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Relation {
+    /// What qualifies its columns: its alias, or its name.
+    pub(super) name: Name,
+    pub(super) columns: Vec<ScopeColumn>,
+}
+
+/// A WITH item.
+#[derive(Clone, Debug)]
+pub(super) struct WithItem {
+    pub(super) name: Name,
+    pub(super) sql_name: String,
+    pub(super) columns: Vec<(Name, SqlType)>,
+}
+
+/// The relations in sight, and whether their columns may be named.
+#[derive(Clone, Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) relations: Vec<Relation>,
+    /// Columns that USING merged, in front of all others.
+    pub(super) merged: Vec<ScopeColumn>,
+    /// The query around this one.
+    pub(super) outer: Option<&'a Scope<'a>>,
+    /// Set where rows are groups: the row store's text of what they are grouped by.
+    pub(super) groups: Option<Vec<String>>,
+    /// Aggregates are refused where no group is: WHERE, ON, SET, VALUES.
+    pub(super) aggregates: Aggregates,
+}
+
+/// What an aggregate function means at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aggregates {
+    Allowed,
+    /// With the word for the place.
+    Refused(&'static str),
+}
+
+impl<'a> Scope<'a> {
+    /// Nothing in sight.
+    pub(super) fn root() -> Self {
+        Self {
+            relations: Vec::new(),
+            merged: Vec::new(),
+            outer: None,
+            groups: None,
+            aggregates: Aggregates::Refused("this place"),
+        }
+    }
+
+    /// An empty scope inside `outer`.
+    pub(super) fn within(outer: &'a Scope<'a>) -> Self {
+        Self { outer: Some(outer), ..Self::root() }
+    }
+
+    /// The same relations where aggregates are refused.
+    pub(super) fn without_aggregates(&self, place: &'static str) -> Self {
+        Self { aggregates: Aggregates::Refused(place), ..self.clone() }
+    }
+
+    /// Adds a relation; 42712 if its name is taken.
+    pub(super) fn add(&mut self, relation: Relation) -> Result<(), SqlError> {
+        if self.relations.iter().any(|known| known.name == relation.name) {
+            return Err(SqlError::new(
+                state::DUPLICATE_ALIAS,
+                format!("source name \"{}\" specified more than once (missing AS clause)", relation.name),
+            ));
+        }
+        self.relations.push(relation);
+        Ok(())
+    }
+
+    /// The columns of `*`.
+    pub(super) fn all(&self) -> Vec<&ScopeColumn> {
+        let merged = |name: &Name| self.merged.iter().any(|column| column.name == *name);
+        let rest = self.relations.iter().flat_map(|relation| &relation.columns);
+        let visible = rest.filter(|column| !column.hidden && !merged(&column.name));
+        self.merged.iter().chain(visible).collect()
+    }
+
+    /// The columns of `name.*`.
+    pub(super) fn all_of(&self, name: &Name) -> Result<Vec<&ScopeColumn>, SqlError> {
+        let relation = self.relations.iter().find(|relation| relation.name == *name).ok_or_else(|| {
+            SqlError::new(
+                grantd_catalog::refusal::state::UNDEFINED_TABLE,
+                format!("no data source named \"{name}\""),
+            )
+        })?;
+        Ok(relation.columns.iter().filter(|column| !column.hidden).collect())
+    }
+
+    /// What a name of one or two parts means, in this scope or one around it.
+    pub(super) fn column(&self, parts: &[ast::Ident]) -> Result<Typed, SqlError> {
+        let names: Vec<_> = parts.iter().map(name_of).collect();
+        let mut scope = Some(self);
+        while let Some(here) = scope {
+            if let Some(column) = here.find(&names)? {
+                if here.groups.as_ref().is_some_and(|groups| !groups.contains(&column.sql)) {
+                    return Err(SqlError::new(
+                        state::GROUPING_ERROR,
+                        format!(
+                            "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
+                            column.name
+                        ),
+                    ));
+                }
+                return Ok(Typed::computed(column.sql.clone(), column.sql_type));
+            }
+            scope = here.outer;
+        }
+        let written: Vec<_> = names.iter().map(Name::as_str).collect();
+        Err(no_column(&written.join(".")))
+    }
+
+    fn find(&self, names: &[Name]) -> Result<Option<&ScopeColumn>, SqlError> {
+        let (qualifier, name) = match names {
+            [name] => (None, name),
+            [qualifier, name] => (Some(qualifier), name),
+            _ => return Err(SqlError::unsupported("a column name of more than two parts")),
+        };
+        if qualifier.is_none()
+            && let Some(column) = self.merged.iter().find(|column| column.name == *name)
+        {
+            return Ok(Some(column));
+        }
+        let mut found = None;
+        for relation in &self.relations {
+            if qualifier.is_some_and(|qualifier| *qualifier != relation.name) {
+                continue;
+            }
+            for column in relation.columns.iter().filter(|column| column.name == *name) {
+                if found.is_some() {
+                    return Err(SqlError::new(
+                        state::AMBIGUOUS_COLUMN,
+                        format!("column reference \"{name}\" is ambiguous"),
+                    ));
+                }
+                found = Some(column);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,262 @@
+//! Values and types as clients see them, and how the row store holds them.
+
+use grantd_catalog::object::ColumnType;
+use grantd_raft::rows::Value;
+
+use crate::sql::error::{SqlError, state};
+
+pub mod text;
+
+/// The type of a column or parameter, with PostgreSQL's OID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "PostgreSQL's types of the same name")]
+pub enum SqlType {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Float8,
+    Text,
+    Varchar,
+    Bytea,
+    Uuid,
+    TimestampTz,
+    Oid,
+    Name,
+    TextArray,
+    /// Not known: a parameter that nothing pins down, a bare NULL.
+    Unknown,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the value of the type of the same name")]
+pub enum Datum {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Uuid([u8; 16]),
+    /// Microseconds since the Unix epoch.
+    TimestampTz(i64),
+    TextArray(Vec<Option<String>>),
+}
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: SqlType,
+}
+
+/// Types that compare with each other and convert without a cast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the types of the same name")]
+pub enum Family {
+    Bool,
+    Int,
+    Float,
+    Text,
+    Bytes,
+    Uuid,
+    Timestamp,
+    TextArray,
+    Unknown,
+}
+
+impl SqlType {
+    /// PostgreSQL's OID.
+    pub const fn oid(self) -> u32 {
+        match self {
+            Self::Bool => 16,
+            Self::Bytea => 17,
+            Self::Name => 19,
+            Self::Int8 => 20,
+            Self::Int2 => 21,
+            Self::Int4 => 23,
+            Self::Text => 25,
+            Self::Oid => 26,
+            Self::Float8 => 701,
+            Self::Unknown => 705,
+            Self::TextArray => 1009,
+            Self::Varchar => 1043,
+            Self::TimestampTz => 1184,
+            Self::Uuid => 2950,
+        }
+    }
+
+    /// The type of an OID; none: not one of ours.
+    pub fn from_oid(oid: u32) -> Option<Self> {
+        const ALL: [SqlType; 14] = [
+            SqlType::Bool,
+            SqlType::Int2,
+            SqlType::Int4,
+            SqlType::Int8,
+            SqlType::Float8,
+            SqlType::Text,
+            SqlType::Varchar,
+            SqlType::Bytea,
+            SqlType::Uuid,
+            SqlType::TimestampTz,
+            SqlType::Oid,
+            SqlType::Name,
+            SqlType::TextArray,
+            SqlType::Unknown,
+        ];
+        ALL.into_iter().find(|known| known.oid() == oid)
+    }
+
+    /// What it compares with.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Bool => Family::Bool,
+            Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => Family::Int,
+            Self::Float8 => Family::Float,
+            Self::Text | Self::Varchar | Self::Name => Family::Text,
+            Self::Bytea => Family::Bytes,
+            Self::Uuid => Family::Uuid,
+            Self::TimestampTz => Family::Timestamp,
+            Self::TextArray => Family::TextArray,
+            Self::Unknown => Family::Unknown,
+        }
+    }
+
+    /// The word in messages.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int2 => "int2",
+            Self::Int4 => "int4",
+            Self::Int8 => "int",
+            Self::Float8 => "float",
+            Self::Text => "string",
+            Self::Varchar => "varchar",
+            Self::Bytea => "bytes",
+            Self::Uuid => "uuid",
+            Self::TimestampTz => "timestamptz",
+            Self::Oid => "oid",
+            Self::Name => "name",
+            Self::TextArray => "string[]",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// The type of a stored column.
+    pub const fn of_column(column: ColumnType) -> Self {
+        match column {
+            ColumnType::Bool => Self::Bool,
+            ColumnType::Int2 => Self::Int2,
+            ColumnType::Int4 => Self::Int4,
+            ColumnType::Int8 => Self::Int8,
+            ColumnType::Float8 => Self::Float8,
+            ColumnType::Text { chars_max: Some(_) } => Self::Varchar,
+            ColumnType::Text { chars_max: None } => Self::Text,
+            ColumnType::Bytes => Self::Bytea,
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::TimestampTz => Self::TimestampTz,
+        }
+    }
+
+    /// The integer range, for integer types.
+    pub const fn int_range(self) -> Option<(i64, i64)> {
+        match self {
+            Self::Int2 => Some((i16::MIN as i64, i16::MAX as i64)),
+            Self::Int4 => Some((i32::MIN as i64, i32::MAX as i64)),
+            Self::Oid => Some((0, u32::MAX as i64)),
+            Self::Int8 => Some((i64::MIN, i64::MAX)),
+            Self::Bool
+            | Self::Float8
+            | Self::Text
+            | Self::Varchar
+            | Self::Bytea
+            | Self::Uuid
+            | Self::TimestampTz
+            | Self::Name
+            | Self::TextArray
+            | Self::Unknown => None,
+        }
+    }
+}
+
+impl Datum {
+    /// The value as the row store holds it, checked against the type that the statement expects.
+    pub fn to_row(&self, expected: SqlType) -> Result<Value, SqlError> {
+        let value = match self {
+            Self::Null => return Ok(Value::Null),
+            Self::Bool(value) => Value::Integer(i64::from(*value)),
+            Self::Int(value) => {
+                if let Some((low, high)) = expected.int_range()
+                    && !(low..=high).contains(value)
+                {
+                    return Err(out_of_range(expected));
+                }
+                Value::Integer(*value)
+            }
+            Self::Float(value) if value.is_nan() => return Err(SqlError::unsupported("the float NaN")),
+            Self::Float(value) => Value::Real(*value),
+            Self::Text(value) if value.contains('\0') => return Err(nul_in_text()),
+            Self::Text(value) => Value::Text(value.clone()),
+            Self::Bytes(value) => Value::Blob(value.clone()),
+            Self::Uuid(value) => Value::Text(text::uuid(value)),
+            Self::TimestampTz(value) => Value::Integer(*value),
+            Self::TextArray(_) => return Err(SqlError::unsupported("an array as a parameter")),
+        };
+        let family = match self {
+            Self::Null => Family::Unknown,
+            Self::Bool(_) => Family::Bool,
+            Self::Int(_) => Family::Int,
+            Self::Float(_) => Family::Float,
+            Self::Text(_) => Family::Text,
+            Self::Bytes(_) => Family::Bytes,
+            Self::Uuid(_) => Family::Uuid,
+            Self::TimestampTz(_) => Family::Timestamp,
+            Self::TextArray(_) => Family::TextArray,
+        };
+        if family == expected.family() || (expected == SqlType::Unknown && family == Family::Text) {
+            Ok(value)
+        } else if let (Self::Text(written), false) = (self, expected == SqlType::Unknown) {
+            // A client may send every parameter as text.
+            text::parse(written, expected)?.to_row(expected)
+        } else {
+            Err(SqlError::new(
+                state::DATATYPE_MISMATCH,
+                format!("a parameter is not of type {}", expected.word()),
+            ))
+        }
+    }
+
+    /// The client's value of what the row store returned in a column of type `sql_type`.
+    pub fn from_row(value: Value, sql_type: SqlType) -> Result<Self, SqlError> {
+        let wrong = || SqlError::internal(format!("the row store returned no {}", sql_type.word()));
+        Ok(match (sql_type.family(), value) {
+            (_, Value::Null) => Self::Null,
+            (Family::Bool, Value::Integer(0)) => Self::Bool(false),
+            (Family::Bool, Value::Integer(1)) => Self::Bool(true),
+            (Family::Int, Value::Integer(value)) => Self::Int(value),
+            (Family::Float, Value::Real(value)) => Self::Float(value),
+            (Family::Text | Family::Unknown, Value::Text(value)) => Self::Text(value),
+            (Family::Bytes, Value::Blob(value)) => Self::Bytes(value),
+            (Family::Uuid, Value::Text(value)) => Self::Uuid(text::parse_uuid(&value).ok_or_else(wrong)?),
+            (Family::Timestamp, Value::Integer(value)) => Self::TimestampTz(value),
+            _ => return Err(wrong()),
+        })
+    }
+}
+
+/// 22003 for an integer type.
+pub fn out_of_range(sql_type: SqlType) -> SqlError {
+    let message = match sql_type {
+        SqlType::Int8 => "integer out of range".to_owned(),
+        other => format!("integer out of range for type {}", other.word()),
+    };
+    SqlError::new(state::NUMERIC_VALUE_OUT_OF_RANGE, message)
+}
+
+/// 22021: PostgreSQL's text never holds the zero character.
+pub fn nul_in_text() -> SqlError {
+    SqlError::new(state::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\": 0x00")
+}
