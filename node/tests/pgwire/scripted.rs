@@ -1,0 +1,279 @@
+//! A server whose statements are a small script, and the certificates around it.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use grantd_catalog::command::Actor;
+use grantd_catalog::id::PrincipalId;
+use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::refusal::{Refusal, SqlState, may_not_log_in, state};
+use grantd_catalog::role::PasswordVerifier;
+use grantd_node::authn::scram::Verifier;
+use grantd_node::authn::{Candidate, Login, certificate_binding};
+use grantd_node::pgclient::Tls;
+use grantd_node::pgwire::backend::Backend;
+use grantd_node::pgwire::machine::Described;
+use grantd_node::pgwire::{Limits, Plaintext, Server, ServerConfig};
+use grantd_node::session::{Notice, Session};
+use grantd_node::sql::error::SqlError;
+use grantd_node::sql::execute::{Response, Rows};
+use grantd_node::sql::value::{ColumnInfo, Datum, SqlType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+pub const PASSWORD: &str = "pencil";
+const ORDINARY: PrincipalId = PrincipalId(100);
+
+/// Answers statements by their first word.
+#[derive(Clone, Default)]
+pub struct Script {
+    /// Told when a `wait` has begun.
+    pub waiting: Arc<Notify>,
+    /// Lets a `hold` end.
+    pub released: Arc<Notify>,
+}
+
+impl Backend for Script {
+    type Plan = String;
+
+    async fn login(&self, user: &RoleName, database: &Name) -> Result<Login, SqlError> {
+        static VERIFIER: LazyLock<PasswordVerifier> = LazyLock::new(|| {
+            PasswordVerifier::new(Verifier::derive(PASSWORD, b"0123456789abcdef", 4096).to_text())
+        });
+        let allowed = |principal, verifier| {
+            Login::Allowed(Candidate {
+                principal,
+                verifier,
+                database_exists: database.as_str() == "defaultdb",
+            })
+        };
+        Ok(match user.as_str() {
+            "root" => allowed(PrincipalId::ROOT, None),
+            "bob" => allowed(ORDINARY, Some(VERIFIER.clone())),
+            "nopassword" => allowed(ORDINARY, None),
+            "unsure" => return Err(SqlError::new(SqlState::new("57P03"), "no leader answered")),
+            "nologin" => Login::Forbidden(may_not_log_in(user)),
+            _ => Login::Unknown,
+        })
+    }
+
+    fn is_superuser(&self, actor: Actor) -> bool {
+        actor.current == PrincipalId::ROOT
+    }
+
+    fn set(&self, session: &mut Session, name: &str, value: &str) -> Result<(), SqlError> {
+        match name {
+            "application_name" => session.application_name = value.to_owned(),
+            "server_version" => return Err(SqlError::new(SqlState::new("55P02"), "cannot be changed")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn split(&self, text: &str) -> Result<Vec<String>, SqlError> {
+        if text.contains("syntax error") {
+            return Err(SqlError { position: Some(3), ..SqlError::new(state::SYNTAX_ERROR, "syntax error") });
+        }
+        Ok(text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    }
+
+    async fn prepare(
+        &self,
+        _: &Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> Result<Described<String>, SqlError> {
+        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let columns = |types: &[SqlType]| {
+            let column = |(index, sql_type): (usize, &SqlType)| ColumnInfo {
+                name: format!("c{}", index + 1),
+                sql_type: *sql_type,
+            };
+            Some(types.iter().enumerate().map(column).collect())
+        };
+        let (parameters, columns) = match word {
+            "echo" => {
+                let types: Vec<_> = rest.split(' ').filter_map(type_of).collect();
+                (types.clone(), columns(&types))
+            }
+            "hinted" => {
+                let types: Vec<_> = hints.iter().map(|hint| hint.unwrap_or(SqlType::Unknown)).collect();
+                (types.clone(), columns(&types))
+            }
+            "rows" | "changed" => (Vec::new(), columns(&[SqlType::Int8, SqlType::Text])),
+            "unknown" => return Err(SqlError::new(state::UNDEFINED_TABLE, "relation does not exist")),
+            _ => (Vec::new(), None),
+        };
+        Ok(Described { parameters, columns, plan: text.to_owned() })
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        plan: &String,
+        parameters: &[Datum],
+    ) -> Result<Response, SqlError> {
+        let (word, rest) = plan.split_once(' ').unwrap_or((plan, ""));
+        let statement = self.prepare(session, plan, &[]).await?;
+        let done = |tag: &str| Ok(Response { tag: tag.to_owned(), rows: None });
+        let columns = statement.columns.unwrap_or_default();
+        match word {
+            "echo" => {
+                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
+                Ok(Response { tag: "SELECT 1".to_owned(), rows })
+            }
+            "hinted" => {
+                let column = |_: &Datum| ColumnInfo { name: "c1".to_owned(), sql_type: SqlType::Int8 };
+                let columns = parameters.iter().map(column).collect();
+                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
+                Ok(Response { tag: "SELECT 1".to_owned(), rows })
+            }
+            "rows" => {
+                let count: i64 = rest.parse().unwrap();
+                let row = |number| vec![Datum::Int(number), Datum::Text("x".repeat(100))];
+                let rows = Some(Rows { columns, rows: (1..=count).map(row).collect() });
+                Ok(Response { tag: format!("SELECT {count}"), rows })
+            }
+            "changed" => done("SELECT 0"),
+            "notice" => {
+                let body = Refusal::new(state::NO_GRANT_OPTION, "look here").with_hint("There.");
+                session.notices.push(Notice { severity: "WARNING", body });
+                done("GRANT")
+            }
+            "fail" => {
+                let code = SqlState::new("22012");
+                Err(Refusal::new(code, "division by zero").with_detail("Really.").with_hint("Do not.").into())
+            }
+            "name" => {
+                session.application_name = rest.to_owned();
+                done("SET")
+            }
+            "role" => {
+                session.actor.current = ORDINARY;
+                done("SET")
+            }
+            "wait" => {
+                self.waiting.notify_one();
+                while !session.cancelled.is_raised() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(SqlError::new(SqlState::new("57014"), "query execution canceled"))
+            }
+            "hold" => {
+                self.waiting.notify_one();
+                self.released.notified().await;
+                if session.cancelled.is_raised() {
+                    return Err(SqlError::new(SqlState::new("57014"), "query execution canceled"));
+                }
+                done("HOLD")
+            }
+            "nothing" => done(""),
+            _ => done(&word.to_uppercase()),
+        }
+    }
+}
+
+fn type_of(word: &str) -> Option<SqlType> {
+    Some(match word {
+        "bool" => SqlType::Bool,
+        "int2" => SqlType::Int2,
+        "int4" => SqlType::Int4,
+        "int8" => SqlType::Int8,
+        "float8" => SqlType::Float8,
+        "text" => SqlType::Text,
+        "bytea" => SqlType::Bytea,
+        "uuid" => SqlType::Uuid,
+        "timestamptz" => SqlType::TimestampTz,
+        "text[]" => SqlType::TextArray,
+        _ => return None,
+    })
+}
+
+/// A CA, the server's certificate, and how to make clients'.
+struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    server: (CertificateDer<'static>, PrivatePkcs8KeyDer<'static>),
+}
+
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(|| {
+    let key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::default();
+    // OpenSSL takes a leaf that is named like its issuer for self-signed.
+    ca.distinguished_name.push(DnType::CommonName, "ca");
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = ca.self_signed(&key).unwrap().der().clone();
+    let issuer = Issuer::new(ca, key);
+    let key = KeyPair::generate().unwrap();
+    let mut leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let server = leaf.signed_by(&key, &issuer).unwrap().der().clone();
+    Authority { certificate, issuer, server: (server, PrivatePkcs8KeyDer::from(key.serialize_der())) }
+});
+
+/// TLS for a client that shows a certificate for `user`, or none.
+pub fn client_tls(user: Option<&str>) -> Arc<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(AUTHORITY.certificate.clone()).unwrap();
+    let builder = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Arc::new(match user {
+        None => builder.with_no_client_auth(),
+        Some(user) => {
+            let key = KeyPair::generate().unwrap();
+            let mut leaf = CertificateParams::default();
+            leaf.distinguished_name.push(DnType::CommonName, user);
+            leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            let certificate = leaf.signed_by(&key, &AUTHORITY.issuer).unwrap().der().clone();
+            let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+    })
+}
+
+fn server_tls() -> Arc<rustls::ServerConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(AUTHORITY.certificate.clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder(Arc::new(roots));
+    let (certificate, key) = &AUTHORITY.server;
+    let config = rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier.allow_unauthenticated().build().unwrap())
+        .with_single_cert(vec![certificate.clone()], key.clone_key().into());
+    Arc::new(config.unwrap())
+}
+
+pub fn server_config() -> ServerConfig {
+    ServerConfig {
+        node_id: 3,
+        tls: Some(server_tls()),
+        binding: certificate_binding(&AUTHORITY.server.0),
+        plaintext: Plaintext::Refused,
+        limits: Limits::default(),
+        fake_salt_key: [7; 32],
+    }
+}
+
+pub async fn start(config: ServerConfig) -> (Server, Script) {
+    let script = Script::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    (Server::start(listener, config, script.clone()).unwrap(), script)
+}
+
+/// How `user` connects with `tokio-postgres`.
+pub fn client_config(server: &Server, user: &str) -> tokio_postgres::Config {
+    let mut config = tokio_postgres::Config::new();
+    config.host("localhost").hostaddr(server.address().ip()).port(server.address().port());
+    config.user(user).dbname("defaultdb").ssl_mode(tokio_postgres::config::SslMode::Require);
+    config
+}
+
+/// Connects; the connection's task ends with the client.
+pub async fn connect(
+    config: &tokio_postgres::Config,
+    certificate: Option<&str>,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(Tls::new(client_tls(certificate))).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}

@@ -1,0 +1,309 @@
+//! SQL scripts, run through the engine on one node in this process.
+//!
+//! A script is prose (`# …`), who acts (`as amy`), and statements (`> …`, continued by lines that begin with two
+//! blanks) with what they print. `UPDATE_SQL_SCRIPTS=1 cargo test -p grantd-node --test sql` writes what they print
+//! now.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use grantd_catalog::command::Actor;
+use grantd_catalog::id::PrincipalId;
+use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::refusal::Refusal;
+use grantd_catalog::require::Requirement;
+use grantd_catalog::view::View;
+use grantd_node::gate::{Gate, Permit, Write};
+use grantd_node::session::Session;
+use grantd_node::sql::error::SqlError;
+use grantd_node::sql::execute::{Engine, Response};
+use grantd_node::sql::value::{Datum, text};
+use grantd_raft::rows::Transaction;
+
+use self::local::Local;
+
+#[path = "sql/local.rs"]
+mod local;
+
+/// Runs every script and compares what it prints with what it says.
+#[tokio::test]
+async fn scripts_print_what_they_say() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
+    let update = std::env::var_os("UPDATE_SQL_SCRIPTS").is_some();
+    let mut paths: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    assert!(paths.len() >= 5, "the scripts are there");
+    let mut wrong = Vec::new();
+    for path in paths {
+        let expected = std::fs::read_to_string(&path).unwrap();
+        let printed = run_script(&expected).await;
+        if update {
+            std::fs::write(&path, &printed).unwrap();
+        } else if printed != expected {
+            wrong.push(difference(&path, &expected, &printed));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn difference(path: &Path, expected: &str, printed: &str) -> String {
+    let lines = expected.lines().zip(printed.lines()).enumerate();
+    let first = lines.into_iter().find(|(_, (expected, printed))| expected != printed);
+    match first {
+        Some((at, (expected, printed))) => {
+            format!("{}:{}\n  says   {expected}\n  prints {printed}", path.display(), at + 1)
+        }
+        None => format!("{}: one ends before the other", path.display()),
+    }
+}
+
+async fn run_script(script: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Arc::new(Local::new(directory.path()));
+    let engine = Engine::new(replica.clone());
+    let mut sessions: BTreeMap<String, Session> = BTreeMap::new();
+    let mut who = "root".to_owned();
+    let mut out = String::new();
+    let mut lines = script.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(name) = line.strip_prefix("as ") {
+            who = name.trim().to_owned();
+        }
+        out.push_str(line);
+        out.push('\n');
+        let Some(first) = line.strip_prefix("> ") else { continue };
+        let mut statement = first.to_owned();
+        while let Some(more) = lines.peek().and_then(|line| line.strip_prefix("  ")) {
+            statement.push('\n');
+            statement.push_str(more);
+            out.push_str(&format!("  {more}\n"));
+            lines.next();
+        }
+        while lines.peek().is_some_and(|line| !line.is_empty()) {
+            lines.next();
+        }
+        let session = sessions.entry(who.clone()).or_insert_with(|| replica.session(&who));
+        out.push_str(&print(&engine, session, &statement).await);
+    }
+    out
+}
+
+async fn execute(engine: &Engine, session: &mut Session, text: &str) -> Result<Vec<Response>, SqlError> {
+    let mut responses = Vec::new();
+    for statement in engine.split(text)? {
+        let prepared = engine.prepare(session, &statement, &[]).await?;
+        responses.push(engine.execute(session, &prepared, &[]).await?);
+    }
+    Ok(responses)
+}
+
+async fn print(engine: &Engine, session: &mut Session, text: &str) -> String {
+    let mut out = String::new();
+    match execute(engine, session, text).await {
+        Ok(responses) => responses.iter().for_each(|response| print_response(response, &mut out)),
+        Err(error) => {
+            out.push_str(&format!("ERROR {}: {}\n", error.body.code.as_str(), error.body.message));
+            for (word, text) in [("DETAIL", &error.body.detail), ("HINT", &error.body.hint)] {
+                if let Some(text) = text {
+                    out.push_str(&format!("{word}: {text}\n"));
+                }
+            }
+        }
+    }
+    for notice in session.notices.drain(..) {
+        out.push_str(&format!("{}: {}\n", notice.severity, notice.body.message));
+    }
+    out
+}
+
+fn print_response(response: &Response, out: &mut String) {
+    if let Some(rows) = &response.rows {
+        let names: Vec<_> = rows.columns.iter().map(|column| column.name.as_str()).collect();
+        out.push_str(&format!("{}\n", names.join(" | ")));
+        for row in &rows.rows {
+            let cells: Vec<_> =
+                row.iter().map(|datum| text::format(datum).unwrap_or_else(|| "NULL".to_owned())).collect();
+            out.push_str(&format!("{}\n", cells.join(" | ")));
+        }
+    }
+    out.push_str(&format!("{}\n", response.tag));
+}
+
+async fn engine() -> (tempfile::TempDir, Arc<Local>, Engine, Session) {
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Arc::new(Local::new(directory.path()));
+    let engine = Engine::new(replica.clone());
+    let session = replica.session("root");
+    (directory, replica, engine, session)
+}
+
+#[tokio::test]
+async fn parameters_take_their_types_from_where_they_stand() {
+    use grantd_node::sql::value::SqlType;
+    let (_directory, _replica, engine, mut session) = engine().await;
+    execute(
+        &engine,
+        &mut session,
+        "CREATE TABLE t (k INT4 PRIMARY KEY, u UUID, at TIMESTAMPTZ, f FLOAT8, b BOOL)",
+    )
+    .await
+    .unwrap();
+    let insert = "INSERT INTO t VALUES ($1, $2, $3, $4, $5)";
+    let prepared = engine.prepare(&session, insert, &[]).await.unwrap();
+    let types = [SqlType::Int4, SqlType::Uuid, SqlType::TimestampTz, SqlType::Float8, SqlType::Bool];
+    assert_eq!(prepared.parameters, types);
+    let uuid = [7; 16];
+    let row = [Datum::Int(1), Datum::Uuid(uuid), Datum::TimestampTz(5), Datum::Float(0.5), Datum::Bool(true)];
+    let response = engine.execute(&mut session, &prepared, &row).await.unwrap();
+    assert_eq!(response.tag, "INSERT 0 1");
+    let select = "SELECT * FROM t WHERE k = $1 AND at < now() LIMIT $2";
+    let prepared = engine.prepare(&session, select, &[]).await.unwrap();
+    assert_eq!(prepared.parameters, [SqlType::Int4, SqlType::Int8]);
+    let response = engine.execute(&mut session, &prepared, &[Datum::Int(1), Datum::Int(9)]).await.unwrap();
+    assert_eq!(response.rows.unwrap().rows, [row]);
+    let narrow = engine.execute(&mut session, &prepared, &[Datum::Int(1 << 40), Datum::Null]).await;
+    assert_eq!(narrow.unwrap_err().body.code.as_str(), "22003");
+    let hinted = engine.prepare(&session, "SELECT $1", &[Some(SqlType::Int8)]).await.unwrap();
+    assert_eq!(hinted.parameters, [SqlType::Int8]);
+}
+
+#[tokio::test]
+async fn a_prepared_statement_is_decided_at_each_execution() {
+    let (_directory, replica, engine, mut root) = engine().await;
+    execute(
+        &engine,
+        &mut root,
+        "CREATE USER amy; CREATE TABLE t (k INT PRIMARY KEY); GRANT SELECT ON t TO amy",
+    )
+    .await
+    .unwrap();
+    let mut amy = replica.session("amy");
+    let prepared = engine.prepare(&amy, "SELECT k FROM t", &[]).await.unwrap();
+    assert_eq!(engine.execute(&mut amy, &prepared, &[]).await.unwrap().tag, "SELECT 0");
+    execute(&engine, &mut root, "REVOKE SELECT ON t FROM amy").await.unwrap();
+    let error = engine.execute(&mut amy, &prepared, &[]).await.unwrap_err();
+    assert_eq!(error.body.message, "user amy does not have SELECT privilege on relation t");
+    execute(&engine, &mut root, "DROP TABLE t").await.unwrap();
+    let error = engine.execute(&mut amy, &prepared, &[]).await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "42P01");
+    execute(&engine, &mut root, "CREATE TABLE t (k TEXT); GRANT SELECT ON t TO amy").await.unwrap();
+    let error = engine.execute(&mut amy, &prepared, &[]).await.unwrap_err();
+    assert_eq!(error.body.message, "cached plan must not change result type");
+}
+
+#[tokio::test]
+async fn a_row_newer_than_the_decision_is_not_seen_by_a_right_that_is_gone() {
+    let (_directory, replica, engine, mut root) = engine().await;
+    execute(
+        &engine,
+        &mut root,
+        "CREATE USER amy; CREATE TABLE t (k INT PRIMARY KEY); GRANT SELECT ON t TO amy",
+    )
+    .await
+    .unwrap();
+    let mut amy = replica.session("amy");
+    let prepared = engine.prepare(&amy, "SELECT k FROM t", &[]).await.unwrap();
+    // Between amy's decision and her look at the rows the right goes and a row comes.
+    let (late_engine, late_root) = (engine.clone(), Mutex::new(Some(root.clone())));
+    replica.before_next_read(Box::pin(async move {
+        let mut root = late_root.lock().unwrap().take().unwrap();
+        execute(&late_engine, &mut root, "REVOKE SELECT ON t FROM amy; INSERT INTO t VALUES (1)")
+            .await
+            .unwrap();
+    }));
+    let error = engine.execute(&mut amy, &prepared, &[]).await.unwrap_err();
+    assert_eq!(error.body.message, "user amy does not have SELECT privilege on relation t");
+    assert_eq!(execute(&engine, &mut root, "SELECT k FROM t").await.unwrap()[0].tag, "SELECT 1");
+}
+
+#[tokio::test]
+async fn a_follower_forwards_and_the_client_does_not_notice() {
+    let (_directory, replica, engine, mut session) = engine().await;
+    execute(&engine, &mut session, "CREATE TABLE t (k INT PRIMARY KEY, v TEXT)").await.unwrap();
+    replica.follow();
+    let responses =
+        execute(&engine, &mut session, "INSERT INTO t VALUES (1, 'a') RETURNING v, k").await.unwrap();
+    assert_eq!(responses[0].tag, "INSERT 0 1");
+    assert_eq!(responses[0].rows.as_ref().unwrap().rows, [[Datum::Text("a".to_owned()), Datum::Int(1)]]);
+    let error = execute(&engine, &mut session, "INSERT INTO t VALUES (1, 'b')").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "23505");
+    assert_eq!(error.body.detail.as_deref(), Some("Key (k)=(1) already exists."));
+}
+
+#[tokio::test]
+async fn a_cancelled_or_late_statement_ends_with_57014() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    let slow = "SELECT count(*) FROM (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)) AS a(x), \
+        (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)) AS b(x), (VALUES (1),(2),(3),(4),(5),(6),(7),(8)) AS c(x), \
+        (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)) AS d(x), (VALUES (1),(2),(3),(4),(5),(6),(7),(8)) AS e(x), \
+        (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)) AS f(x), (VALUES (1),(2),(3),(4),(5),(6),(7),(8)) AS g(x), \
+        (VALUES (1),(2),(3),(4),(5),(6),(7),(8),(9),(10)) AS h(x), (VALUES (1),(2),(3),(4),(5),(6),(7),(8)) AS i(x) \
+        WHERE repeat('a', a.x) NOT LIKE '%b%'";
+    execute(&engine, &mut session, "SET statement_timeout = '20ms'").await.unwrap();
+    let error = execute(&engine, &mut session, slow).await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "57014");
+    execute(&engine, &mut session, "RESET statement_timeout").await.unwrap();
+    session.cancelled.raise();
+    let error = execute(&engine, &mut session, "SELECT 1").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "57014");
+    session.cancelled.clear();
+    assert!(execute(&engine, &mut session, "SELECT 1").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_password_is_a_verifier_before_it_is_proposed() {
+    let (_directory, replica, engine, mut session) = engine().await;
+    execute(&engine, &mut session, "CREATE USER amy WITH PASSWORD 'sesame'").await.unwrap();
+    let view = replica.current();
+    let id = view.state().principal_id(&RoleName::normalize("amy")).unwrap();
+    let verifier = view.state().principal(id).unwrap().password.clone().unwrap();
+    assert!(verifier.expose().starts_with("SCRAM-SHA-256$"));
+    assert!(!verifier.expose().contains("sesame"));
+    let prepared = engine.prepare(&session, "ALTER USER amy PASSWORD 'sesame'", &[]).await.unwrap();
+    let printed = format!("{prepared:?}");
+    assert_eq!(printed.matches("sesame").count(), 0, "{printed}");
+    let error = engine.prepare(&session, "ALTER USER amy PASSWORD sesame", &[]).await.unwrap_err();
+    assert!(!format!("{error:?}").contains("sesame"));
+    let empty = execute(&engine, &mut session, "CREATE USER ben PASSWORD ''").await.unwrap_err();
+    assert_eq!(empty.body.message, "empty passwords are not permitted");
+}
+
+/// A session of someone whom the catalog knows.
+impl Local {
+    fn session(&self, name: &str) -> Session {
+        let id = self.current().state().principal_id(&RoleName::normalize(name)).expect("the user exists");
+        Session::new(Actor::of(id), Some(Name::normalize("defaultdb")))
+    }
+}
+
+/// A write with a bug in its planning.
+struct Panics;
+
+impl Write for Panics {
+    fn plan(&mut self, _view: &Arc<View>) -> Result<(Actor, Requirement), Refusal> {
+        panic!("a bug of this test");
+    }
+
+    fn run(&mut self, _permit: &Permit, _rows: &mut dyn Transaction) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+/// It runs on the thread that applies the log, so it must neither end that thread nor be taken for done.
+#[tokio::test]
+async fn a_bug_in_planning_one_write_is_an_error_of_that_write_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = Gate::new(Arc::new(Local::new(directory.path())));
+    let (outcome, write) = gate.write(Panics).await;
+    let refusal = outcome.unwrap_err();
+    assert_eq!(refusal.code.as_str(), "XX000");
+    assert!(refusal.message.contains("bug in this node"), "{refusal:?}");
+    assert!(write.is_none(), "what it left half done is not used again");
+    let requirement = Requirement::NOTHING;
+    assert!(gate.permit(&gate.view().await.unwrap(), Actor::of(PrincipalId::ROOT), &requirement).is_ok());
+}
