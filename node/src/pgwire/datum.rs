@@ -68,26 +68,10 @@ pub const fn wire_size(sql_type: SqlType) -> i16 {
 /// # Errors
 /// 42704 for a type that is not supported.
 pub fn type_of_oid(oid: u32) -> Result<Option<SqlType>, SqlError> {
-    const ALL: [SqlType; 13] = [
-        SqlType::Bool,
-        SqlType::Int2,
-        SqlType::Int4,
-        SqlType::Int8,
-        SqlType::Float8,
-        SqlType::Text,
-        SqlType::Varchar,
-        SqlType::Bytea,
-        SqlType::Uuid,
-        SqlType::TimestampTz,
-        SqlType::Oid,
-        SqlType::Name,
-        SqlType::TextArray,
-    ];
     if oid == 0 || oid == SqlType::Unknown.oid() {
         return Ok(None);
     }
-    let found = ALL.into_iter().find(|sql_type| sql_type.oid() == oid);
-    found.map(Some).ok_or_else(|| {
+    SqlType::from_oid(oid).map(Some).ok_or_else(|| {
         let code = grantd_catalog::refusal::state::UNDEFINED_OBJECT;
         SqlError::new(code, format!("parameters of the type with OID {oid} are not supported"))
     })

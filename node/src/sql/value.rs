@@ -69,6 +69,24 @@ pub enum Family {
 }
 
 impl SqlType {
+    /// Every type.
+    pub const ALL: [Self; 14] = [
+        Self::Bool,
+        Self::Int2,
+        Self::Int4,
+        Self::Int8,
+        Self::Float8,
+        Self::Text,
+        Self::Varchar,
+        Self::Bytea,
+        Self::Uuid,
+        Self::TimestampTz,
+        Self::Oid,
+        Self::Name,
+        Self::TextArray,
+        Self::Unknown,
+    ];
+
     /// PostgreSQL's OID.
     pub const fn oid(self) -> u32 {
         match self {
@@ -91,23 +109,7 @@ impl SqlType {
 
     /// The type of an OID; none: not one of ours.
     pub fn from_oid(oid: u32) -> Option<Self> {
-        const ALL: [SqlType; 14] = [
-            SqlType::Bool,
-            SqlType::Int2,
-            SqlType::Int4,
-            SqlType::Int8,
-            SqlType::Float8,
-            SqlType::Text,
-            SqlType::Varchar,
-            SqlType::Bytea,
-            SqlType::Uuid,
-            SqlType::TimestampTz,
-            SqlType::Oid,
-            SqlType::Name,
-            SqlType::TextArray,
-            SqlType::Unknown,
-        ];
-        ALL.into_iter().find(|known| known.oid() == oid)
+        Self::ALL.into_iter().find(|known| known.oid() == oid)
     }
 
     /// What it compares with.

@@ -146,23 +146,6 @@ fn parameters_that_do_not_fit_name_the_argument() {
     assert_eq!(error.body.message, "error in argument for $7: invalid binary data for type int4");
 }
 
-const TYPES: [SqlType; 14] = [
-    SqlType::Bool,
-    SqlType::Int2,
-    SqlType::Int4,
-    SqlType::Int8,
-    SqlType::Float8,
-    SqlType::Text,
-    SqlType::Varchar,
-    SqlType::Bytea,
-    SqlType::Uuid,
-    SqlType::TimestampTz,
-    SqlType::Oid,
-    SqlType::Name,
-    SqlType::TextArray,
-    SqlType::Unknown,
-];
-
 fn any_value() -> impl Strategy<Value = (SqlType, Datum)> {
     let word = "[^\0]{0,12}";
     prop_oneof![
@@ -194,7 +177,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>, shape in "[-{}\",\\\\a0-9: +.TZ]{0,24}") {
-        for sql_type in TYPES {
+        for sql_type in SqlType::ALL {
             for bytes in [Bytes::from(bytes.clone()), Bytes::from(shape.clone())] {
                 let _ = parameter(Some(&bytes), sql_type, Format::Text, 0);
                 let _ = parameter(Some(&bytes), sql_type, Format::Binary, 0);
