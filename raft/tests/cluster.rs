@@ -5,13 +5,19 @@
 #[path = "cluster/world.rs"]
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use grantd_catalog::command::{Outcome, StorageChange};
 use grantd_catalog::id::Version;
 use grantd_catalog::privilege::Privilege;
 use grantd_raft::handle::Unavailable;
 use grantd_raft::rows::Value;
+use grantd_raft::transport::{Identity, Peer, RequestKind, Service, Transport, TransportError};
+use grantd_raft::types::ClusterId;
+use tokio::io::AsyncRead;
 
 use world::{Cluster, Write, checked_table, create_role, create_table, grant, revoke, root, user};
 
@@ -374,5 +380,49 @@ async fn who_was_removed_is_not_heard_any_more_on_a_connection_that_is_open() {
     assert!(answer.is_err(), "the removed node wrote: {answer:?}");
     assert!(!cluster.node(leader).sees_role("ben").await);
     cluster.stop(removed).await;
+    cluster.shutdown().await;
+}
+
+/// A node of the same CA that knows the cluster's id, and was never let in.
+struct Stranger(Identity);
+
+impl Service for Stranger {
+    fn identity(&self) -> Identity {
+        self.0.clone()
+    }
+
+    fn admit(&self, _peer: &Identity) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn handle(&self, _: Identity, _: RequestKind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        Box::pin(async move { Ok(body) })
+    }
+
+    fn handle_snapshot(
+        &self,
+        _from: Identity,
+        _header: Bytes,
+        _length: u64,
+        _file: Box<dyn AsyncRead + Send + Unpin>,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        Box::pin(async move { Err("not asked for".to_owned()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_no_member_may_not_act_for_clients() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let id = leader.handle.status().cluster_id.unwrap().replace('-', "");
+    let cluster_id = Some(ClusterId(u128::from_str_radix(&id, 16).unwrap()));
+    let stranger = cluster.hub.transport(9, "node-9:1");
+    stranger.serve(Arc::new(Stranger(Identity { cluster_id, node_id: 9, directory: 9 })));
+    let to = Peer::Address(leader.address());
+    for kind in [RequestKind::ReadIndex, RequestKind::Propose, RequestKind::Forward] {
+        let answer = stranger.call(&to, kind, Bytes::new(), Duration::from_secs(5)).await;
+        let Err(TransportError::Refused { reason, .. }) = answer else { panic!("{kind:?}: {answer:?}") };
+        assert_eq!(reason, "node 9 is not a member of the cluster", "{kind:?}");
+    }
     cluster.shutdown().await;
 }
