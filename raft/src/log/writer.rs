@@ -107,7 +107,7 @@ impl Writer {
 
     /// One transaction, one sync.
     fn write(&mut self, batch: &[Job], closing: bool) -> Result<(), rusqlite::Error> {
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.execute("BEGIN IMMEDIATE")?;
         for job in batch {
             self.write_job(job)?;
         }
@@ -126,7 +126,12 @@ impl Writer {
             }
             self.committed = committed;
         }
-        self.connection.execute_batch("COMMIT")
+        self.execute("COMMIT")
+    }
+
+    /// Stays prepared, instead of being parsed for each transaction.
+    fn execute(&self, sql: &str) -> Result<(), rusqlite::Error> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
 
     fn write_job(&mut self, job: &Job) -> Result<(), rusqlite::Error> {

@@ -123,6 +123,13 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Runs a statement without parameters or rows that comes again and again: it stays prepared, instead of being
+    /// parsed each time.
+    pub(super) fn execute(&self, sql: &str) -> Result<(), RowsError> {
+        self.sqlite.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
     fn check_compile_options(&self) -> Result<(), RowsError> {
         let mut statement = self.sqlite.prepare("PRAGMA compile_options")?;
         let options: Vec<String> =

@@ -67,10 +67,10 @@ impl Reader {
         read: impl FnOnce(Option<Vec<u8>>, &mut dyn Transaction) -> T,
     ) -> Result<T, RowsError> {
         let connection = self.connection.as_mut().expect("taken only by drop");
-        connection.sqlite.execute_batch("BEGIN")?;
+        connection.execute("BEGIN")?;
         let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
         let result = read(applied, &mut connection.client_within(READ_TIME_MAX));
-        connection.sqlite.execute_batch("ROLLBACK")?;
+        connection.execute("ROLLBACK")?;
         Ok(result)
     }
 

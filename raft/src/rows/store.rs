@@ -91,18 +91,18 @@ impl Store {
 
     /// Begins the transaction that everything below happens in.
     pub fn begin(&mut self) -> Result<(), RowsError> {
-        self.execute("BEGIN IMMEDIATE")
+        self.connection.execute("BEGIN IMMEDIATE")
     }
 
     /// Commits it. A crash may still take it back, whole, with all later ones: see [`Store::make_durable`].
     pub fn commit(&mut self) -> Result<(), RowsError> {
-        self.execute("COMMIT")
+        self.connection.execute("COMMIT")
     }
 
     /// Undoes it. Nothing to do if SQLite already has.
     pub fn rollback(&mut self) -> Result<(), RowsError> {
         self.shapes.clear();
-        if self.connection.sqlite.is_autocommit() { Ok(()) } else { self.execute("ROLLBACK") }
+        if self.connection.sqlite.is_autocommit() { Ok(()) } else { self.connection.execute("ROLLBACK") }
     }
 
     /// Makes everything that was committed before survive a crash. Cost: one sync of the disk. Before the log may
