@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 use crate::config::{PROPOSALS_WAITING_MAX, RaftConfig, Tuning};
 use crate::handle::propose::RaftProposer;
@@ -26,6 +28,8 @@ use crate::types::{ClusterId, NodeInfo};
 const PAYLOAD_ENTRIES_MAX: u64 = 512;
 /// Entries that are purged at once, so that a purge is short.
 const PURGE_ENTRIES: u64 = 1_000;
+/// The pause between two looks at whether raft still runs.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -216,6 +220,9 @@ async fn watch_raft(node: Arc<Node>) {
         if metrics.changed().await.is_err() {
             return;
         }
+        // Raft reports at each of its turns, several times for one entry, and each look would be a wake-up. That it
+        // stopped stays in the report.
+        sleep(LOOK_PAUSE).await;
     }
 }
 
@@ -261,7 +268,7 @@ fn remember(failure: &watch::Sender<Option<String>>, then: OnFatal) -> OnFatal {
 }
 
 fn raft_config(tuning: &Tuning) -> Result<Arc<openraft::Config>, StartError> {
-    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = openraft::Config {
         cluster_name: "grantd".to_owned(),
         heartbeat_interval: millis(tuning.heartbeat_interval),
