@@ -5,6 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
@@ -25,6 +28,15 @@ use crate::transport::{Identity, RequestKind};
 const ANSWERS_MAX: usize = 1_024;
 /// The most answers that are written at once.
 const BATCH_MAX: usize = 64;
+
+/// An answer of one stream.
+enum Answer {
+    /// To be written.
+    Ready(u64, Result<Bytes, String>),
+    /// To be waited for by whoever writes. For Raft's own requests, which take nothing but waiting: a task of its own
+    /// for each would be a wake-up more on the way of every entry.
+    Awaited(BoxFuture<'static, (u64, Result<Bytes, String>)>),
+}
 
 /// Connections of each peer, oldest first.
 type Registry = Arc<Mutex<BTreeMap<NodeId, VecDeque<Connection>>>>;
@@ -195,7 +207,7 @@ impl Stream {
             let body = read_body(&mut recv, header.len as usize).await?;
             let Some(kind) = kind else {
                 let reason = format!("release {RELEASE} does not know requests of kind {}", header.kind);
-                let _ = answers.send((header.id, Err(reason))).await;
+                let _ = answers.send(Answer::Ready(header.id, Err(reason))).await;
                 continue;
             };
             self.handle(header.id, kind, body, &answers, permit).await;
@@ -210,20 +222,28 @@ impl Stream {
         id: u64,
         kind: RequestKind,
         body: Bytes,
-        answers: &mpsc::Sender<(u64, Result<Bytes, String>)>,
+        answers: &mpsc::Sender<Answer>,
         permit: OwnedSemaphorePermit,
     ) {
         let mut handled = self.shared.service().handle(self.peer.clone(), kind, body);
         match futures::poll!(&mut handled) {
             Poll::Ready(answer) => {
                 // Fails when the stream is gone; the answer goes with it.
-                let _ = answers.send((id, bounded(kind, answer))).await;
+                let _ = answers.send(Answer::Ready(id, bounded(kind, answer))).await;
+            }
+            Poll::Pending if matches!(kind, RequestKind::Append | RequestKind::Heartbeat) => {
+                let answer = async move {
+                    let answer = (id, bounded(kind, handled.await));
+                    drop(permit);
+                    answer
+                };
+                let _ = answers.send(Answer::Awaited(answer.boxed())).await;
             }
             Poll::Pending => {
                 let answers = answers.clone();
                 self.shared.spawn(async move {
                     let answer = handled.await;
-                    let _ = answers.send((id, bounded(kind, answer))).await;
+                    let _ = answers.send(Answer::Ready(id, bounded(kind, answer))).await;
                     drop(permit);
                 });
             }
@@ -241,17 +261,43 @@ fn bounded(kind: RequestKind, answer: Result<Bytes, String>) -> Result<Bytes, St
     }
 }
 
-async fn write_answers(mut send: Outlet, mut queue: mpsc::Receiver<(u64, Result<Bytes, String>)>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
+async fn write_answers(mut send: Outlet, mut queue: mpsc::Receiver<Answer>) {
+    let mut awaited = FuturesUnordered::new();
     let mut outgoing = Outgoing::default();
-    while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-        for (id, answer) in batch.drain(..) {
-            stage(&mut outgoing, id, answer);
+    loop {
+        let (id, answer) = tokio::select! {
+            Some(answer) = awaited.next() => answer,
+            queued = queue.recv() => match queued {
+                Some(Answer::Ready(id, answer)) => (id, answer),
+                Some(Answer::Awaited(answer)) => {
+                    awaited.push(answer);
+                    continue;
+                }
+                None => break,
+            },
+        };
+        stage(&mut outgoing, id, answer);
+        // What else is there goes with it.
+        for _ in 1..BATCH_MAX {
+            if let Some(Some((id, answer))) = awaited.next().now_or_never() {
+                stage(&mut outgoing, id, answer);
+            } else {
+                match queue.try_recv() {
+                    Ok(Answer::Ready(id, answer)) => stage(&mut outgoing, id, answer),
+                    Ok(Answer::Awaited(answer)) => awaited.push(answer),
+                    Err(_) => break,
+                }
+            }
         }
         if outgoing.write(&mut send.send).await.is_err() {
             return;
         }
     }
+    while let Some((id, answer)) = awaited.next().await {
+        stage(&mut outgoing, id, answer);
+    }
+    // Whoever asked may have closed its side; then nobody reads this.
+    let _ = outgoing.write(&mut send.send).await;
     send.finish();
 }
 
