@@ -315,8 +315,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(())
     }
 
-    /// Written with the next append or at close, so it costs no sync of its own. After a crash it may lag: a node
-    /// serves nothing before it has caught up with what a quorum committed.
+    /// Written with an append now and then, and at close, so it costs no sync of its own. After a crash it may lag: a
+    /// node serves nothing before it has caught up with what a quorum committed.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.memory().committed = committed;
         Ok(())

@@ -134,6 +134,28 @@ async fn filled(directory: &Path, count: u64, bytes: usize) {
 }
 
 #[tokio::test]
+async fn what_is_committed_lags_on_disk_by_some_entries_and_is_exact_after_a_close() {
+    let (running, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut log = open(running.path()).unwrap();
+    for index in 0..200 {
+        append(&mut log, vec![entry(1, index, 10)]).await;
+        log.save_committed(Some(id(1, index))).await.unwrap();
+    }
+    // What a process leaves that ends now.
+    for file in ["raft.db", "raft.db-wal"] {
+        std::fs::copy(running.path().join(file), crashed.path().join(file)).unwrap();
+    }
+    log.close().await.unwrap();
+    let mut found = open(crashed.path()).unwrap();
+    let committed = found.read_committed().await.unwrap().unwrap();
+    assert!((199 - 2 * 64..199).contains(&committed.index), "{committed}");
+    found.close().await.unwrap();
+    let mut log = open(running.path()).unwrap();
+    assert_eq!(log.read_committed().await.unwrap(), Some(id(1, 199)));
+    log.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_written_is_there_after_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let identity = Identity { cluster: Some(ClusterId(7)), node: 3, directory: 99 };

@@ -11,11 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::codec::{self, Kind};
 use crate::log::file::{RECORD_FORMAT, describe, encode_log_id, sql_index};
-use crate::log::{FailureHandler, Identity, QUEUE_MAX, Shared};
+use crate::log::{FailureHandler, Identity, QUEUE_MAX, Shared, next_index};
 use crate::types::{LogId, TypeConfig, Vote, VoteV1};
 
 /// Entries that one transaction purges: half a log at once would hold up appends for half a second.
 const PURGE_SLICE: u64 = 5_000;
+
+/// Entries that may be committed before the file says so again: that takes a second page in an append's transaction, and
+/// the file lags in any case.
+const COMMITTED_LAG: u64 = 64;
 
 /// Answered when the job is on disk, or when the log has failed.
 pub(super) type Done = oneshot::Sender<io::Result<()>>;
@@ -120,7 +124,9 @@ impl Writer {
         };
         // Never ahead of the entries: opening takes that for a lost end.
         let end = self.appended.unwrap_or(flushed);
-        if committed != self.committed && committed.is_none_or(|id| id.index < end) {
+        let due =
+            closing || next_index(committed.as_ref()) >= next_index(self.committed.as_ref()) + COMMITTED_LAG;
+        if due && committed != self.committed && committed.is_none_or(|id| id.index < end) {
             if let Some(id) = &committed {
                 self.put("committed", &encode_log_id(id))?;
             }
