@@ -152,6 +152,11 @@ impl Gate {
         self.replica.linearizable().await.map_err(unavailable)
     }
 
+    /// The newest view that this node has applied: for what no change of the catalog can make wrong.
+    pub fn applied_view(&self) -> Arc<View> {
+        self.replica.view()
+    }
+
     /// A view of at least `version`.
     pub async fn at_least(&self, version: Version) -> Result<Arc<View>, Refusal> {
         self.replica.at_least(version).await.map_err(unavailable)

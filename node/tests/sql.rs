@@ -173,6 +173,35 @@ async fn parameters_take_their_types_from_where_they_stand() {
 }
 
 #[tokio::test]
+async fn a_statement_asks_once_for_the_newest_view_and_not_at_all_if_it_needs_none() {
+    let (_directory, replica, engine, mut session) = engine().await;
+    engine.run(&mut session, "CREATE TABLE t (id INT8 PRIMARY KEY)").await.unwrap();
+    replica.rounds();
+    for (text, rounds) in [
+        ("SELECT * FROM t", 1),
+        ("SHOW TABLES", 1),
+        ("SHOW session_user", 1),
+        ("SET ROLE admin", 1),
+        ("SET search_path = public", 1),
+        ("RESET ROLE", 0),
+        ("SET statement_timeout = '2s'", 0),
+        ("SHOW statement_timeout", 0),
+    ] {
+        engine.run(&mut session, text).await.unwrap();
+        assert_eq!(replica.rounds(), rounds, "{text}");
+    }
+    let prepared = engine.prepare(&session, "SELECT * FROM t", &[]).await.unwrap();
+    replica.rounds();
+    for _ in 0..2 {
+        // It may be executed long after it was prepared.
+        engine.execute(&mut session, &prepared, &[]).await.unwrap();
+        assert_eq!(replica.rounds(), 1);
+    }
+    let error = engine.run(&mut session, "SELECT $1::INT8").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "42P02");
+}
+
+#[tokio::test]
 async fn a_prepared_statement_is_decided_at_each_execution() {
     let (_directory, replica, engine, mut root) = engine().await;
     execute(

@@ -48,6 +48,24 @@ pub trait Backend: Send + Sync + 'static {
         hints: &[Option<SqlType>],
     ) -> impl Future<Output = Result<Described<Self::Plan>, SqlError>> + Send;
 
+    /// Prepares and executes one statement of a simple query.
+    ///
+    /// # Errors
+    /// Those of both; 42P02 if it has parameters, as a simple query gives no values.
+    fn run(
+        &self,
+        session: &mut Session,
+        text: &str,
+    ) -> impl Future<Output = Result<Response, SqlError>> + Send {
+        async move {
+            let statement = self.prepare(session, text, &[]).await?;
+            if !statement.parameters.is_empty() {
+                return Err(SqlError::no_parameter());
+            }
+            self.execute(session, &statement.plan, &[]).await
+        }
+    }
+
     /// Executes one.
     fn execute(
         &self,
@@ -95,6 +113,11 @@ impl Backend for Cluster {
     ) -> Result<Described<Prepared>, SqlError> {
         let plan = self.engine.prepare(session, text, hints).await?;
         Ok(Described { parameters: plan.parameters.clone(), columns: plan.columns.clone(), plan })
+    }
+
+    /// As one, which saves a round to the leader.
+    async fn run(&self, session: &mut Session, text: &str) -> Result<Response, SqlError> {
+        self.engine.run(session, text).await
     }
 
     async fn execute(

@@ -20,6 +20,7 @@ use crate::pgwire::reply::{Replies, Severity, state};
 use crate::pgwire::stream::Stream;
 use crate::session::{Cancelled, Session};
 use crate::sql::error::SqlError;
+use crate::sql::execute::Response;
 
 /// The version of PostgreSQL that clients are told, as CockroachDB v22.2 tells them.
 pub const SERVER_VERSION: &str = "13.0.0";
@@ -102,11 +103,13 @@ async fn converse<B: Backend>(
             Next::Prepare { text, hints } => {
                 machine.prepared(shared.backend.prepare(&session, &text, &hints).await)
             }
+            Next::Run(text) => {
+                let result = shared.backend.run(&mut session, &text).await;
+                machine.executed(reported.executed(result, &mut session, &shared.backend))
+            }
             Next::Execute { statement, parameters } => {
                 let result = shared.backend.execute(&mut session, &statement.plan, &parameters).await;
-                let notices = std::mem::take(&mut session.notices);
-                let changes = reported.update(&session, &shared.backend);
-                machine.executed(Executed { result, notices, changes })
+                machine.executed(reported.executed(result, &mut session, &shared.backend))
             }
             Next::Close => return stream.send(&mut machine.replies.bytes).await,
         };
@@ -201,6 +204,17 @@ impl Reported {
             ("application_name", self.application_name.clone()),
             ("search_path", path),
         ]
+    }
+
+    /// What the machine is told of an execution: its result, and what the session has to tell beside it.
+    fn executed<B: Backend>(
+        &mut self,
+        result: Result<Response, SqlError>,
+        session: &mut Session,
+        backend: &B,
+    ) -> Executed {
+        let notices = std::mem::take(&mut session.notices);
+        Executed { result, notices, changes: self.update(session, backend) }
     }
 
     /// What changed since. `is_superuser` is looked at when the effective user changes (SET ROLE), as in the original.

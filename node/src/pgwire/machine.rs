@@ -53,6 +53,8 @@ pub enum Next<P> {
     Flush,
     /// Split the text of a simple query, then call [`Machine::split`].
     Split(String),
+    /// Prepare and execute a statement of a simple query, then call [`Machine::executed`].
+    Run(String),
     /// Prepare a statement, then call [`Machine::prepared`].
     Prepare {
         /// Its text.
@@ -207,14 +209,9 @@ impl<P> Machine<P> {
                 self.replies.parse_complete();
                 Next::Read
             }
-            simple @ Pending::Simple { .. } => {
-                self.pending = simple;
-                if statement.parameters.is_empty() {
-                    return Next::Execute { statement, parameters: Vec::new() };
-                }
-                self.fail(&SqlError::new(state::UNDEFINED_PARAMETER, "there is no parameter $1"))
+            Pending::Message | Pending::Simple { .. } | Pending::Portal { .. } => {
+                unreachable!("nothing was to be prepared")
             }
-            Pending::Message | Pending::Portal { .. } => unreachable!("nothing was to be prepared"),
         }
     }
 
@@ -275,7 +272,7 @@ impl<P> Machine<P> {
             Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => None,
         };
         match next {
-            Some(text) => Next::Prepare { text, hints: Vec::new() },
+            Some(text) => Next::Run(text),
             None => self.ready(),
         }
     }

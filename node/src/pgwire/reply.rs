@@ -32,7 +32,6 @@ pub mod state {
     pub const INVALID_CURSOR_NAME: SqlState = SqlState::new("34000");
     pub const DUPLICATE_CURSOR: SqlState = SqlState::new("42P03");
     pub const DUPLICATE_STATEMENT: SqlState = SqlState::new("42P05");
-    pub const UNDEFINED_PARAMETER: SqlState = SqlState::new("42P02");
     pub const TOO_MANY_CONNECTIONS: SqlState = SqlState::new("53300");
     pub const NOT_IN_PREREQUISITE_STATE: SqlState = SqlState::new("55000");
     pub const ADMIN_SHUTDOWN: SqlState = SqlState::new("57P01");

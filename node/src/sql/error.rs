@@ -76,6 +76,11 @@ impl SqlError {
         Self::new(state::INTERNAL, message).with_hint("This is a bug in grantd; the node's log says more.")
     }
 
+    /// 42P02: a statement that comes without values has a parameter.
+    pub fn no_parameter() -> Self {
+        Self::new(state::UNDEFINED_PARAMETER, "there is no parameter $1")
+    }
+
     /// 57014.
     pub fn cancelled() -> Self {
         Self::new(state::QUERY_CANCELED, "query execution canceled")

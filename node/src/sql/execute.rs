@@ -94,7 +94,28 @@ impl Engine {
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Prepared, SqlError> {
+        Ok(self.prepare_on_view(session, text, hints).await?.0)
+    }
+
+    /// Prepares one statement without parameters and executes it at once, as the simple protocol asks. One view does
+    /// for both: the round that brought it began when the statement was here.
+    pub async fn run(&self, session: &mut Session, text: &str) -> Result<Response, SqlError> {
+        let (prepared, view) = self.prepare_on_view(session, text, &[]).await?;
+        if !prepared.parameters.is_empty() {
+            return Err(SqlError::no_parameter());
+        }
+        self.execute_on_view(session, &prepared, &[], view).await
+    }
+
+    /// The second value: the view that it was planned on, if it needed one.
+    async fn prepare_on_view(
+        &self,
+        session: &Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> Result<(Prepared, Option<Arc<View>>), SqlError> {
         let statement = parse::parse(text)?;
+        let mut planned_on = None;
         let (parameters, columns) = match &statement {
             Statement::Query(_)
             | Statement::Insert(_)
@@ -103,6 +124,7 @@ impl Engine {
             | Statement::Delete(_) => {
                 let view = self.gate.view().await?;
                 let plan = plan_rows(&view, session, &statement, hints)?;
+                planned_on = Some(view);
                 (plan.parameters, plan.columns)
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
@@ -112,7 +134,8 @@ impl Engine {
             | Statement::Command(..)
             | Statement::Set(_) => (Vec::new(), None),
         };
-        Ok(Prepared { parameters, columns, text: text.into(), statement: Arc::new(statement) })
+        let prepared = Prepared { parameters, columns, text: text.into(), statement: Arc::new(statement) };
+        Ok((prepared, planned_on))
     }
 
     /// Executes a prepared statement.
@@ -124,12 +147,23 @@ impl Engine {
         prepared: &Prepared,
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
+        self.execute_on_view(session, prepared, parameters, None).await
+    }
+
+    /// `view`: one that was asked for when this execution was; none: to be asked for.
+    async fn execute_on_view(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        parameters: &[Datum],
+        view: Option<Arc<View>>,
+    ) -> Result<Response, SqlError> {
         if session.cancelled.is_raised() {
             return Err(SqlError::cancelled());
         }
         match prepared.statement.as_ref() {
             Statement::Empty => Ok(Response { tag: String::new(), rows: None }),
-            Statement::Query(_) => self.read(session, prepared, parameters).await,
+            Statement::Query(_) => self.read(session, prepared, parameters, view).await,
             Statement::Insert(_) | Statement::Upsert(_) | Statement::Update(_) | Statement::Delete(_) => {
                 self.write(session, prepared, parameters).await
             }
@@ -146,12 +180,12 @@ impl Engine {
             }
             Statement::Command(command, tag) => self.command(session, command.clone(), tag).await,
             Statement::Set(statement) => {
-                let view = self.gate.view().await?;
+                let view = self.view_if(variable::set_reads_catalog(statement)).await?;
                 variable::set(session, &view, statement)?;
                 Ok(Response { tag: statement.tag().to_owned(), rows: None })
             }
             Statement::Show(statement) => {
-                let view = self.gate.view().await?;
+                let view = self.view_if(show::reads_catalog(statement)).await?;
                 let needed = show::requirement(statement);
                 self.gate
                     .permit(&view, session.actor, &needed)
@@ -161,6 +195,11 @@ impl Engine {
                 Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }) })
             }
         }
+    }
+
+    /// What is newest of all, if it is `needed`; else what was applied here, which costs no round.
+    async fn view_if(&self, needed: bool) -> Result<Arc<View>, SqlError> {
+        Ok(if needed { self.gate.view().await? } else { self.gate.applied_view() })
     }
 
     /// A change of the catalog.
@@ -190,11 +229,15 @@ impl Engine {
         session: &Session,
         prepared: &Prepared,
         parameters: &[Datum],
+        view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
         let hints = run::hints(&prepared.parameters);
         let cancel = cancel_check(session);
-        let mut view = self.gate.view().await?;
+        let mut view = match view {
+            Some(view) => view,
+            None => self.gate.view().await?,
+        };
         for _ in 0..REPLANS_MAX {
             let plan = plan_rows(&view, session, &prepared.statement, &hints)?;
             run::same_columns(prepared, &plan)?;

@@ -1,6 +1,7 @@
 //! A node without a cluster: catalog and rows in this process, no log. It stands in for the handle in tests only.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub struct Local {
     handler: Mutex<Option<Arc<dyn ForwardHandler>>>,
     follows: Mutex<bool>,
     before_read: Mutex<Option<BoxFuture<'static, ()>>>,
+    rounds: AtomicUsize,
 }
 
 struct Inner {
@@ -46,7 +48,13 @@ impl Local {
             handler: Mutex::new(None),
             follows: Mutex::new(false),
             before_read: Mutex::new(None),
+            rounds: AtomicUsize::new(0),
         }
+    }
+
+    /// How often the newest view was asked for since this was last called.
+    pub fn rounds(&self) -> usize {
+        self.rounds.swap(0, Ordering::Relaxed)
     }
 
     pub fn current(&self) -> Arc<View> {
@@ -96,6 +104,7 @@ impl Replica for Local {
     }
 
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable> {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
         Ok(self.current())
     }
 

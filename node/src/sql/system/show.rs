@@ -68,6 +68,21 @@ pub fn requirement(statement: &ShowStatement) -> Requirement {
     requirement
 }
 
+/// Whether the answer depends on the catalog.
+pub fn reads_catalog(statement: &ShowStatement) -> bool {
+    match statement {
+        ShowStatement::Variable(name) => variable::show_reads_catalog(name),
+        ShowStatement::Roles(_)
+        | ShowStatement::Grants { .. }
+        | ShowStatement::GrantsOnAllSchemas { .. }
+        | ShowStatement::GrantsOnRole { .. }
+        | ShowStatement::Databases
+        | ShowStatement::Schemas { .. }
+        | ShowStatement::Tables { .. }
+        | ShowStatement::Variables => true,
+    }
+}
+
 /// The words of a denied SHOW: those of the table that the original reads.
 pub fn denied(actor: Actor, view: &View) -> SqlError {
     let name = view.state().principal_name(actor.current);

@@ -91,6 +91,21 @@ pub fn set(session: &mut Session, view: &View, statement: &SetStatement) -> Resu
     }
 }
 
+/// Whether what [`set`] does depends on the catalog.
+pub fn set_reads_catalog(statement: &SetStatement) -> bool {
+    match statement {
+        SetStatement::Nothing | SetStatement::All | SetStatement::Discard | SetStatement::Role(None) => false,
+        SetStatement::Role(Some(_)) => true,
+        // `$user` in a search path is a name of the catalog.
+        SetStatement::Variable { name, .. } => matches!(name.as_str(), "database" | "search_path"),
+    }
+}
+
+/// Whether what [`show`] tells depends on the catalog.
+pub fn show_reads_catalog(name: &str) -> bool {
+    matches!(name, "is_superuser" | "session_user" | "session_authorization" | "role")
+}
+
 /// Applies a setting that came with the connection, in a startup packet or its `options`.
 ///
 /// As in CockroachDB: what is known is set as SET would, or refuses the connection as SET would; what is not known is
