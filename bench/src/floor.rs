@@ -1,10 +1,11 @@
-//! What a replicated write cannot be faster than: one sync of a small append, and one round trip between two nodes.
+//! What a replicated write cannot be faster than: one sync of a small append, and one round trip between two nodes. On
+//! one disk: the second of three syncs at once.
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +23,9 @@ const BYTES: usize = 256;
 const PAGE_BYTES: usize = 4_096;
 /// Pages of the file that is written over: the log, too, writes over what it has allocated.
 const PAGES: usize = 256;
+/// Logs that sync at once, and how many of them commit an entry.
+const MEMBERS: usize = 3;
+const MAJORITY: usize = 2;
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A file that is allocated already and written over page by page: syncing a file that grows is dearer, and not what
@@ -32,9 +36,9 @@ pub struct Sync {
 }
 
 impl Sync {
-    /// Allocates the file in `directory`.
-    pub fn allocate(directory: &Path) -> std::io::Result<Self> {
-        let file = File::create(directory.join("floor"))?;
+    /// Allocates the file of this name in `directory`.
+    pub fn allocate(directory: &Path, name: &str) -> std::io::Result<Self> {
+        let file = File::create(directory.join(name))?;
         file.write_all_at(&vec![0; PAGE_BYTES * PAGES], 0)?;
         file.sync_all()?;
         Ok(Self { file, page: 0 })
@@ -48,6 +52,48 @@ impl Sync {
         self.file.write_all_at(&[7; PAGE_BYTES], at)?;
         self.file.sync_data()?;
         Ok(begun.elapsed())
+    }
+}
+
+/// Three files, each synced by a thread of its own, as the logs of three nodes are that have one disk.
+pub struct Quorum {
+    begin: Vec<mpsc::Sender<()>>,
+    done: mpsc::Receiver<std::io::Result<Duration>>,
+}
+
+impl Quorum {
+    /// Allocates the files in `directory`. The threads end when this is dropped.
+    pub fn allocate(directory: &Path) -> std::io::Result<Self> {
+        let (told, done) = mpsc::channel();
+        let mut begin = Vec::new();
+        for member in 0..MEMBERS {
+            let mut sync = Sync::allocate(directory, &format!("quorum-{member}"))?;
+            let (sender, begun) = mpsc::channel();
+            let told = told.clone();
+            std::thread::Builder::new().name("floor".to_owned()).spawn(move || {
+                // Ends when either side is gone.
+                while begun.recv().is_ok() && told.send(sync.once()).is_ok() {}
+            })?;
+            begin.push(sender);
+        }
+        Ok(Self { begin, done })
+    }
+
+    /// Syncs all three at once, and gives what it took until a majority was done.
+    pub fn once(&mut self) -> std::io::Result<Duration> {
+        let ended = || std::io::Error::other("a syncing thread has ended");
+        let begun = Instant::now();
+        for begin in &self.begin {
+            begin.send(()).map_err(|_| ended())?;
+        }
+        let mut majority = Duration::ZERO;
+        for number in 1..=MEMBERS {
+            self.done.recv().map_err(|_| ended())??;
+            if number == MAJORITY {
+                majority = begun.elapsed();
+            }
+        }
+        Ok(majority)
     }
 }
 

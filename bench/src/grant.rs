@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use crate::floor::{RoundTrip, Sync};
+use crate::cost::Cost;
+use crate::floor::{Quorum, RoundTrip, Sync};
 use crate::report::Latencies;
 
 /// The goal: p50 of one client ≤ this × (sync p50 + round trip p50).
@@ -30,37 +31,52 @@ struct InTurn {
     grant: Latencies,
     alone: Latencies,
     sync: Latencies,
+    quorum: Latencies,
     round_trip: Latencies,
+}
+
+/// What is measured beside GRANT.
+struct Floors {
+    sync: Sync,
+    quorum: Quorum,
+    round_trip: RoundTrip,
 }
 
 /// Runs each load for `seconds` and prints the report.
 pub async fn run(seconds: u64) -> Result<(), Failed> {
     let directory = TempDir::new()?;
-    let mut sync = Sync::allocate(directory.path())?;
-    let round_trip = RoundTrip::connect(directory.path()).await?;
+    let mut floors = Floors {
+        sync: Sync::allocate(directory.path(), "floor")?,
+        quorum: Quorum::allocate(directory.path())?,
+        round_trip: RoundTrip::connect(directory.path()).await?,
+    };
     let mut cluster = Cluster::start(None).await.map_err(|failure| failure.to_string())?;
     let leader = cluster.leader().ok_or("nobody leads")?;
     let follower = (1..=NODES).find(|id| *id != leader).ok_or("one node only")?;
     prepare(&login(&cluster, leader)).await?;
     println!("GRANT on three nodes of one process, over TLS, each client waiting for its answers\n");
     for (role, node) in [("leader", leader), ("follower", follower)] {
-        let measured = in_turn(&login(&cluster, node), &mut sync, &round_trip, seconds).await?;
+        let measured = in_turn(&login(&cluster, node), &mut floors, seconds).await?;
         measured.print(role);
     }
+    let (one, cost) = undisturbed(&login(&cluster, leader), seconds).await?;
+    println!("  1 client, nothing    GRANT         {}", one.line());
+    println!("  else at that time    each          {cost}\n");
     let (many, throughput) = load(&login(&cluster, leader), seconds).await?;
-    println!("  {MANY} clients, leader   GRANT       {}   {throughput:.0} GRANT and REVOKE/s", many.line());
+    println!("  {MANY} clients, leader   GRANT         {}   {throughput:.0} GRANT and REVOKE/s", many.line());
     cluster.stop().await;
-    round_trip.close().await;
+    floors.round_trip.close().await;
     Ok(())
 }
 
 impl InTurn {
     fn print(&self, role: &str) {
         let floor = self.sync.at(0.5) + self.round_trip.at(0.5);
-        println!("  1 client, {role:<8}   one sync    {}", self.sync.line());
-        println!("                       round trip  {}", self.round_trip.line());
-        println!("                       empty       {}", self.alone.line());
-        println!("                       GRANT       {}", self.grant.line());
+        println!("  1 client, {role:<8}   one sync      {}", self.sync.line());
+        println!("                       2 of 3 syncs  {}", self.quorum.line());
+        println!("                       round trip    {}", self.round_trip.line());
+        println!("                       empty         {}", self.alone.line());
+        println!("                       GRANT         {}", self.grant.line());
         let ratio = self.grant.at(0.5) / floor;
         println!(
             "                       p50 = {ratio:.2} × (sync + round trip = {floor:.1} µs); goal ≤ {GOAL}\n"
@@ -81,12 +97,7 @@ async fn prepare(login: &Login) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn in_turn(
-    login: &Login,
-    sync: &mut Sync,
-    round_trip: &RoundTrip,
-    seconds: u64,
-) -> Result<InTurn, Failed> {
+async fn in_turn(login: &Login, floors: &mut Floors, seconds: u64) -> Result<InTurn, Failed> {
     let client = pgclient::connect(login).await?;
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut measured = InTurn::default();
@@ -102,10 +113,20 @@ async fn in_turn(
         let begun = Instant::now();
         client.batch_execute(ALONE).await?;
         measured.alone.record(begun.elapsed());
-        measured.sync.record(sync.once()?);
-        measured.round_trip.record(round_trip.once().await?);
+        measured.sync.record(floors.sync.once()?);
+        measured.quorum.record(floors.quorum.once()?);
+        measured.round_trip.record(floors.round_trip.once().await?);
     }
     Ok(measured)
+}
+
+/// One client without the floors between its statements, and what each of its statements costs the process.
+async fn undisturbed(login: &Login, seconds: u64) -> Result<(Latencies, String), Failed> {
+    let client = pgclient::connect(login).await?;
+    let before = Cost::now()?;
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let (latencies, count) = grant_until(client, 0, until).await?;
+    Ok((latencies, Cost::now()?.line_since(&before, count.into())))
 }
 
 /// Many connections to one node, each turning a grant of its own on and off.

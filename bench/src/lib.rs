@@ -6,4 +6,5 @@
 
 pub mod report;
 pub mod floor;
+pub mod cost;
 pub mod grant;
