@@ -7,12 +7,14 @@ use std::fmt;
 
 use bincode::{Decode, Encode};
 
+use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
-use crate::object::Table;
+use crate::object::{ColumnType, ConnectionUri, Function, Sequence, Table, View};
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::refusal::Refusal;
-use crate::role::{PasswordVerifier, RoleOption};
+use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
+use crate::setting::Setting;
 
 /// The most names in one list of a statement: roles, targets, grantees.
 pub const LIST_MAX: usize = 1_000;
@@ -82,6 +84,36 @@ pub enum Targets {
     AllTablesInSchemas(Vec<SchemaName>),
     /// `GRANT SYSTEM …`.
     System,
+    /// `ON SEQUENCE s, …`.
+    Sequences(Vec<TablePattern>),
+    /// `ON ALL SEQUENCES IN SCHEMA s, …`.
+    AllSequencesInSchemas(Vec<SchemaName>),
+    /// `ON ALL FUNCTIONS IN SCHEMA s, …`.
+    AllFunctionsInSchemas(Vec<SchemaName>),
+    /// `ON TYPE t, …`.
+    Types(Vec<ObjectName>),
+    /// `ON FUNCTION f(…), …`.
+    Functions(Vec<FunctionName>),
+    /// `ON EXTERNAL CONNECTION c, …`.
+    ExternalConnections(Vec<Name>),
+}
+
+/// `[[db.]schema.]f [(type, …)]`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct FunctionName {
+    /// The name, qualified or not.
+    pub name: ObjectName,
+    /// The types of its arguments, if they are written; else the name must mean one function.
+    pub arguments: Option<Vec<TypeName>>,
+}
+
+/// A type as a statement names it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum TypeName {
+    /// One that every cluster has.
+    Known(ColumnType),
+    /// An enum type, by name.
+    Named(ObjectName),
 }
 
 /// One item after ON TABLE.
@@ -114,17 +146,100 @@ pub enum RoleOptionClause {
     Flag(RoleOption, bool),
     /// `PASSWORD '…'` (hashed by the node that took the statement) or `PASSWORD NULL`.
     Password(Option<PasswordVerifier>),
+    /// `VALID UNTIL '…'` or `VALID UNTIL NULL`.
+    ValidUntil(ValidUntil),
 }
 
-/// What an ALTER … OWNER TO names.
+/// What an ALTER … OWNER TO, RENAME TO or SET SCHEMA, or a COMMENT ON, names.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum OwnedName {
     /// A database.
     Database(Name),
     /// A schema.
     Schema(SchemaName),
-    /// A table.
+    /// A table; or, where the original takes ALTER TABLE for them too, a view or sequence.
     Table(ObjectName),
+    /// A view.
+    View(ObjectName),
+    /// A sequence.
+    Sequence(ObjectName),
+    /// A type.
+    Type(ObjectName),
+    /// A function.
+    Function(FunctionName),
+    /// An external connection.
+    ExternalConnection(Name),
+}
+
+/// A variable that ALTER ROLE … SET sets for sessions to come.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum VariableChange {
+    /// `SET name = value`; both were checked by the node that took the statement.
+    Set(String, String),
+    /// `RESET name`.
+    Reset(String),
+    /// `RESET ALL`.
+    ResetAll,
+}
+
+/// Whose new objects an ALTER DEFAULT PRIVILEGES is about.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Creators {
+    /// `FOR ROLE r, …`; without FOR, the one who acts.
+    Roles(Vec<RoleSpec>),
+    /// `FOR ALL ROLES`.
+    All,
+}
+
+/// What an ALTER DEFAULT PRIVILEGES does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum DefaultAct {
+    /// GRANT.
+    Grant {
+        /// WITH GRANT OPTION.
+        grant_option: bool,
+    },
+    /// REVOKE.
+    Revoke {
+        /// GRANT OPTION FOR.
+        grant_option_only: bool,
+    },
+}
+
+/// What an ALTER TYPE does to labels.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum LabelChange {
+    /// ADD VALUE; at the end, or beside another label.
+    Add {
+        /// The new label.
+        label: String,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+        /// BEFORE (`true`) or AFTER (`false`) which.
+        beside: Option<(bool, String)>,
+    },
+    /// RENAME VALUE … TO ….
+    Rename {
+        /// The label that there is.
+        from: String,
+        /// What it is called from now on.
+        to: String,
+    },
+}
+
+/// What an ALTER SEQUENCE changes; what is not written stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct SequenceOptions {
+    /// INCREMENT BY.
+    pub increment: Option<i64>,
+    /// MINVALUE; NO MINVALUE is `Some(None)`.
+    pub min: Option<Option<i64>>,
+    /// MAXVALUE; NO MAXVALUE is `Some(None)`.
+    pub max: Option<Option<i64>>,
+    /// START WITH.
+    pub start: Option<i64>,
+    /// OWNED BY the table of a column; OWNED BY NONE is `Some(None)`.
+    pub owned_by: Option<Option<ObjectName>>,
 }
 
 /// A change of the catalog that a client asked for. Appended to, never reordered: the position is in the log.
@@ -211,6 +326,116 @@ pub enum Command {
         from: Vec<RoleSpec>,
         to: RoleSpec,
     },
+    DropOwned {
+        by: Vec<RoleSpec>,
+        behavior: DropBehavior,
+    },
+    /// ALTER ROLE r | ALL [IN DATABASE d] SET | RESET: `role` none is ALL.
+    AlterRoleSettings {
+        role: Option<RoleSpec>,
+        if_exists: bool,
+        database: Option<Name>,
+        change: VariableChange,
+    },
+    AlterDefaultPrivileges {
+        creators: Creators,
+        /// IN SCHEMA; empty: the current database.
+        schemas: Vec<SchemaName>,
+        act: DefaultAct,
+        privileges: PrivilegeList,
+        on: DefaultClass,
+        grantees: Vec<RoleSpec>,
+    },
+    /// SET or, without a value, RESET CLUSTER SETTING. The value was checked by the node that took the statement, and
+    /// is checked again.
+    SetClusterSetting {
+        setting: Setting,
+        value: Option<String>,
+    },
+    /// OR REPLACE keeps the view's id, owner and grants.
+    CreateView {
+        name: ObjectName,
+        view: View,
+        if_not_exists: bool,
+        or_replace: bool,
+    },
+    DropViews {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        behavior: DropBehavior,
+    },
+    /// `owned_by` of the sequence is none here: the table is named by `owned_by` beside it.
+    CreateSequence {
+        name: ObjectName,
+        sequence: Sequence,
+        owned_by: Option<ObjectName>,
+        if_not_exists: bool,
+    },
+    AlterSequence {
+        name: ObjectName,
+        if_exists: bool,
+        options: SequenceOptions,
+    },
+    DropSequences {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        behavior: DropBehavior,
+    },
+    CreateType {
+        name: ObjectName,
+        labels: Vec<String>,
+        if_not_exists: bool,
+    },
+    AlterType {
+        name: ObjectName,
+        change: LabelChange,
+    },
+    DropTypes {
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        behavior: DropBehavior,
+    },
+    /// OR REPLACE keeps the function's id, owner and grants.
+    CreateFunction {
+        name: ObjectName,
+        function: Function,
+        or_replace: bool,
+    },
+    DropFunctions {
+        names: Vec<FunctionName>,
+        if_exists: bool,
+        behavior: DropBehavior,
+    },
+    CreateExternalConnection {
+        name: Name,
+        uri: ConnectionUri,
+        if_not_exists: bool,
+    },
+    AlterExternalConnection {
+        name: Name,
+        uri: ConnectionUri,
+        if_exists: bool,
+    },
+    DropExternalConnections {
+        names: Vec<Name>,
+        if_exists: bool,
+    },
+    Rename {
+        object: OwnedName,
+        if_exists: bool,
+        to: Name,
+    },
+    SetSchema {
+        object: OwnedName,
+        if_exists: bool,
+        schema: SchemaName,
+    },
+    /// COMMENT ON; `column` of a table or view, if one is named; none for a text: IS NULL.
+    Comment {
+        on: OwnedName,
+        column: Option<Name>,
+        text: Option<String>,
+    },
 }
 
 /// What came of a command: the same on every node.
@@ -250,6 +475,24 @@ impl fmt::Display for ObjectName {
             write!(f, "{dot}{part}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for TypeName {
+    /// As it was written; not quoted.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(known) => known.fmt(f),
+            Self::Named(name) => name.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for FunctionName {
+    /// As it was written, with its types, if any: `f()`, `s.f(int8, string)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types: Vec<_> = self.arguments.iter().flatten().map(ToString::to_string).collect();
+        write!(f, "{}({})", self.name, types.join(", "))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::grant::AclEntry;
 use crate::id::{ObjectId, PrincipalId};
 use crate::index::is_superuser;
-use crate::privilege::{Privilege, PrivilegeSet};
+use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use crate::refusal::Refusal;
 use crate::require::Requirement;
 use crate::view::View;
@@ -103,12 +103,13 @@ pub fn explain(view: &View, principal: PrincipalId, object: ObjectId, privilege:
         return Reason::Public;
     }
     let owner = state.object(object).map(|found| found.owner);
+    let is_ranked = state.kind(object).is_some_and(ObjectKind::is_held_by_rank);
     let mut paths = VecDeque::from([vec![principal]]);
     let mut seen = BTreeSet::from([principal]);
     let mut granted = None;
     while let Some(path) = paths.pop_front() {
         let Some(at) = path.last().copied() else { continue };
-        let by_rank = object == ObjectId::CLUSTER && is_superuser(at) && privilege != Privilege::NoSqlLogin;
+        let by_rank = is_ranked && is_superuser(at) && privilege != Privilege::NoSqlLogin;
         if by_rank || at == PrincipalId::NODE {
             return Reason::Superuser { path };
         }

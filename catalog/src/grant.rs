@@ -2,6 +2,7 @@
 //!
 //! No grantor is recorded (T-4): whoever may grant may also revoke what another granted, and nothing cascades.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bincode::{Decode, Encode};
@@ -126,6 +127,24 @@ impl Acl {
         }
         self.0 =
             self.0[..at].iter().copied().chain(new).chain(self.0[at + replaced..].iter().copied()).collect();
+    }
+
+    /// The same with the entry of each of `grantees` changed; one that holds nothing afterwards is gone.
+    /// Cost: linear in both.
+    #[must_use]
+    pub fn with(&self, grantees: &BTreeSet<PrincipalId>, change: impl Fn(AclEntry) -> AclEntry) -> Self {
+        let mut entries = Vec::with_capacity(self.0.len() + grantees.len());
+        let mut held = self.0.iter().copied().peekable();
+        for grantee in grantees {
+            while let Some(entry) = held.next_if(|entry| entry.grantee < *grantee) {
+                entries.push(entry);
+            }
+            let entry = held.next_if(|entry| entry.grantee == *grantee);
+            entries.push(change(entry.unwrap_or(AclEntry::none(*grantee))));
+        }
+        entries.extend(held);
+        entries.retain(|entry| !entry.privileges.is_empty());
+        Self(entries.into())
     }
 
     /// Whether the entries are sorted without repeats and none is empty: true of every ACL that was made by

@@ -40,6 +40,8 @@ impl PrincipalId {
     pub const NODE: Self = Self(3);
     /// `public`: the pseudo-role that everybody is in; stored nowhere, cannot be a member or have members.
     pub const PUBLIC: Self = Self(4);
+    /// Nobody's id: what stands for all roles where one may be named (ALTER ROLE ALL, FOR ALL ROLES).
+    pub const EVERYBODY: Self = Self(0);
     /// The first id that CREATE ROLE hands out.
     pub const FIRST_ORDINARY: Self = Self(100);
 }
@@ -57,6 +59,15 @@ impl ObjectId {
     pub const DEFAULT_PUBLIC_SCHEMA: Self = Self(101);
     /// The first id that CREATE DATABASE, SCHEMA or TABLE hands out.
     pub const FIRST_ORDINARY: Self = Self(104);
+    /// The first id of what is computed and not stored: virtual schemas and tables ([`crate::system`]).
+    pub const FIRST_VIRTUAL: Self = Self(0xFFFF_0000);
+}
+
+impl ObjectId {
+    /// Whether it is of something computed: a virtual schema or table.
+    pub const fn is_virtual(self) -> bool {
+        self.0 >= Self::FIRST_VIRTUAL.0
+    }
 }
 
 impl fmt::Display for Version {

@@ -19,11 +19,13 @@ use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
 
 mod dense;
 
-/// What decisions need, precomputed. Cloning costs two reference counts.
+/// What decisions need, precomputed. Cloning costs three reference counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     principals: Dense<Closure>,
     objects: Dense<Target>,
+    /// Those whose ids begin at [`ObjectId::FIRST_VIRTUAL`].
+    computed: Dense<Target>,
 }
 
 /// Whom a principal acts as. Most closures are small, and then they lie in the table itself.
@@ -100,9 +102,9 @@ impl Target {
         Self { acl, grantees, public, owner, kind }
     }
 
-    /// Whether system privileges are meant: nobody owns the cluster, and `admin`'s ALL on it is not stored.
-    const fn is_cluster(&self) -> bool {
-        matches!(self.kind, ObjectKind::Cluster)
+    /// Whether superusers hold everything here without an entry, but for what takes something away.
+    const fn is_held_by_rank(&self, privilege: Privilege) -> bool {
+        self.kind.is_held_by_rank() && !matches!(privilege, Privilege::NoSqlLogin)
     }
 
     /// Whether one of `closure` owns the object or has an entry of which `accepts` is true. `root`, `admin` and their
@@ -136,12 +138,18 @@ impl Index {
 
     /// What is known of `object`.
     pub fn target(&self, object: ObjectId) -> Option<&Target> {
-        self.objects.at(object.0)
+        match object.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
+            None => self.objects.at(object.0),
+            Some(at) => self.computed.at(at),
+        }
     }
 
     /// Sets or removes what is known of `object`.
     pub fn set_target(&mut self, object: ObjectId, target: Option<Target>) {
-        self.objects.set(object.0, target);
+        match object.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
+            None => self.objects.set(object.0, target),
+            Some(at) => self.computed.set(at, target),
+        }
     }
 
     /// Whether `principal` is `role` or belongs to it, directly or not. `public` is not a role in this sense.
@@ -171,10 +179,16 @@ impl Index {
         if privilege == Privilege::Rule {
             return false;
         }
-        let by_rank = privilege != Privilege::NoSqlLogin;
-        // 1. What has no stored ALL of the superusers.
-        if target.is_cluster() && by_rank && is_superuser(principal) {
+        // 1. What has no stored ALL of the superusers. Whether it can be granted there is asked on no other kind: that
+        // is a search.
+        let by_rank = target.is_held_by_rank(privilege);
+        if by_rank && is_superuser(principal) {
             return privilege.is_legal_on(target.kind);
+        }
+        // On the cluster `admin` has ALL; elsewhere nobody holds what cannot be granted.
+        let is_ranked = target.kind.is_held_by_rank() && target.kind != ObjectKind::Cluster;
+        if is_ranked && !privilege.is_legal_on(target.kind) {
+            return false;
         }
         // 2. Everybody's.
         if target.public.covers(privilege) {
@@ -185,7 +199,8 @@ impl Index {
             return true;
         }
         let Some(closure) = self.closure(principal) else { return false };
-        if target.is_cluster() && by_rank && closure.is_admin() {
+        // `admin` has an ALL there that is not stored.
+        if by_rank && closure.is_admin() {
             return true;
         }
         target.any_entry(closure, |entry| entry.privileges.covers(privilege))
@@ -198,7 +213,7 @@ impl Index {
             return true;
         }
         let Some(closure) = self.closure(principal) else { return false };
-        (target.is_cluster() && closure.is_admin()) || target.any_entry(closure, |_| true)
+        (target.kind.is_held_by_rank() && closure.is_admin()) || target.any_entry(closure, |_| true)
     }
 
     /// Whether `principal` may grant and revoke all of `listed` on `object`: as an admin, as the owner, or because one
@@ -228,7 +243,8 @@ impl Index {
 
     /// Every object, sorted.
     pub fn targets(&self) -> impl Iterator<Item = (ObjectId, &Target)> {
-        self.objects.iter().map(|(id, target)| (ObjectId(id), target))
+        let computed = self.computed.iter().map(|(at, target)| (ObjectId::FIRST_VIRTUAL.0 + at, target));
+        self.objects.iter().chain(computed).map(|(id, target)| (ObjectId(id), target))
     }
 }
 

@@ -5,11 +5,13 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
-use crate::object::Body;
+use crate::object::Object;
 use crate::privilege::{ObjectKind, PrivilegeSet};
 use crate::state::State;
+use crate::system;
 
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub fn check_all(state: &State) -> Vec<Violation> {
 
 type Check = fn(&State, &mut Vec<String>);
 
-const CHECKS: [(&str, Check); 10] = [
+const CHECKS: [(&str, Check); 13] = [
     ("C1", closures_are_what_memberships_say),
     ("C2", targets_are_what_objects_say),
     ("C3", memberships_have_no_cycle_and_join_principals),
@@ -50,6 +52,9 @@ const CHECKS: [(&str, Check); 10] = [
     ("C8", names_are_unique_in_their_parent),
     ("C9", ids_were_handed_out),
     ("C10", root_administers_admin),
+    ("C11", defaults_are_of_what_exists),
+    ("C12", variables_are_of_what_exists),
+    ("C13", references_are_whole_both_ways),
 ];
 
 /// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
@@ -91,9 +96,11 @@ pub fn memberships_have_no_cycle_and_join_principals(state: &State, found: &mut 
     }
 }
 
-/// C4: `admin` and `root` hold exactly ALL on every object that is not the system's.
+/// C4: `admin` and `root` hold exactly ALL on every object that is not the system's, but for what they hold by rank.
 pub fn superusers_hold_exactly_all(state: &State, found: &mut Vec<String>) {
-    for (id, object) in state.objects().filter(|(id, _)| !state.is_system(*id)) {
+    let stored =
+        |(id, object): &(ObjectId, &Object)| !state.is_system(*id) && !object.kind().is_held_by_rank();
+    for (id, object) in state.objects().filter(stored) {
         for superuser in [PrincipalId::ADMIN, PrincipalId::ROOT] {
             let held = object.acl.entry(superuser).map(|entry| entry.privileges);
             if held != Some(PrivilegeSet::ALL) {
@@ -137,39 +144,43 @@ fn is_legal(state: &State, kind: ObjectKind, acl: &Acl) -> bool {
         })
 }
 
-/// C7: a database is in the cluster, a schema in a database, a table in a schema; every database has schema `public`.
+/// C7: databases and external connections are in the cluster, a schema is in a database, everything else in a schema;
+/// every database has schema `public`. What is computed is where every cluster has it.
 pub fn parents_exist_and_contain_such_kinds(state: &State, found: &mut Vec<String>) {
     for (id, object) in state.objects() {
-        let container = match object.body {
-            Body::Database => ObjectKind::Cluster,
-            Body::Schema => ObjectKind::Database,
-            Body::Table(_) => ObjectKind::Schema,
+        let fits = match system::object(id) {
+            Some(built_in) => built_in.parent == object.parent && built_in.body == object.body,
+            None => !id.is_virtual() && state.kind(object.parent) == Some(object.container()),
         };
-        if state.kind(object.parent) != Some(container) {
+        if !fits {
             found.push(format!("object {id} is in object {}, which cannot contain it", object.parent));
         }
-        let has_public = state.children(id).any(|(_, child)| child.name.as_str() == "public");
+        let is_public =
+            |child: &Object| child.kind() == ObjectKind::Schema && child.name.as_str() == "public";
+        let has_public = state.children(id).any(|(_, child)| is_public(child));
         if object.kind() == ObjectKind::Database && !has_public {
             found.push(format!("database {id} has no schema public"));
         }
     }
 }
 
-/// C8: in each parent a name means one object, and each object is found by its name; so are principals.
+/// C8: in each parent a name means one object, a name and types of arguments one function, and each object is found by
+/// its name; so are principals. Relations and types share one namespace.
 pub fn names_are_unique_in_their_parent(state: &State, found: &mut Vec<String>) {
     let parents: Vec<_> =
         std::iter::once(ObjectId::CLUSTER).chain(state.objects().map(|(id, _)| id)).collect();
     let mut listed = BTreeSet::new();
     for parent in parents {
-        let mut names = BTreeSet::new();
         for (id, child) in state.children(parent) {
-            if child.parent != parent || !listed.insert(id) || !names.insert((child.kind(), &child.name)) {
+            if child.parent != parent || !listed.insert(id) {
                 found.push(format!("object {id} is listed in object {parent} and should not be"));
             }
         }
     }
-    for (id, _) in state.objects().filter(|(id, _)| !listed.contains(id)) {
-        found.push(format!("object {id} is not found by its name"));
+    for (id, object) in state.objects() {
+        if !listed.contains(&id) || state.found_by_name(object) != Some(id) {
+            found.push(format!("object {id} is not found by its name"));
+        }
     }
     for (id, principal) in state.principals() {
         if state.principal_id(&principal.name) != Some(id) {
@@ -184,7 +195,7 @@ pub fn ids_were_handed_out(state: &State, found: &mut Vec<String>) {
     for (id, _) in state.principals().filter(|(id, _)| *id >= counters.next_principal) {
         found.push(format!("principal {id} was never handed out"));
     }
-    for (id, _) in state.objects().filter(|(id, _)| *id >= counters.next_object) {
+    for (id, _) in state.objects().filter(|(id, _)| *id >= counters.next_object && !id.is_virtual()) {
         found.push(format!("object {id} was never handed out"));
     }
 }
@@ -194,6 +205,57 @@ pub fn root_administers_admin(state: &State, found: &mut Vec<String>) {
     let edge = state.members_of(PrincipalId::ADMIN).find(|(member, _)| *member == PrincipalId::ROOT);
     if edge != Some((PrincipalId::ROOT, true)) || state.principal(PrincipalId::ADMIN).is_none() {
         found.push("root does not administer admin".to_owned());
+    }
+}
+
+/// C11: default privileges are held by databases and schemas, for principals that exist or for all; they are legal for
+/// their class, and not as built in.
+pub fn defaults_are_of_what_exists(state: &State, found: &mut Vec<String>) {
+    for (id, creator, defaults) in state.all_default_privileges() {
+        let holder = match state.kind(id) {
+            Some(kind @ (ObjectKind::Database | ObjectKind::Schema)) if !state.is_system(id) => kind,
+            _ => {
+                found.push(format!("object {id} holds default privileges"));
+                continue;
+            }
+        };
+        let of = DefaultsFor { holder, creator };
+        if creator != PrincipalId::EVERYBODY && state.principal(creator).is_none() {
+            found.push(format!("object {id} has default privileges of principal {creator}"));
+        }
+        if DefaultClass::EACH.iter().any(|class| !is_legal(state, class.kind(), defaults.acl(*class))) {
+            found.push(format!("the default privileges of {creator} in object {id} are not legal"));
+        }
+        if *defaults == DefaultPrivileges::built_in(of) {
+            found.push(format!("the default privileges of {creator} in object {id} are built in"));
+        }
+    }
+}
+
+/// C12: variables are of principals that exist, or of all, in databases that exist, or in any; sorted, each once.
+pub fn variables_are_of_what_exists(state: &State, found: &mut Vec<String>) {
+    for (database, role, settings) in state.all_role_settings() {
+        let place = matches!(state.kind(database), Some(ObjectKind::Cluster | ObjectKind::Database));
+        let owner = role == PrincipalId::EVERYBODY || state.principal(role).is_some();
+        let sorted = settings.variables.is_sorted_by(|a, b| a.0 < b.0) && !settings.variables.is_empty();
+        if !place || !owner || !sorted {
+            found.push(format!("principal {role} has variables {settings:?} in object {database}"));
+        }
+    }
+}
+
+/// C13: what an object refers to is there and is of a kind that may stand there, and the referrers of an object are
+/// exactly the objects that refer to it.
+pub fn references_are_whole_both_ways(state: &State, found: &mut Vec<String>) {
+    let mut expected = BTreeSet::new();
+    for (id, object) in state.objects() {
+        if let Err(refusal) = state.check_references(&object.body) {
+            found.push(format!("object {id} refers to what it cannot: {}", refusal.message));
+        }
+        expected.extend(object.references().into_iter().map(|target| (target, id)));
+    }
+    if !state.referrer_pairs().eq(expected) {
+        found.push("the referrers differ from the references".to_owned());
     }
 }
 

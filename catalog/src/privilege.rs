@@ -70,6 +70,12 @@ impl ObjectKind {
         }
     }
 
+    /// Whether superusers hold everything on such by rank, with nothing stored: what has no descriptor in the original.
+    /// On the other kinds they hold a stored ALL. Source: authorization spec, A.4, E.7.
+    pub const fn is_held_by_rank(self) -> bool {
+        matches!(self, Self::Cluster | Self::ExternalConnection | Self::VirtualTable)
+    }
+
     /// The privileges that are legal on this kind, `ALL` included.
     pub const fn legal(self) -> PrivilegeSet {
         let mut set = PrivilegeSet::EMPTY;

@@ -2,10 +2,12 @@
 
 use bincode::{Decode, Encode};
 
+use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::object::Object;
-use crate::role::Principal;
+use crate::role::{Principal, RoleSettings};
+use crate::setting::Setting;
 
 /// Where a record stands. `Ord` is the order of everything that lists records; `wire` encodes a key so that its bytes
 /// sort the same way. Appended to, never reordered.
@@ -24,8 +26,24 @@ pub enum RecordKey {
     },
     /// The one record of system privileges.
     SystemPrivileges,
-    /// An object.
+    /// An object. Of what is computed ([`crate::system`]) only what differs from what every cluster has.
     Object(ObjectId),
+    /// Variables that sessions begin with.
+    RoleSettings {
+        /// In sessions of this database; the cluster: of any.
+        database: ObjectId,
+        /// Of this role; [`PrincipalId::EVERYBODY`]: of all.
+        role: PrincipalId,
+    },
+    /// Default privileges.
+    DefaultPrivileges {
+        /// The database or schema in which objects are made.
+        holder: ObjectId,
+        /// Who makes them; [`PrincipalId::EVERYBODY`]: all roles.
+        creator: PrincipalId,
+    },
+    /// A cluster setting that was set.
+    Setting(Setting),
 }
 
 /// What stands there. Appended to, never reordered.
@@ -44,6 +62,12 @@ pub enum Record {
     SystemPrivileges(Acl),
     /// For [`RecordKey::Object`].
     Object(Object),
+    /// For [`RecordKey::RoleSettings`].
+    RoleSettings(RoleSettings),
+    /// For [`RecordKey::DefaultPrivileges`].
+    DefaultPrivileges(DefaultPrivileges),
+    /// For [`RecordKey::Setting`].
+    Setting(String),
 }
 
 /// The next ids. They only grow, so that no id is ever used twice.

@@ -5,8 +5,12 @@
 
 use bincode::{Decode, Encode};
 
+mod objects;
+mod principals;
 mod texts;
 
+pub use objects::*;
+pub use principals::*;
 pub use texts::*;
 
 /// A five-character SQLSTATE.
@@ -54,13 +58,18 @@ pub mod state {
     pub const SYNTAX_ERROR: SqlState = SqlState::new("42601");
     pub const INVALID_NAME: SqlState = SqlState::new("42602");
     pub const UNDEFINED_OBJECT: SqlState = SqlState::new("42704");
+    pub const DUPLICATE_FUNCTION: SqlState = SqlState::new("42723");
+    pub const AMBIGUOUS_FUNCTION: SqlState = SqlState::new("42725");
+    pub const UNDEFINED_FUNCTION: SqlState = SqlState::new("42883");
     pub const DUPLICATE_OBJECT: SqlState = SqlState::new("42710");
     pub const WRONG_OBJECT_TYPE: SqlState = SqlState::new("42809");
     pub const RESERVED_NAME: SqlState = SqlState::new("42939");
     pub const UNDEFINED_TABLE: SqlState = SqlState::new("42P01");
     pub const DUPLICATE_COLUMN: SqlState = SqlState::new("42701");
     pub const UNDEFINED_COLUMN: SqlState = SqlState::new("42703");
+    pub const INVALID_FUNCTION_DEFINITION: SqlState = SqlState::new("42P13");
     pub const INVALID_TABLE_DEFINITION: SqlState = SqlState::new("42P16");
+    pub const INVALID_OBJECT_DEFINITION: SqlState = SqlState::new("42P17");
     pub const DUPLICATE_DATABASE: SqlState = SqlState::new("42P04");
     pub const DUPLICATE_SCHEMA: SqlState = SqlState::new("42P06");
     pub const DUPLICATE_RELATION: SqlState = SqlState::new("42P07");

@@ -46,6 +46,13 @@ pub enum Need {
     Option(RoleOption),
     /// The system privilege, or the role option of the same name.
     SystemOrOption(Privilege),
+    /// One of these privileges on `object`, in the order in which a refusal names them.
+    AnyOf {
+        /// On what.
+        object: ObjectId,
+        /// Which; not empty.
+        privileges: Vec<Privilege>,
+    },
 }
 
 impl Requirement {

@@ -17,6 +17,71 @@ pub struct Principal {
     pub options: RoleOptions,
     /// What a password is checked against; none: password authentication always fails.
     pub password: Option<PasswordVerifier>,
+    /// Until when a password is accepted; certificates are, afterwards too.
+    pub valid_until: Option<ValidUntil>,
+}
+
+/// VALID UNTIL, if it was ever set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ValidUntil {
+    /// VALID UNTIL NULL: for ever, and SHOW ROLES says that it was set.
+    Never,
+    /// Microseconds since the Unix epoch.
+    At(i64),
+}
+
+impl Principal {
+    /// The options that are stored, as rows of `system.role_options`: name and value, sorted by name. The password is
+    /// not among them.
+    pub fn stored_options(&self) -> Vec<(&'static str, Option<String>)> {
+        let flags = self.options.iter().map(|option| (option.word(), None));
+        let valid_until = self.valid_until.map(|until| match until {
+            ValidUntil::Never => (VALID_UNTIL, None),
+            ValidUntil::At(us) => (VALID_UNTIL, Some(timestamp_text(us))),
+        });
+        let mut rows: Vec<_> = flags.chain(valid_until).collect();
+        rows.sort();
+        rows
+    }
+}
+
+const VALID_UNTIL: &str = "VALID UNTIL";
+
+/// Microseconds since the Unix epoch as v22.2 writes a TIMESTAMPTZ in UTC: `2021-10-10 00:00:00+00:00`, with as many
+/// digits of the second as it needs. Proleptic Gregorian; years before 1 have a minus sign.
+pub fn timestamp_text(us: i64) -> String {
+    const DAY_US: i64 = 86_400_000_000;
+    let (year, month, day) = civil(us.div_euclid(DAY_US));
+    let of_day = us.rem_euclid(DAY_US);
+    let (seconds, micros) = (of_day / 1_000_000, of_day % 1_000_000);
+    let fraction = match micros {
+        0 => String::new(),
+        micros => format!(".{}", format!("{micros:06}").trim_end_matches('0')),
+    };
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{fraction}+00:00")
+}
+
+/// Year, month and day of a day, counted from 1970-01-01. Years are counted from March, so that the leap day is the
+/// last one of a year. Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+const fn civil(days: i64) -> (i64, i64, i64) {
+    // 146,097 days are 400 years; the first such span began on 0000-03-01.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+/// What a session of a role begins with: variables by name. ALTER ROLE … SET.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct RoleSettings {
+    /// Sorted by name, without repeats, never empty where it is stored.
+    pub variables: Vec<(String, String)>,
 }
 
 /// A SCRAM-SHA-256 verifier in PostgreSQL's text form. Never printed.
@@ -142,5 +207,24 @@ impl RoleOptions {
 impl fmt::Debug for RoleOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_written_as_the_original_writes_them() {
+        assert_eq!(timestamp_text(0), "1970-01-01 00:00:00+00:00");
+        assert_eq!(timestamp_text(1_633_824_000_000_000), "2021-10-10 00:00:00+00:00");
+        assert_eq!(timestamp_text(951_782_400_000_000), "2000-02-29 00:00:00+00:00");
+        assert_eq!(timestamp_text(4_107_542_399_999_999), "2100-02-28 23:59:59.999999+00:00");
+        assert_eq!(timestamp_text(4_107_542_400_000_000), "2100-03-01 00:00:00+00:00");
+        assert_eq!(timestamp_text(-1), "1969-12-31 23:59:59.999999+00:00");
+        assert_eq!(timestamp_text(1_500_000), "1970-01-01 00:00:01.5+00:00");
+        assert_eq!(timestamp_text(-62_135_596_800_000_000), "0001-01-01 00:00:00+00:00");
+        assert_eq!(timestamp_text(i64::MAX), "294247-01-10 04:00:54.775807+00:00");
+        assert_eq!(timestamp_text(i64::MIN), "-290308-12-21 19:59:05.224192+00:00");
     }
 }

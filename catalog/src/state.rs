@@ -3,15 +3,20 @@
 //! The maps are persistent: a clone shares everything, so a command is applied to a clone that replaces the state when
 //! all went well and is dropped when it did not. That is how a refusal changes nothing.
 //!
-//! Submodules: `resolve` names to ids · `store` the only code that writes the maps, and keeps the index with them ·
-//! `bootstrap` · `restore` from records · `apply` one command · and a module for each family of statements.
+//! Submodules, in the order in which they build on each other: `store` is the only code that writes the maps, and keeps
+//! the index with them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
+//! turn names into ids · `references` says what may refer to what. Then one for each family of statements: `roles`,
+//! `drop_roles` and `members`; `objects` (databases, schemas, tables, and what every CREATE does), `table`, `views`,
+//! `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
+//! `owners`; `privileges`; `defaults`; `settings`, `role_settings` and `sessions`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Actor, Command, Done, NameContext, Outcome};
+use crate::defaults::DefaultPrivileges;
 use crate::grant::{Acl, Membership};
 use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
 use crate::index::Index;
@@ -21,21 +26,42 @@ use crate::privilege::{ObjectKind, Privilege};
 use crate::record::{Change, Counters, Record, RecordKey};
 use crate::refusal::{self, Refusal};
 use crate::require::Need;
-use crate::role::{Principal, RoleOption};
+use crate::role::{Principal, RoleOption, RoleSettings};
+use crate::setting::Setting;
+use crate::state::defaults::AlterDefaults;
+use crate::state::drops::RelationKind;
+use crate::system;
 
 mod bootstrap;
+mod connections;
+mod defaults;
+mod drop_owned;
 mod drop_roles;
+mod drops;
+mod functions;
 mod members;
 mod objects;
 mod owners;
 mod privileges;
+mod references;
+mod rename;
 mod resolve;
 mod restore;
+mod role_settings;
 mod roles;
+mod sequences;
+mod sessions;
+mod settings;
 mod store;
 mod table;
+mod targets;
+mod types;
+mod views;
 
+pub use defaults::DEFAULT_ENTRIES_MAX;
 pub use restore::RestoreError;
+pub use role_settings::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
+pub use sessions::{Activity, PasswordText};
 
 /// Everything that the catalog knows. Cloning costs a few reference counts: the maps share structure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +75,16 @@ pub struct State {
     objects: OrdMap<ObjectId, Arc<Object>>,
     /// Never holds an empty map.
     names: OrdMap<(ObjectId, Namespace), OrdMap<Name, ObjectId>>,
+    /// (object, who refers to it): [`Object::references`] the other way round.
+    referrers: OrdSet<(ObjectId, ObjectId)>,
     /// What was granted on the cluster.
     system_acl: Acl,
+    /// (database or cluster, role or everybody) to variables.
+    role_settings: OrdMap<(ObjectId, PrincipalId), Arc<RoleSettings>>,
+    /// (database or schema, creator or everybody) to default privileges.
+    defaults: OrdMap<(ObjectId, PrincipalId), Arc<DefaultPrivileges>>,
+    /// Cluster settings that were set.
+    settings: OrdMap<Setting, String>,
     counters: Counters,
     index: Index,
 }
@@ -60,7 +94,11 @@ pub struct State {
 enum Namespace {
     Databases,
     Schemas,
+    /// Tables, views, sequences and types.
     Relations,
+    /// By name and argument types.
+    Functions,
+    ExternalConnections,
 }
 
 impl Namespace {
@@ -68,12 +106,12 @@ impl Namespace {
         match kind {
             ObjectKind::Database => Some(Self::Databases),
             ObjectKind::Schema => Some(Self::Schemas),
-            ObjectKind::Table | ObjectKind::Sequence => Some(Self::Relations),
-            ObjectKind::Cluster
-            | ObjectKind::Type
-            | ObjectKind::Function
-            | ObjectKind::ExternalConnection
-            | ObjectKind::VirtualTable => None,
+            ObjectKind::Table | ObjectKind::Sequence | ObjectKind::Type | ObjectKind::VirtualTable => {
+                Some(Self::Relations)
+            }
+            ObjectKind::Function => Some(Self::Functions),
+            ObjectKind::ExternalConnection => Some(Self::ExternalConnections),
+            ObjectKind::Cluster => None,
         }
     }
 }
@@ -163,7 +201,59 @@ impl State {
         self.objects.get(&id).map(Arc::as_ref)
     }
 
-    /// All objects, sorted by id.
+    /// What refers to `object` and keeps it from being dropped, sorted by id: views and functions that name it, tables
+    /// with a column of the type, or a default that uses the sequence.
+    pub fn referrers(&self, object: ObjectId) -> impl Iterator<Item = (ObjectId, &Object)> {
+        self.referrers
+            .range((object, ObjectId(0))..=(object, ObjectId(u32::MAX)))
+            .filter_map(|(_, id)| Some((*id, self.object(*id)?)))
+    }
+
+    /// All pairs of an object and one that refers to it, sorted.
+    pub(crate) fn referrer_pairs(&self) -> impl Iterator<Item = (ObjectId, ObjectId)> {
+        self.referrers.iter().copied()
+    }
+
+    /// The variables that sessions of `role` begin with in `database` ([`ObjectId::CLUSTER`]: in any;
+    /// [`PrincipalId::EVERYBODY`]: of every role).
+    pub fn role_settings(&self, database: ObjectId, role: PrincipalId) -> Option<&RoleSettings> {
+        self.role_settings.get(&(database, role)).map(Arc::as_ref)
+    }
+
+    /// All of them, sorted by (database, role).
+    pub fn all_role_settings(&self) -> impl Iterator<Item = (ObjectId, PrincipalId, &RoleSettings)> {
+        self.role_settings.iter().map(|((database, role), settings)| (*database, *role, settings.as_ref()))
+    }
+
+    /// The default privileges of a database or schema for objects of one creator, or of all
+    /// ([`PrincipalId::EVERYBODY`]). None: as built in.
+    pub fn default_privileges(&self, holder: ObjectId, creator: PrincipalId) -> Option<&DefaultPrivileges> {
+        self.defaults.get(&(holder, creator)).map(Arc::as_ref)
+    }
+
+    /// All that were changed, sorted by (holder, creator).
+    pub fn all_default_privileges(
+        &self,
+    ) -> impl Iterator<Item = (ObjectId, PrincipalId, &DefaultPrivileges)> {
+        self.defaults.iter().map(|((holder, creator), defaults)| (*holder, *creator, defaults.as_ref()))
+    }
+
+    /// Those that one database or schema holds, sorted by creator.
+    pub fn all_default_privileges_of(
+        &self,
+        holder: ObjectId,
+    ) -> impl Iterator<Item = (PrincipalId, &DefaultPrivileges)> {
+        self.defaults
+            .range((holder, PrincipalId(0))..=(holder, PrincipalId(u32::MAX)))
+            .map(|((_, creator), defaults)| (*creator, defaults.as_ref()))
+    }
+
+    /// The value of a cluster setting: what was set, or its default.
+    pub fn setting(&self, setting: Setting) -> &str {
+        self.settings.get(&setting).map_or(setting.row().default, String::as_str)
+    }
+
+    /// All objects, sorted by id; those that are computed come last.
     pub fn objects(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
         self.objects.iter().map(|(id, object)| (*id, object.as_ref()))
     }
@@ -187,7 +277,7 @@ impl State {
     /// What `parent` contains directly, sorted by (kind namespace, name).
     pub fn children(&self, parent: ObjectId) -> impl Iterator<Item = (ObjectId, &Object)> {
         self.names
-            .range((parent, Namespace::Databases)..=(parent, Namespace::Relations))
+            .range((parent, Namespace::Databases)..=(parent, Namespace::ExternalConnections))
             .flat_map(|(_, names)| names.values())
             .filter_map(|id| Some((*id, self.object(*id)?)))
     }
@@ -251,6 +341,13 @@ impl State {
                     .then_some(())
                     .ok_or_else(|| refusal::lacks_option(&user(), privilege.word()))
             }
+            Need::AnyOf { object, privileges } => {
+                if privileges.iter().any(|privilege| self.index.holds(principal, *object, *privilege)) {
+                    return Ok(());
+                }
+                let (kind, name) = self.kind_and_name(*object)?;
+                Err(refusal::lacks_all_of(&user(), privileges, kind, &name))
+            }
         }
     }
 
@@ -268,32 +365,29 @@ impl State {
         Err(refusal::lacks_privilege(&self.principal_name(principal), privilege, kind, &name))
     }
 
-    /// Whether `principal` may log in by SQL; if not, what the client is told, before any password is asked for.
-    ///
-    /// Source: authorization spec, C.3.
-    pub fn may_log_in(&self, principal: PrincipalId) -> Result<(), Refusal> {
-        if principal == PrincipalId::ROOT {
-            return Ok(());
-        }
-        let name = self.principal_name(principal);
-        let Some(held) = self.principal(principal) else { return Err(refusal::authentication_failed(&name)) };
-        let barred = held.options.contains(RoleOption::NoLogin)
-            || held.options.contains(RoleOption::NoSqlLogin)
-            || self.index.holds(principal, ObjectId::CLUSTER, Privilege::NoSqlLogin);
-        if barred { Err(refusal::may_not_log_in(&name)) } else { Ok(()) }
-    }
-
     /// All records, sorted by key.
     pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> {
         let principals = self.principals.keys().map(|id| RecordKey::Principal(*id));
         let members =
             self.members.keys().map(|(role, member)| RecordKey::Membership { role: *role, member: *member });
         let objects = self.objects.keys().map(|id| RecordKey::Object(*id));
+        let role_settings = self
+            .role_settings
+            .keys()
+            .map(|(database, role)| RecordKey::RoleSettings { database: *database, role: *role });
+        let defaults = self
+            .defaults
+            .keys()
+            .map(|(holder, creator)| RecordKey::DefaultPrivileges { holder: *holder, creator: *creator });
+        let settings = self.settings.keys().map(|setting| RecordKey::Setting(*setting));
         std::iter::once(RecordKey::Counters)
             .chain(principals)
             .chain(members)
             .chain(std::iter::once(RecordKey::SystemPrivileges))
             .chain(objects)
+            .chain(role_settings)
+            .chain(defaults)
+            .chain(settings)
             .filter_map(|key| Some((key, self.record(key)?)))
     }
 
@@ -306,7 +400,16 @@ impl State {
                 self.members.get(&(role, member)).map(|option| Record::Membership { admin_option: *option })
             }
             RecordKey::SystemPrivileges => Some(Record::SystemPrivileges(self.system_acl.clone())),
-            RecordKey::Object(id) => self.object(id).cloned().map(Record::Object),
+            RecordKey::Object(id) => {
+                self.object(id).filter(|object| !is_built_in(id, object)).cloned().map(Record::Object)
+            }
+            RecordKey::RoleSettings { database, role } => {
+                self.role_settings(database, role).cloned().map(Record::RoleSettings)
+            }
+            RecordKey::DefaultPrivileges { holder, creator } => {
+                self.default_privileges(holder, creator).cloned().map(Record::DefaultPrivileges)
+            }
+            RecordKey::Setting(setting) => self.settings.get(&setting).cloned().map(Record::Setting),
         }
     }
 
@@ -320,6 +423,13 @@ impl State {
             }
             RecordKey::SystemPrivileges => self.system_acl == other.system_acl,
             RecordKey::Object(id) => self.objects.get(&id) == other.objects.get(&id),
+            RecordKey::RoleSettings { database, role } => {
+                self.role_settings.get(&(database, role)) == other.role_settings.get(&(database, role))
+            }
+            RecordKey::DefaultPrivileges { holder, creator } => {
+                self.defaults.get(&(holder, creator)) == other.defaults.get(&(holder, creator))
+            }
+            RecordKey::Setting(setting) => self.settings.get(&setting) == other.settings.get(&setting),
         }
     }
 
@@ -334,6 +444,11 @@ impl State {
     }
 }
 
+/// Whether every cluster has exactly this without a record.
+fn is_built_in(id: ObjectId, object: &Object) -> bool {
+    id.is_virtual() && system::object(id) == Some(object)
+}
+
 /// One command on its way: the clone that it changes, and what it leaves to say and to do.
 struct Work<'a> {
     state: State,
@@ -344,6 +459,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn run(&mut self, command: &Command) -> Result<(), Refusal> {
         let caller = self.actor.current;
         if caller != PrincipalId::NODE && self.state.principal(caller).is_none() {
@@ -382,10 +498,63 @@ impl Work<'_> {
             Command::CreateTable { name, table, if_not_exists } => {
                 self.create_table(name, table, *if_not_exists)
             }
-            // Nothing refers to a table yet, so CASCADE and RESTRICT do the same.
-            Command::DropTables { names, if_exists, behavior: _ } => self.drop_tables(names, *if_exists),
+            Command::DropTables { names, if_exists, behavior } => {
+                self.drop_relations(names, RelationKind::Table, *if_exists, *behavior)
+            }
             Command::AlterOwner { object, if_exists, owner } => self.alter_owner(object, *if_exists, owner),
             Command::ReassignOwned { from, to } => self.reassign_owned(from, to),
+            Command::AlterDefaultPrivileges { creators, schemas, act, privileges, on, grantees } => {
+                let (act, on) = (*act, *on);
+                let statement = AlterDefaults { creators, schemas, act, privileges, on, grantees };
+                self.alter_default_privileges(&statement)
+            }
+            Command::DropOwned { by, behavior } => self.drop_owned(by, *behavior),
+            Command::CreateView { name, view, if_not_exists, or_replace } => {
+                self.create_view(name, view, *if_not_exists, *or_replace)
+            }
+            Command::DropViews { names, if_exists, behavior } => {
+                self.drop_relations(names, RelationKind::View, *if_exists, *behavior)
+            }
+            Command::CreateSequence { name, sequence, owned_by, if_not_exists } => {
+                self.create_sequence(name, sequence, owned_by.as_ref(), *if_not_exists)
+            }
+            Command::AlterSequence { name, if_exists, options } => {
+                self.alter_sequence(name, *if_exists, options)
+            }
+            Command::DropSequences { names, if_exists, behavior } => {
+                self.drop_relations(names, RelationKind::Sequence, *if_exists, *behavior)
+            }
+            Command::CreateType { name, labels, if_not_exists } => {
+                self.create_type(name, labels, *if_not_exists)
+            }
+            Command::AlterType { name, change } => self.alter_type(name, change),
+            Command::DropTypes { names, if_exists, behavior } => {
+                self.drop_types(names, *if_exists, *behavior)
+            }
+            Command::CreateFunction { name, function, or_replace } => {
+                self.create_function(name, function, *or_replace)
+            }
+            Command::DropFunctions { names, if_exists, behavior } => {
+                self.drop_functions(names, *if_exists, *behavior)
+            }
+            Command::CreateExternalConnection { name, uri, if_not_exists } => {
+                self.create_external_connection(name, uri, *if_not_exists)
+            }
+            Command::AlterExternalConnection { name, uri, if_exists } => {
+                self.alter_external_connection(name, uri, *if_exists)
+            }
+            Command::DropExternalConnections { names, if_exists } => {
+                self.drop_external_connections(names, *if_exists)
+            }
+            Command::Rename { object, if_exists, to } => self.rename(object, *if_exists, to),
+            Command::SetSchema { object, if_exists, schema } => self.set_schema(object, *if_exists, schema),
+            Command::Comment { on, column, text } => self.comment(on, column.as_ref(), text.as_deref()),
+            Command::AlterRoleSettings { role, if_exists, database, change } => {
+                self.alter_role_settings(role.as_ref(), *if_exists, database.as_ref(), change)
+            }
+            Command::SetClusterSetting { setting, value } => {
+                self.set_cluster_setting(*setting, value.as_deref())
+            }
         }
     }
 

@@ -446,7 +446,7 @@ fn names_mean_a_schema_first_and_then_a_database() {
     assert_eq!(parent(&world, "ops.both"), schema);
     assert_ne!(parent(&world, "ops.only"), schema);
     let missing = |name: &str| {
-        let refusal = world.state.resolve_table(&world.context, &object_name(name)).expect_err("missing");
+        let refusal = world.state.resolve_relation(&world.context, &object_name(name)).expect_err("missing");
         format!("{} {}", refusal.code.as_str(), refusal.message)
     };
     assert_eq!(missing("nope"), "42P01 relation \"nope\" does not exist");

@@ -5,14 +5,19 @@ mod common;
 
 use common::*;
 use grantd_catalog::command::{
-    Actor, Command, DropBehavior, Outcome, OwnedName, RoleSpec, TablePattern, Targets,
+    Actor, Command, DropBehavior, FunctionName, LabelChange, ObjectName, Outcome, OwnedName, RoleSpec,
+    TablePattern, Targets, TypeName,
 };
 use grantd_catalog::decide::{Reason, explain, holds};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::object::{
+    Argument, ColumnType, ConnectionUri, Function, Sequence, View, ViewColumn, Volatility,
+};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::record::{Record, RecordKey};
 use grantd_catalog::state::{RestoreError, State};
+use grantd_catalog::system;
 use grantd_catalog::wire;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -45,6 +50,13 @@ fn any_targets() -> impl Strategy<Value = (ObjectKind, Targets)> {
         any_schema().prop_map(|name| (ObjectKind::Schema, Targets::Schemas(vec![name]))),
         any_table().prop_map(|name| (ObjectKind::Table, Targets::Tables(vec![TablePattern::Table(name)]))),
         any_schema().prop_map(|name| (ObjectKind::Table, Targets::AllTablesInSchemas(vec![name]))),
+        any_schema().prop_map(|name| (ObjectKind::Sequence, Targets::AllSequencesInSchemas(vec![name]))),
+        any_schema().prop_map(|name| (ObjectKind::Function, Targets::AllFunctionsInSchemas(vec![name]))),
+        any_table().prop_map(|name| (ObjectKind::Type, Targets::Types(vec![name]))),
+        any_function().prop_map(|name| (ObjectKind::Function, Targets::Functions(vec![name]))),
+        any_database()
+            .prop_map(|name| (ObjectKind::ExternalConnection, Targets::ExternalConnections(vec![name]))),
+        Just((ObjectKind::VirtualTable, tables("pg_catalog.pg_class crdb_internal.tables"))),
         Just((ObjectKind::Cluster, Targets::System)),
     ]
 }
@@ -58,6 +70,144 @@ fn any_privileges() -> impl Strategy<Value = (Vec<Privilege>, Targets)> {
 
 fn any_behavior() -> impl Strategy<Value = DropBehavior> {
     select(&[DropBehavior::Default, DropBehavior::Cascade, DropBehavior::Restrict][..])
+}
+
+/// Some of the ids that a short history hands out, and one that it does not.
+fn any_reference() -> impl Strategy<Value = Vec<ObjectId>> {
+    let virtual_table = system::objects().last().expect("there are some").0;
+    let one = prop_oneof![8 => (104..112_u32).prop_map(ObjectId), 1 => Just(virtual_table)];
+    proptest::collection::vec(one, 0..3)
+}
+
+fn any_type() -> impl Strategy<Value = ColumnType> {
+    let known = select(&[ColumnType::Int8, ColumnType::Text { chars_max: None }][..]);
+    prop_oneof![3 => known, 2 => (104..110_u32).prop_map(|id| ColumnType::Enum(ObjectId(id)))]
+}
+
+fn any_function() -> impl Strategy<Value = FunctionName> {
+    let known = select(&[ColumnType::Int8, ColumnType::Text { chars_max: None }][..]);
+    let arguments = proptest::collection::vec(known.prop_map(TypeName::Known), 0..2);
+    (any_table(), proptest::option::of(arguments))
+        .prop_map(|(name, arguments)| FunctionName { name, arguments })
+}
+
+fn any_owned() -> impl Strategy<Value = OwnedName> {
+    prop_oneof![
+        any_database().prop_map(OwnedName::Database),
+        any_schema().prop_map(OwnedName::Schema),
+        any_table().prop_map(OwnedName::Table),
+        any_table().prop_map(OwnedName::View),
+        any_table().prop_map(OwnedName::Sequence),
+        any_table().prop_map(OwnedName::Type),
+        any_function().prop_map(OwnedName::Function),
+        any_database().prop_map(OwnedName::ExternalConnection),
+    ]
+}
+
+/// CREATE of what is in schemas, and of external connections.
+fn any_creation() -> impl Strategy<Value = Command> {
+    let view = |((name, or_replace), references): ((ObjectName, bool), Vec<ObjectId>)| {
+        let column = ViewColumn { name: Name::from("k"), column_type: ColumnType::Int8 };
+        let view = View { columns: vec![column], query: "SELECT 1".to_owned(), references };
+        Command::CreateView { name, view, if_not_exists: false, or_replace }
+    };
+    let sequence = |(name, owned_by)| {
+        let sequence = Sequence { start: 1, increment: 1, min: 1, max: 9, owned_by: None };
+        Command::CreateSequence { name, sequence, owned_by, if_not_exists: true }
+    };
+    let function = |((name, or_replace), argument, references): (_, Option<ColumnType>, _)| {
+        let arguments = argument.map(|argument_type| Argument { name: None, argument_type });
+        let function = Function {
+            arguments: arguments.into_iter().collect(),
+            returns: ColumnType::Int8,
+            body: "SELECT 1".to_owned(),
+            volatility: Volatility::Stable,
+            is_strict: true,
+            references,
+        };
+        Command::CreateFunction { name, function, or_replace }
+    };
+    let typed_table = |(name, column_type, references)| {
+        let mut table = table();
+        table.columns[1].column_type = column_type;
+        table.references = references;
+        Command::CreateTable { name, table, if_not_exists: false }
+    };
+    prop_oneof![
+        ((any_table(), any::<bool>()), any_reference()).prop_map(view),
+        (any_table(), proptest::option::of(any_table())).prop_map(sequence),
+        any_table().prop_map(|name| {
+            Command::CreateType { name, labels: vec!["a".to_owned()], if_not_exists: true }
+        }),
+        ((any_table(), any::<bool>()), proptest::option::of(any_type()), any_reference()).prop_map(function),
+        (any_table(), any_type(), any_reference()).prop_map(typed_table),
+        any_database().prop_map(|name| {
+            let uri = ConnectionUri::new("nodelocal://1".to_owned());
+            Command::CreateExternalConnection { name, uri, if_not_exists: false }
+        }),
+    ]
+}
+
+/// DROP of the same, and what changes them.
+fn any_change_of_object() -> impl Strategy<Value = Command> {
+    let label = |(name, nth): (ObjectName, u8)| {
+        let change = LabelChange::Add {
+            label: format!("l{nth}"),
+            if_not_exists: true,
+            beside: Some((true, "a".to_owned())),
+        };
+        Command::AlterType { name, change }
+    };
+    prop_oneof![
+        (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropViews {
+            names: vec![name],
+            if_exists: true,
+            behavior
+        }),
+        (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropSequences {
+            names: vec![name],
+            if_exists: true,
+            behavior
+        }),
+        (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropTypes {
+            names: vec![name],
+            if_exists: true,
+            behavior
+        }),
+        (any_function(), any_behavior()).prop_map(|(name, behavior)| Command::DropFunctions {
+            names: vec![name],
+            if_exists: true,
+            behavior
+        }),
+        any_database()
+            .prop_map(|name| Command::DropExternalConnections { names: vec![name], if_exists: true }),
+        (any_owned(), select(&["t", "u", "x"][..])).prop_map(|(object, to)| Command::Rename {
+            object,
+            if_exists: true,
+            to: Name::from(to)
+        }),
+        (any_owned(), any_schema()).prop_map(|(object, schema)| Command::SetSchema {
+            object,
+            if_exists: true,
+            schema
+        }),
+        any_owned().prop_map(|on| Command::Comment { on, column: None, text: Some("x".to_owned()) }),
+        (any_table(), any::<u8>()).prop_map(label),
+        (any_role(), any_behavior())
+            .prop_map(|(role, behavior)| Command::DropOwned { by: vec![role], behavior }),
+    ]
+}
+
+fn any_grant() -> impl Strategy<Value = Command> {
+    (any_privileges(), any_role(), any::<bool>(), any::<bool>()).prop_map(
+        |((privileges, on), grantee, option, gives)| {
+            if gives {
+                Command::Grant { privileges, on, to: vec![grantee], grant_option: option }
+            } else {
+                Command::Revoke { privileges, on, from: vec![grantee], grant_option_only: option }
+            }
+        },
+    )
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -84,15 +234,6 @@ fn any_command() -> impl Strategy<Value = Command> {
                 Command::RevokeRoles { roles, members, admin_option_only: option }
             }
         });
-    let grants = (any_privileges(), any_role(), any::<bool>(), any::<bool>()).prop_map(
-        |((privileges, on), grantee, option, gives)| {
-            if gives {
-                Command::Grant { privileges, on, to: vec![grantee], grant_option: option }
-            } else {
-                Command::Revoke { privileges, on, from: vec![grantee], grant_option_only: option }
-            }
-        },
-    );
     let objects = prop_oneof![
         (any_database(), proptest::option::of(any_role()))
             .prop_map(|(name, owner)| Command::CreateDatabase { name, if_not_exists: true, owner }),
@@ -113,27 +254,30 @@ fn any_command() -> impl Strategy<Value = Command> {
             behavior
         }),
         any_table().prop_map(|name| Command::CreateTable { name, table: table(), if_not_exists: false }),
-        any_table().prop_map(|name| Command::DropTables {
+        (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropTables {
             names: vec![name],
             if_exists: true,
-            behavior: DropBehavior::Default
+            behavior
         }),
     ];
-    let owned = prop_oneof![
-        any_database().prop_map(OwnedName::Database),
-        any_schema().prop_map(OwnedName::Schema),
-        any_table().prop_map(OwnedName::Table),
-    ];
     let owners = prop_oneof![
-        3 => (owned, any_role())
+        3 => (any_owned(), any_role())
             .prop_map(|(object, owner)| Command::AlterOwner { object, if_exists: true, owner }),
         1 => (any_role(), any_role()).prop_map(|(from, to)| Command::ReassignOwned { from: vec![from], to }),
     ];
-    prop_oneof![3 => roles, 3 => edges, 5 => grants, 4 => objects, 2 => owners]
+    prop_oneof![
+        3 => roles,
+        3 => edges,
+        5 => any_grant(),
+        4 => objects,
+        4 => any_creation(),
+        3 => any_change_of_object(),
+        2 => owners
+    ]
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_history_leaves_a_whole_catalog(

@@ -28,6 +28,14 @@ pub fn lacks_privilege(user: &RoleName, privilege: Privilege, kind: ObjectKind, 
     Refusal::new(state::INSUFFICIENT_PRIVILEGE, message)
 }
 
+/// `user` holds none of `privileges` on the object.
+pub fn lacks_all_of(user: &RoleName, privileges: &[Privilege], kind: ObjectKind, object: &Name) -> Refusal {
+    let words: Vec<_> = privileges.iter().map(|privilege| privilege.word()).collect();
+    let (words, kind) = (words.join(" or "), kind.denied_word());
+    let message = format!("user {user} does not have {words} privilege on {kind} {object}");
+    Refusal::new(state::INSUFFICIENT_PRIVILEGE, message)
+}
+
 /// `user` holds nothing at all on the object.
 pub fn lacks_any_privilege(user: &RoleName, kind: ObjectKind, object: &Name) -> Refusal {
     let message = match kind {
@@ -40,6 +48,14 @@ pub fn lacks_any_privilege(user: &RoleName, kind: ObjectKind, object: &Name) -> 
 /// `user` lacks a role option, or a system privilege that an option of the same name could stand for.
 pub fn lacks_option(user: &RoleName, word: &str) -> Refusal {
     Refusal::new(state::INSUFFICIENT_PRIVILEGE, format!("user {user} does not have {word} privilege"))
+}
+
+/// A system privilege is missing where no option could stand for it.
+pub fn lacks_system_privilege(user: &RoleName, privilege: Privilege) -> Refusal {
+    Refusal::new(
+        state::INSUFFICIENT_PRIVILEGE,
+        format!("user {user} does not have {privilege} system privilege"),
+    )
 }
 
 /// Only members of `admin` may; `action` ends the sentence.
@@ -197,14 +213,16 @@ pub fn grants_still_exist(names: &[RoleName], objects: &[String]) -> Refusal {
     )
 }
 
-/// DROP ROLE of a role that owns objects or holds system privileges; one line for each dependency.
-pub fn role_has_dependents(name: &RoleName, lines: &[String]) -> Refusal {
+/// DROP ROLE of a role that owns objects, holds system privileges, or has to do with default privileges; one line for
+/// each dependency, and a statement for each of the last kind.
+pub fn role_has_dependents(name: &RoleName, lines: &[String], hints: &[String]) -> Refusal {
     let mut message = format!("role {name} cannot be dropped because some objects depend on it");
     for line in lines {
         message.push('\n');
         message.push_str(line);
     }
-    Refusal::new(state::DEPENDENT_OBJECTS, message)
+    let refusal = Refusal::new(state::DEPENDENT_OBJECTS, message);
+    if hints.is_empty() { refusal } else { refusal.with_hint(hints.join("\n")) }
 }
 
 /// DROP ROLE admin, should nothing else have refused it.
@@ -347,6 +365,36 @@ pub fn no_such_schema(name: &Name) -> Refusal {
 /// No such table; `name` as it was written.
 pub fn no_such_relation(name: &impl Display) -> Refusal {
     Refusal::new(state::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"))
+}
+
+/// No such type.
+pub fn no_such_type(name: &impl Display) -> Refusal {
+    Refusal::new(state::UNDEFINED_OBJECT, format!("type \"{name}\" does not exist"))
+}
+
+/// No function of this name, or none with these arguments.
+pub fn no_such_function(signature: &impl Display) -> Refusal {
+    Refusal::new(state::UNDEFINED_FUNCTION, format!("unknown function: {signature}"))
+}
+
+/// Several functions of this name, and no argument types to tell them apart.
+pub fn ambiguous_function(name: &impl Display) -> Refusal {
+    Refusal::new(state::AMBIGUOUS_FUNCTION, format!("function name \"{name}\" is not unique"))
+        .with_hint("Write the types of its arguments: f(INT8, TEXT).")
+}
+
+/// No such external connection.
+pub fn no_such_external_connection(name: &Name) -> Refusal {
+    Refusal::new(
+        state::UNDEFINED_OBJECT,
+        format!("failed to resolve External Connection: external connection with name {name} does not exist"),
+    )
+}
+
+/// The relation is of another kind than the statement is for.
+pub fn wrong_object_kind(name: &Name, word: &str) -> Refusal {
+    let article = if word.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    Refusal::new(state::WRONG_OBJECT_TYPE, format!("\"{name}\" is not {article} {word}"))
 }
 
 /// The name is taken.

@@ -9,6 +9,7 @@ use crate::privilege::{Privilege, PrivilegeSet};
 use crate::record::Counters;
 use crate::role::{Principal, RoleOptions};
 use crate::state::State;
+use crate::system;
 
 impl State {
     /// A new cluster's catalog: `root`, a member of `admin` with ADMIN OPTION; databases `defaultdb` and `system`.
@@ -19,6 +20,7 @@ impl State {
             is_role,
             options: RoleOptions::EMPTY,
             password: None,
+            valid_until: None,
         };
         state.put_principal(PrincipalId::ROOT, principal("root", false));
         state.put_principal(PrincipalId::ADMIN, principal("admin", true));
@@ -31,7 +33,7 @@ impl State {
         state
     }
 
-    /// A catalog of nothing, to put records into.
+    /// A catalog of nothing but what is computed, to put records into.
     pub(super) fn empty() -> Self {
         let mut state = Self {
             principals: imbl::OrdMap::new(),
@@ -40,7 +42,11 @@ impl State {
             member_of: imbl::OrdMap::new(),
             objects: imbl::OrdMap::new(),
             names: imbl::OrdMap::new(),
+            referrers: imbl::OrdSet::new(),
             system_acl: Acl::default(),
+            role_settings: imbl::OrdMap::new(),
+            defaults: imbl::OrdMap::new(),
+            settings: imbl::OrdMap::new(),
             counters: Counters {
                 next_principal: PrincipalId::FIRST_ORDINARY,
                 next_object: ObjectId::FIRST_ORDINARY,
@@ -48,6 +54,9 @@ impl State {
             index: Index::default(),
         };
         state.put_system_acl(Acl::default());
+        for (id, object) in system::objects() {
+            state.put_object(*id, object.clone());
+        }
         state
     }
 }
@@ -55,7 +64,7 @@ impl State {
 /// A database as CREATE DATABASE makes it: `public` may connect.
 pub(super) fn new_database(name: Name, owner: PrincipalId) -> Object {
     let acl = superusers().chain([held(PrincipalId::PUBLIC, &[Privilege::Connect])]).collect();
-    Object { name, parent: ObjectId::CLUSTER, owner, acl, body: Body::Database }
+    Object { name, parent: ObjectId::CLUSTER, owner, acl, body: Body::Database, comment: None }
 }
 
 /// Schema `public` of a new database: owned by `admin`, and everybody may use it and create in it.
@@ -67,6 +76,7 @@ pub(super) fn new_public_schema(database: ObjectId) -> Object {
         owner: PrincipalId::ADMIN,
         acl: superusers().chain([everybody]).collect(),
         body: Body::Schema,
+        comment: None,
     }
 }
 
@@ -85,6 +95,7 @@ fn system_database() -> Object {
         owner: PrincipalId::NODE,
         acl: fixed(connect).collect(),
         body: Body::Database,
+        comment: None,
     }
 }
 
@@ -97,6 +108,7 @@ fn system_public_schema() -> Object {
         owner: PrincipalId::NODE,
         acl: fixed(usage).chain([held(PrincipalId::PUBLIC, &[Privilege::Usage])]).collect(),
         body: Body::Schema,
+        comment: None,
     }
 }
 

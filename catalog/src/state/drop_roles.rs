@@ -3,6 +3,7 @@
 use crate::command::RoleSpec;
 use crate::id::PrincipalId;
 use crate::name::RoleName;
+use crate::object::Object;
 use crate::privilege::ObjectKind;
 use crate::refusal::{self, Refusal};
 use crate::role::RoleOption;
@@ -25,7 +26,10 @@ impl Work<'_> {
         for id in &found {
             let lines = self.state.dependents(*id);
             if !lines.is_empty() {
-                return Err(refusal::role_has_dependents(&self.state.principal_name(*id), &lines));
+                let name = self.state.principal_name(*id);
+                let hints =
+                    self.state.default_dependencies(*id).into_iter().map(|dependency| dependency.hint);
+                return Err(refusal::role_has_dependents(&name, &lines, &hints.collect::<Vec<_>>()));
             }
         }
         for (name, id) in names.iter().zip(ids) {
@@ -60,20 +64,34 @@ fn plain_names(specs: &[RoleSpec]) -> Result<Vec<RoleName>, Refusal> {
 }
 
 impl State {
-    /// The full names of all objects on which one of `principals` has an entry: databases, then tables, then schemas,
-    /// each by id. System privileges are not among them.
+    /// What `principals` hold by entries, as a refusal lists it: databases, relations, schemas, types and functions in
+    /// full, each object once, by kind and id; then external connections and virtual tables, which the original keeps
+    /// in `system.privileges`: a line for each entry, by name of the grantee and path. System privileges are not among
+    /// them.
     fn objects_with_entries(&self, principals: &[PrincipalId]) -> Vec<String> {
-        let mut found: Vec<_> = self
-            .objects()
-            .filter(|(_, object)| principals.iter().any(|id| object.acl.entry(*id).is_some()))
-            .map(|(id, object)| (rank(object.kind()), id, object))
-            .collect();
+        let mut found = Vec::new();
+        let mut rows = Vec::new();
+        for (id, object) in self.objects() {
+            let mut holding = principals.iter().filter(|id| object.acl.entry(**id).is_some()).peekable();
+            if holding.peek().is_none() {
+                continue;
+            }
+            match path(self, object) {
+                None => found.push((rank(object.kind()), id, self.full_name(object))),
+                Some((path, written)) => {
+                    rows.extend(holding.map(|id| (self.principal_name(*id), path.clone(), written.clone())));
+                }
+            }
+        }
         found.sort_by_key(|(rank, id, _)| (*rank, *id));
-        found.into_iter().map(|(_, _, object)| self.full_name(object)).collect()
+        rows.sort();
+        rows.dedup();
+        let found = found.into_iter().map(|(_, _, name)| name);
+        found.chain(rows.into_iter().map(|(_, _, written)| written)).collect()
     }
 
-    /// What else keeps `principal` from being dropped, one line each: system privileges, sorted; then what it owns,
-    /// sorted by the word for its kind and by name.
+    /// What else keeps `principal` from being dropped, one line each: system privileges and default privileges, sorted;
+    /// then what it owns, sorted by the word for its kind and by name.
     fn dependents(&self, principal: PrincipalId) -> Vec<String> {
         let name = self.principal_name(principal);
         let system = self.system_acl.entry(principal).into_iter().flat_map(|entry| entry.privileges.iter());
@@ -82,6 +100,8 @@ impl State {
                 ("", String::new(), format!("{name} has global '{}' privilege", privilege.word()))
             })
             .collect();
+        let defaults = self.default_dependencies(principal).into_iter();
+        lines.extend(defaults.map(|dependency| ("", String::new(), dependency.line)));
         for (_, object) in self.objects().filter(|(_, object)| object.owner == principal) {
             let kind = object.kind();
             // v22.2 writes schemas without their database.
@@ -89,11 +109,29 @@ impl State {
                 ObjectKind::Schema => object.name.to_string(),
                 _ => self.full_name(object),
             };
-            let line = format!("owner of {} {written}", kind.class_word());
-            lines.push((kind.class_word(), written, line));
+            // A sequence is a table here.
+            let word = if kind == ObjectKind::Sequence { "table" } else { kind.class_word() };
+            let line = format!("owner of {word} {written}");
+            lines.push((word, written, line));
         }
         lines.sort();
         lines.into_iter().map(|(_, _, line)| line).collect()
+    }
+}
+
+/// Where the original keeps what was granted on something that has no descriptor there, and how it is written.
+fn path(state: &State, object: &Object) -> Option<(String, String)> {
+    let name = &object.name;
+    match object.kind() {
+        ObjectKind::ExternalConnection => {
+            Some((format!("/externalconn/{name}"), format!("external_connection {name}")))
+        }
+        ObjectKind::VirtualTable if object.parent.is_virtual() => {
+            let schema =
+                state.object(object.parent).map(|schema| schema.name.to_string()).unwrap_or_default();
+            Some((format!("/vtable/{schema}/{name}"), format!("virtual_table \"{schema}.{name}\"")))
+        }
+        _ => None,
     }
 }
 
@@ -101,10 +139,10 @@ impl State {
 const fn rank(kind: ObjectKind) -> u8 {
     match kind {
         ObjectKind::Database => 0,
-        ObjectKind::Table | ObjectKind::Sequence => 1,
+        ObjectKind::Table | ObjectKind::Sequence | ObjectKind::VirtualTable => 1,
         ObjectKind::Schema => 2,
         ObjectKind::Type => 3,
         ObjectKind::Function => 4,
-        ObjectKind::ExternalConnection | ObjectKind::VirtualTable | ObjectKind::Cluster => 5,
+        ObjectKind::ExternalConnection | ObjectKind::Cluster => 5,
     }
 }

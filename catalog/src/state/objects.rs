@@ -1,17 +1,30 @@
-//! CREATE and DROP of databases, schemas and tables. Source: authorization spec, A.5.2, A.5.3, F.1.
+//! CREATE of databases, schemas and tables, and what all kinds of CREATE share. Source: authorization spec, A.5.2, A.5.3,
+//! F.1.
+//!
+//! The order of checks is that of the original for each kind: CREATE on the schema first, then the name, then the shape.
 
-use crate::command::{DropBehavior, ObjectName, RoleSpec, SchemaName, StorageChange};
+use std::sync::Arc;
+
+use crate::command::{ObjectName, RoleSpec, StorageChange};
+use crate::defaults::DefaultClass;
+use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{NAME_BYTES_MAX, Name};
 use crate::object::{Body, Object, Table};
 use crate::privilege::{ObjectKind, Privilege};
-use crate::refusal::{self, Refusal};
+use crate::refusal::{self, Refusal, state};
+use crate::require::Need;
 use crate::role::RoleOption;
-use crate::state::bootstrap::{new_acl, new_database, new_public_schema};
+use crate::state::bootstrap::{new_database, new_public_schema};
 use crate::state::{Namespace, Work, table};
+use crate::system::{self, VIRTUAL_SCHEMAS};
 
-/// Schemas that every database has and that are not stored: their names are taken.
-const VIRTUAL_SCHEMAS: [&str; 4] = ["crdb_internal", "information_schema", "pg_catalog", "pg_extension"];
+/// What a name is wanted for, in the one namespace of relations and types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Relation,
+    Type,
+}
 
 impl Work<'_> {
     pub(super) fn create_database(
@@ -32,39 +45,6 @@ impl Work<'_> {
         self.put_object(database, new_database(name.clone(), owner));
         let schema = self.new_object_id()?;
         self.put_object(schema, new_public_schema(database));
-        Ok(())
-    }
-
-    pub(super) fn drop_database(
-        &mut self,
-        name: &Name,
-        if_exists: bool,
-        behavior: DropBehavior,
-    ) -> Result<(), Refusal> {
-        let database = match self.state.resolve_database(name) {
-            Ok(database) => database,
-            Err(_) if if_exists => return Ok(()),
-            Err(missing) => return Err(missing),
-        };
-        self.require(database, Privilege::Drop)?;
-        let schemas: Vec<_> = self.state.children(database).map(|(id, _)| id).collect();
-        let tables: Vec<_> =
-            schemas.iter().flat_map(|schema| self.state.children(*schema)).map(|(id, _)| id).collect();
-        let empty = schemas.len() <= 1 && tables.is_empty();
-        match behavior {
-            DropBehavior::Restrict if !empty => return Err(refusal::database_not_empty(name)),
-            DropBehavior::Restrict | DropBehavior::Default | DropBehavior::Cascade => {}
-        }
-        for table in &tables {
-            self.require(*table, Privilege::Drop)?;
-        }
-        for table in tables {
-            self.remove_table(table);
-        }
-        for schema in schemas {
-            self.remove_object(schema);
-        }
-        self.remove_object(database);
         Ok(())
     }
 
@@ -93,53 +73,9 @@ impl Work<'_> {
         }
         check_name(&name, ObjectKind::Schema)?;
         let owner = self.new_owner(owner)?;
+        let acl = self.state.new_acl_for(self.actor.current, DefaultClass::Schemas, database, None);
         let id = self.new_object_id()?;
-        self.put_object(id, Object { name, parent: database, owner, acl: new_acl(), body: Body::Schema });
-        Ok(())
-    }
-
-    /// Needs ownership, not a privilege; with CASCADE also DROP on each table inside. Everything is checked before
-    /// anything is dropped, so a schema that is listed twice is no error.
-    pub(super) fn drop_schemas(
-        &mut self,
-        names: &[SchemaName],
-        if_exists: bool,
-        behavior: DropBehavior,
-    ) -> Result<(), Refusal> {
-        self.check_list(names.len())?;
-        let mut dropped = Vec::new();
-        for name in names {
-            let is_fixed =
-                name.schema.as_str() == "public" || VIRTUAL_SCHEMAS.contains(&name.schema.as_str());
-            let schema = match self.state.resolve_schema(self.context, name) {
-                Ok(schema) if !is_fixed => schema,
-                Ok(_) => return Err(refusal::schema_stays(&name.schema)),
-                Err(_) if if_exists => continue,
-                Err(missing) => return Err(missing),
-            };
-            let owns = self.is_admin() || self.state.index.owns(self.actor.current, schema);
-            if !owns {
-                return Err(refusal::may_not_drop_schema(&name.schema));
-            }
-            let tables: Vec<_> = self.state.children(schema).map(|(id, _)| id).collect();
-            match behavior {
-                DropBehavior::Cascade => {}
-                DropBehavior::Default | DropBehavior::Restrict if tables.is_empty() => {}
-                DropBehavior::Default | DropBehavior::Restrict => {
-                    return Err(refusal::schema_not_empty(&name.schema));
-                }
-            }
-            for table in &tables {
-                self.require(*table, Privilege::Drop)?;
-            }
-            dropped.push((schema, tables));
-        }
-        for (schema, tables) in dropped {
-            for table in tables {
-                self.remove_table(table);
-            }
-            self.remove_object(schema);
-        }
+        self.put_object(id, Object { name, parent: database, owner, acl, body: Body::Schema, comment: None });
         Ok(())
     }
 
@@ -149,44 +85,102 @@ impl Work<'_> {
         table: &Table,
         if_not_exists: bool,
     ) -> Result<(), Refusal> {
-        let (schema, name) = self.state.resolve_new_table(self.context, name)?;
-        self.require(schema, Privilege::Create)?;
-        if self.state.relation_in(schema, &name).is_some() {
-            if if_not_exists {
-                return self.taken(refusal::relation_exists(name.as_str()), if_not_exists);
-            }
-            let above = self.state.object(schema).map_or(String::new(), |above| self.state.full_name(above));
-            return Err(refusal::relation_exists(&format!("{above}.{name}")));
+        let (schema, name) = self.new_place(name)?;
+        if !self.is_free(schema, &name, Wanted::Relation, if_not_exists)? {
+            return Ok(());
         }
         check_name(&name, ObjectKind::Table)?;
         table::check(table)?;
-        let id = self.new_object_id()?;
-        let owner = self.actor.current;
-        let body = Body::Table(table.clone());
-        self.put_object(id, Object { name, parent: schema, owner, acl: new_acl(), body });
+        let body = Body::Table(Arc::new(table.clone()));
+        self.require_references(&body)?;
+        let id = self.put_new(schema, name, body)?;
         self.done.storage.push(StorageChange::Create(id));
         Ok(())
     }
 
-    /// Needs USAGE on the schema, as every look-up of a name in it, and DROP on the table. Everything is checked before
-    /// anything is dropped.
-    pub(super) fn drop_tables(&mut self, names: &[ObjectName], if_exists: bool) -> Result<(), Refusal> {
-        self.check_list(names.len())?;
-        let mut dropped = Vec::new();
-        for name in names {
-            let table = match self.state.resolve_table(self.context, name) {
-                Ok(table) => table,
-                Err(_) if if_exists => continue,
-                Err(missing) => return Err(missing),
-            };
-            self.require_usage(table)?;
-            self.require(table, Privilege::Drop)?;
-            dropped.push(table);
+    /// Where a new relation, type or function goes, and its name there. Needs CREATE on the schema.
+    pub(super) fn new_place(&self, name: &ObjectName) -> Result<(ObjectId, Name), Refusal> {
+        let (schema, name) = self.state.resolve_new_relation(self.context, name)?;
+        self.require_creating_in(schema)?;
+        Ok((schema, name))
+    }
+
+    /// CREATE on a schema that is not computed.
+    pub(super) fn require_creating_in(&self, schema: ObjectId) -> Result<(), Refusal> {
+        match self.state.object(schema) {
+            Some(object) if schema.is_virtual() => Err(refusal::schema_is_virtual(&object.name)),
+            Some(_) => self.require(schema, Privilege::Create),
+            None => Err(refusal::object_gone(schema)),
         }
-        for table in dropped {
-            self.remove_table(table);
+    }
+
+    /// Whether the name is free in the one namespace of relations and types. If it is not: an error that says of what
+    /// kind the other one is; or, with IF NOT EXISTS and another one of the wanted kind, a notice and `false`.
+    pub(super) fn is_free(
+        &mut self,
+        schema: ObjectId,
+        name: &Name,
+        wanted: Wanted,
+        if_not_exists: bool,
+    ) -> Result<bool, Refusal> {
+        let there = self.state.relation_in(schema, name).and_then(|id| self.state.kind(id));
+        let is_built_in = wanted == Wanted::Type && system::built_in_type(name.as_str()).is_some();
+        let found = match there {
+            None if !is_built_in => return Ok(true),
+            None | Some(ObjectKind::Type) => Wanted::Type,
+            Some(_) => Wanted::Relation,
+        };
+        let refusal = |name: &str| match found {
+            Wanted::Relation => refusal::relation_exists(name),
+            Wanted::Type => refusal::type_exists(name),
+        };
+        if found == wanted && if_not_exists {
+            self.taken(refusal(name.as_str()), if_not_exists)?;
+            return Ok(false);
         }
-        Ok(())
+        let above = self.state.object(schema).map_or(String::new(), |above| self.state.full_name(above));
+        Err(refusal(&format!("{above}.{name}")))
+    }
+
+    /// Puts a new relation, type or function into a schema: owned by who acts, with what the defaults say.
+    pub(super) fn put_new(&mut self, schema: ObjectId, name: Name, body: Body) -> Result<ObjectId, Refusal> {
+        let owner = self.actor.current;
+        let database = self.state.database_of(schema).ok_or_else(|| refusal::object_gone(schema))?;
+        let id = self.new_object_id()?;
+        let mut object = Object { name, parent: schema, owner, acl: Acl::default(), body, comment: None };
+        if let Some(class) = DefaultClass::of(object.kind()) {
+            object.acl = self.state.new_acl_for(owner, class, database, Some(schema));
+        }
+        self.put_object(id, object);
+        Ok(id)
+    }
+
+    /// What a look-up found; with IF EXISTS a missing thing is none, but one of the wrong kind, or several, are still
+    /// refused.
+    pub(super) fn found(
+        &self,
+        found: Result<ObjectId, Refusal>,
+        if_exists: bool,
+    ) -> Result<Option<ObjectId>, Refusal> {
+        match found {
+            Ok(id) => Ok(Some(id)),
+            Err(refusal) if !if_exists => Err(refusal),
+            Err(refusal) => match refusal.code {
+                state::WRONG_OBJECT_TYPE | state::AMBIGUOUS_FUNCTION | state::SYNTAX_ERROR => Err(refusal),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// That who acts owns `object`, itself or through a role, or is an admin.
+    pub(super) fn require_ownership(&self, object: ObjectId) -> Result<(), Refusal> {
+        match self.state.object(object) {
+            // What the system owns stays as it is, whoever asks.
+            Some(found) if found.owner == PrincipalId::NODE => {
+                Err(refusal::not_owner(found.kind(), &found.name))
+            }
+            _ => self.state.check(self.actor.current, &Need::Ownership { object }),
+        }
     }
 
     /// USAGE on the schema that `object` is in.
@@ -197,20 +191,13 @@ impl Work<'_> {
         }
     }
 
-    fn remove_table(&mut self, table: ObjectId) {
-        if self.state.object(table).is_some() {
-            self.remove_object(table);
-            self.done.storage.push(StorageChange::Drop(table));
-        }
-    }
-
     /// Who is to own a new object: the role that the statement names, which must exist, or who acts.
     fn new_owner(&self, spec: Option<&RoleSpec>) -> Result<PrincipalId, Refusal> {
         spec.map_or(Ok(self.actor.current), |spec| self.state.resolve_role(self.actor, spec))
     }
 
     /// The name is taken: an error, or with IF NOT EXISTS a notice.
-    fn taken(&mut self, refusal: Refusal, if_not_exists: bool) -> Result<(), Refusal> {
+    pub(super) fn taken(&mut self, refusal: Refusal, if_not_exists: bool) -> Result<(), Refusal> {
         if !if_not_exists {
             return Err(refusal);
         }
@@ -219,7 +206,8 @@ impl Work<'_> {
     }
 }
 
-fn check_name(name: &Name, kind: ObjectKind) -> Result<(), Refusal> {
+/// That a new name is not empty and not too long.
+pub(super) fn check_name(name: &Name, kind: ObjectKind) -> Result<(), Refusal> {
     match name.as_str().len() {
         0 => Err(refusal::name_empty(kind)),
         length if length > NAME_BYTES_MAX => Err(refusal::name_too_long(name, NAME_BYTES_MAX)),

@@ -3,7 +3,7 @@
 use crate::command::{OwnedName, RoleSpec};
 use crate::id::{ObjectId, PrincipalId};
 use crate::object::{Body, Object};
-use crate::privilege::Privilege;
+use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{self, Refusal};
 use crate::role::RoleOption;
 use crate::state::Work;
@@ -15,19 +15,15 @@ impl Work<'_> {
         if_exists: bool,
         owner: &RoleSpec,
     ) -> Result<(), Refusal> {
-        let found = match name {
-            OwnedName::Database(name) => self.state.resolve_database(name),
-            OwnedName::Schema(name) => self.state.resolve_schema(self.context, name),
-            OwnedName::Table(name) => self.state.resolve_table(self.context, name),
-        };
-        let id = match found {
-            Ok(id) => id,
-            Err(_) if if_exists => return Ok(()),
-            Err(missing) => return Err(missing),
-        };
+        let found = self.state.resolve_owned(self.context, name);
+        let Some(id) = self.found(found, if_exists)? else { return Ok(()) };
         match name {
-            OwnedName::Table(_) => self.require_usage(id)?,
-            OwnedName::Database(_) | OwnedName::Schema(_) => {}
+            OwnedName::Database(_) | OwnedName::Schema(_) | OwnedName::ExternalConnection(_) => {}
+            OwnedName::Table(_)
+            | OwnedName::View(_)
+            | OwnedName::Sequence(_)
+            | OwnedName::Type(_)
+            | OwnedName::Function(_) => self.require_usage(id)?,
         }
         let owner = self.state.resolve_role(self.actor, owner)?;
         self.check_new_owner(id, owner)?;
@@ -50,11 +46,14 @@ impl Work<'_> {
         match object.body {
             Body::Database => self.require_option(RoleOption::CreateDb),
             Body::Schema => self.require(object.parent, Privilege::Create),
-            Body::Table(_) => self.state.check_privilege(owner, object.parent, Privilege::Create),
+            // It is in nothing that CREATE could be held on.
+            Body::ExternalConnection(_) => Ok(()),
+            _ => self.state.check_privilege(owner, object.parent, Privilege::Create),
         }
     }
 
-    /// Reassigns what is in the current database, and the database itself; needs no CREATE (F.4).
+    /// Reassigns what is in the current database, but for functions, which later releases reassign too, and the database
+    /// itself; needs no CREATE (F.4). External connections are in no database.
     pub(super) fn reassign_owned(&mut self, from: &[RoleSpec], to: &RoleSpec) -> Result<(), Refusal> {
         self.check_list(from.len())?;
         let from: Result<Vec<_>, _> =
@@ -72,10 +71,12 @@ impl Work<'_> {
         }
         let database = self.state.current_database(self.context)?;
         let schemas: Vec<_> = self.state.children(database).map(|(id, _)| id).collect();
-        let tables = schemas.iter().flat_map(|schema| self.state.children(*schema)).map(|(id, _)| id);
-        let all: Vec<_> = std::iter::once(database).chain(schemas.iter().copied()).chain(tables).collect();
+        let inside = schemas.iter().flat_map(|schema| self.state.children(*schema)).map(|(id, _)| id);
+        let all: Vec<_> = std::iter::once(database).chain(schemas.iter().copied()).chain(inside).collect();
         for id in all {
-            if self.state.object(id).is_some_and(|object| from.contains(&object.owner)) {
+            let moves =
+                |object: &Object| object.kind() != ObjectKind::Function && from.contains(&object.owner);
+            if self.state.object(id).is_some_and(moves) {
                 self.set_owner(id, to);
             }
         }

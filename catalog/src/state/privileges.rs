@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::command::{LIST_MAX, NameContext, PrivilegeList, RoleSpec, TablePattern, Targets, privilege_set};
+use crate::command::{LIST_MAX, PrivilegeList, RoleSpec, TablePattern, Targets, privilege_set};
 use crate::grant::{Acl, AclEntry, GrantOption};
 use crate::id::{ObjectId, PrincipalId};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, PrivilegeSet};
 use crate::refusal::{self, GrantOrRevoke, Refusal};
-use crate::state::{State, Work};
+use crate::state::Work;
 
 /// What one statement does to each entry.
 #[derive(Clone, Copy)]
@@ -58,7 +58,8 @@ impl Work<'_> {
         self.change_privileges(listed, on, from, act)
     }
 
-    /// The steps of E.3, in its order.
+    /// The steps of E.3, in its order. What ON [TABLE] names is looked up first: only then is it known whose privileges
+    /// may be listed.
     fn change_privileges(
         &mut self,
         listed: &PrivilegeList,
@@ -68,11 +69,17 @@ impl Work<'_> {
     ) -> Result<(), Refusal> {
         self.check_list(listed.len())?;
         self.check_list(grantees.len())?;
-        let kind = class_of(on);
-        if let Some(illegal) = listed.iter().find(|privilege| !privilege.is_legal_on(kind)) {
-            return Err(refusal::privilege_not_for(*illegal, kind));
+        let (class, found) = match on {
+            Targets::Tables(_) => {
+                let found = self.resolve_targets(on)?;
+                (self.state.class_of_relations(&found)?, Some(found))
+            }
+            _ => (class_of(on), None),
+        };
+        if let Some(illegal) = listed.iter().find(|privilege| !privilege.is_legal_on(class)) {
+            return Err(refusal::privilege_not_for(*illegal, class));
         }
-        let grantees: Result<Vec<_>, _> =
+        let grantees: Result<BTreeSet<_>, _> =
             grantees.iter().map(|spec| self.state.resolve_grantee(self.actor, spec)).collect();
         let grantees = grantees?;
         if matches!(act, Act::Grant(GrantOption::With)) && grantees.contains(&PrincipalId::PUBLIC) {
@@ -81,17 +88,31 @@ impl Work<'_> {
         if matches!(on, Targets::System) {
             return self.change_system_privileges(listed, &grantees, act);
         }
-        for object in self.resolve_targets(on)? {
-            self.change_object(object, listed, &grantees, act)?;
+        let found = match found {
+            Some(found) => found,
+            None => self.resolve_targets(on)?,
+        };
+        if class == ObjectKind::VirtualTable && names_a_database(on) {
+            self.done.notices.push(refusal::virtual_in_every_database());
         }
+        for object in &found {
+            if class.is_held_by_rank() {
+                self.change_unowned(*object, listed, &grantees, act)?;
+            } else {
+                self.change_object(*object, listed, &grantees, act)?;
+            }
+        }
+        self.tell_what_had_no_effect(listed, class, &found);
         Ok(())
     }
 
+    /// An object with an owner and an entry of the superusers. What tables have and sequences do not (BACKUP) is left
+    /// out where a list for tables reaches a sequence; the one who grants needs it all the same.
     fn change_object(
         &mut self,
         id: ObjectId,
         listed: &PrivilegeList,
-        grantees: &[PrincipalId],
+        grantees: &BTreeSet<PrincipalId>,
         act: Act,
     ) -> Result<(), Refusal> {
         if self.state.is_system(id) {
@@ -102,7 +123,9 @@ impl Work<'_> {
         }
         self.require_grant_options(id, listed, act)?;
         let Some(object) = self.state.object(id) else { return Err(refusal::object_gone(id)) };
-        let acl = changed(&object.acl, privilege_set(listed), grantees, act, object.kind());
+        let kind = object.kind();
+        let listed = privilege_set(listed).intersection(kind.legal());
+        let acl = changed(&object.acl, listed, grantees, act, kind);
         if acl == object.acl {
             return Ok(());
         }
@@ -112,17 +135,47 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// System privileges: holding the grant option is enough, and there is no entry that must stay.
+    /// What superusers hold by rank: holding the grant option is enough, and there is no entry that must stay.
+    ///
+    /// On a virtual table an ACL without `public` says that SELECT was revoked from it, and one like the built-in ACL
+    /// is no record (T-18).
+    fn change_unowned(
+        &mut self,
+        id: ObjectId,
+        listed: &PrivilegeList,
+        grantees: &BTreeSet<PrincipalId>,
+        act: Act,
+    ) -> Result<(), Refusal> {
+        self.require_grant_options(id, listed, act)?;
+        let Some(object) = self.state.object(id) else { return Err(refusal::object_gone(id)) };
+        let acl = changed(&object.acl, privilege_set(listed), grantees, act, object.kind());
+        if acl != object.acl {
+            self.put_object(id, Object { acl, ..object.clone() });
+        }
+        Ok(())
+    }
+
+    /// System privileges: as [`Self::change_unowned`].
     fn change_system_privileges(
         &mut self,
         listed: &PrivilegeList,
-        grantees: &[PrincipalId],
+        grantees: &BTreeSet<PrincipalId>,
         act: Act,
     ) -> Result<(), Refusal> {
         self.require_grant_options(ObjectId::CLUSTER, listed, act)?;
         let acl = changed(&self.state.system_acl, privilege_set(listed), grantees, act, ObjectKind::Cluster);
         self.put_system_acl(acl);
         Ok(())
+    }
+
+    /// A notice, if a list for tables reached a sequence with something that sequences do not have.
+    fn tell_what_had_no_effect(&mut self, listed: &PrivilegeList, class: ObjectKind, reached: &[ObjectId]) {
+        let illegal = privilege_set(listed).minus(ObjectKind::Sequence.legal());
+        let reaches_sequence = || reached.iter().any(|id| self.state.kind(*id) == Some(ObjectKind::Sequence));
+        if class == ObjectKind::Table && !illegal.is_empty() && reaches_sequence() {
+            let words: Vec<_> = illegal.iter().map(|privilege| privilege.word()).collect();
+            self.done.notices.push(refusal::no_effect_on_sequences(&words));
+        }
     }
 
     fn require_grant_options(&self, id: ObjectId, listed: &PrivilegeList, act: Act) -> Result<(), Refusal> {
@@ -145,76 +198,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn resolve_targets(&self, on: &Targets) -> Result<Vec<ObjectId>, Refusal> {
-        self.check_list(match on {
-            Targets::Databases(names) => names.len(),
-            Targets::Schemas(names) | Targets::AllTablesInSchemas(names) => names.len(),
-            Targets::Tables(patterns) => patterns.len(),
-            Targets::System => 0,
-        })?;
-        let found = self.state.resolve_targets(self.context, on)?;
-        if let Targets::Tables(patterns) = on {
-            for pattern in patterns {
-                match pattern {
-                    TablePattern::Table(name) => {
-                        self.require_usage(self.state.resolve_table(self.context, name)?)?;
-                    }
-                    TablePattern::All(_) => {}
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// That a list of a statement is not longer than [`LIST_MAX`].
     pub(super) fn check_list(&self, count: usize) -> Result<(), Refusal> {
         if count > LIST_MAX { Err(refusal::list_too_long(count, LIST_MAX)) } else { Ok(()) }
-    }
-}
-
-impl State {
-    /// The objects that a GRANT, REVOKE or SHOW GRANTS is on, in the order written, each once. The cluster is none.
-    ///
-    /// A pattern that stands for nothing is refused; a schema without tables is not.
-    pub fn resolve_targets(&self, context: &NameContext, on: &Targets) -> Result<Vec<ObjectId>, Refusal> {
-        let mut found = Vec::new();
-        match on {
-            Targets::Databases(names) => {
-                for name in names {
-                    found.push(self.resolve_database(name)?);
-                }
-            }
-            Targets::Schemas(names) => {
-                for name in names {
-                    found.push(self.resolve_schema(context, name)?);
-                }
-            }
-            Targets::Tables(patterns) => {
-                for pattern in patterns {
-                    match pattern {
-                        TablePattern::Table(name) => found.push(self.resolve_table(context, name)?),
-                        TablePattern::All(qualifiers) => {
-                            let before = found.len();
-                            let schema = self.resolve_star(context, qualifiers)?;
-                            found.extend(self.children(schema).map(|(id, _)| id));
-                            if found.len() == before {
-                                return Err(refusal::nothing_matched());
-                            }
-                        }
-                    }
-                }
-            }
-            Targets::AllTablesInSchemas(names) => {
-                for name in names {
-                    let schema = self.resolve_schema(context, name)?;
-                    found.extend(self.children(schema).map(|(id, _)| id));
-                }
-            }
-            Targets::System => {}
-        }
-        let mut seen = BTreeSet::new();
-        found.retain(|id| seen.insert(*id));
-        Ok(found)
     }
 }
 
@@ -224,16 +210,30 @@ const fn class_of(on: &Targets) -> ObjectKind {
         Targets::Databases(_) => ObjectKind::Database,
         Targets::Schemas(_) => ObjectKind::Schema,
         Targets::Tables(_) | Targets::AllTablesInSchemas(_) => ObjectKind::Table,
+        Targets::Sequences(_) | Targets::AllSequencesInSchemas(_) => ObjectKind::Sequence,
+        Targets::AllFunctionsInSchemas(_) | Targets::Functions(_) => ObjectKind::Function,
+        Targets::Types(_) => ObjectKind::Type,
+        Targets::ExternalConnections(_) => ObjectKind::ExternalConnection,
         Targets::System => ObjectKind::Cluster,
     }
 }
 
-/// The ACL after `act` on each grantee's entry.
-fn changed(acl: &Acl, listed: PrivilegeSet, grantees: &[PrincipalId], act: Act, kind: ObjectKind) -> Acl {
-    let mut acl = acl.clone();
-    for grantee in grantees {
-        let entry = acl.entry(*grantee).copied().unwrap_or(AclEntry::none(*grantee));
-        acl.set(act.on(entry, listed, kind));
-    }
-    acl
+/// Whether a virtual table is named with a database.
+fn names_a_database(on: &Targets) -> bool {
+    let Targets::Tables(patterns) = on else { return false };
+    patterns.iter().any(|pattern| match pattern {
+        TablePattern::Table(name) => name.parts.len() == 3,
+        TablePattern::All(qualifiers) => qualifiers.len() == 2,
+    })
+}
+
+/// The ACL after `act` on each grantee's entry. Cost: the entries and the grantees, once each.
+fn changed(
+    acl: &Acl,
+    listed: PrivilegeSet,
+    grantees: &BTreeSet<PrincipalId>,
+    act: Act,
+    kind: ObjectKind,
+) -> Acl {
+    acl.with(grantees, |entry| act.on(entry, listed, kind))
 }

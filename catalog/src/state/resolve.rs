@@ -1,11 +1,14 @@
 //! What a name means: the same everywhere that a name is written, and decided where the statement takes effect.
 
-use crate::command::{Actor, NameContext, ObjectName, RoleSpec, SchemaName};
+use crate::command::{
+    Actor, FunctionName, NameContext, ObjectName, OwnedName, RoleSpec, SchemaName, TypeName,
+};
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::Name;
-use crate::object::{Body, Object};
+use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
 use crate::refusal::{self, Refusal};
+use crate::state::store::{key_name, signature};
 use crate::state::{Namespace, State};
 
 impl State {
@@ -51,36 +54,142 @@ impl State {
         self.schema_in(database, &name.schema).ok_or_else(|| refusal::no_such_schema(&name.schema))
     }
 
-    /// The table that a statement names, or 3D000, 3F000, 42P01.
+    /// The table, view or sequence that a statement names, or 3D000, 3F000, 42P01. A type is not found.
     ///
-    /// One part: the first schema of the search path that has it. Two parts: the table of that schema of the current
-    /// database; else that of schema `public` of the database of that name. Three parts: exactly that.
-    pub fn resolve_table(&self, context: &NameContext, name: &ObjectName) -> Result<ObjectId, Refusal> {
-        let missing = || refusal::no_such_relation(name);
-        match name.parts.as_slice() {
-            [table] => {
-                let database = self.current_database(context).map_err(|_| missing())?;
-                context
-                    .search_path
+    /// One part: the first schema of the search path that has it; `pg_catalog` comes first, unless the path names it.
+    /// Two parts: that of that schema of the current database; else that of schema `public` of the database of that
+    /// name. Three parts: exactly that.
+    pub fn resolve_relation(&self, context: &NameContext, name: &ObjectName) -> Result<ObjectId, Refusal> {
+        let relation = |schema, name: &Name| {
+            let id = self.relation_in(schema, name)?;
+            (self.kind(id) != Some(ObjectKind::Type)).then_some(id)
+        };
+        self.find(context, name, relation)?.ok_or_else(|| refusal::no_such_relation(name))
+    }
+
+    /// The relation that a statement names, of which `is_such` must be true, or 42809 with the word for it.
+    pub fn resolve_relation_that(
+        &self,
+        context: &NameContext,
+        name: &ObjectName,
+        word: &str,
+        is_such: impl Fn(&Body) -> bool,
+    ) -> Result<ObjectId, Refusal> {
+        let id = self.resolve_relation(context, name)?;
+        match self.object(id) {
+            Some(object) if is_such(&object.body) => Ok(id),
+            Some(object) => Err(refusal::wrong_object_kind(&object.name, word)),
+            None => Err(refusal::object_gone(id)),
+        }
+    }
+
+    /// The type that a statement names, or 3D000, 3F000, 42704.
+    pub fn resolve_type(&self, context: &NameContext, name: &ObjectName) -> Result<ObjectId, Refusal> {
+        let enum_type = |schema, name: &Name| {
+            let id = self.relation_in(schema, name)?;
+            (self.kind(id) == Some(ObjectKind::Type)).then_some(id)
+        };
+        self.find(context, name, enum_type)?.ok_or_else(|| refusal::no_such_type(name))
+    }
+
+    /// The type of an argument or column, or as [`Self::resolve_type`].
+    pub fn resolve_type_name(&self, context: &NameContext, name: &TypeName) -> Result<ColumnType, Refusal> {
+        match name {
+            TypeName::Known(known) => Ok(*known),
+            TypeName::Named(name) => self.resolve_type(context, name).map(ColumnType::Enum),
+        }
+    }
+
+    /// The function that a statement names, or 3D000, 3F000, 42883; 42725 when no types are written and several fit.
+    pub fn resolve_function(&self, context: &NameContext, name: &FunctionName) -> Result<ObjectId, Refusal> {
+        let written = &name.name;
+        let found = match &name.arguments {
+            Some(types) => {
+                let types: Vec<_> = types
                     .iter()
-                    .filter_map(|schema| self.schema_in(database, schema))
-                    .find_map(|schema| self.relation_in(schema, table))
-                    .ok_or_else(missing)
+                    .map(|name| self.resolve_type_name(context, name))
+                    .collect::<Result<_, _>>()?;
+                self.find(context, written, |schema, part| {
+                    let key = signature(part, types.iter().copied());
+                    self.child(schema, Namespace::Functions, &key)
+                })?
             }
-            [qualifier, table] => {
+            None => match self.find(context, written, |schema, part| {
+                let found: Vec<_> = self.overloads_in(schema, part).collect();
+                (!found.is_empty()).then_some(found)
+            })? {
+                Some(overloads) if overloads.len() > 1 => return Err(refusal::ambiguous_function(written)),
+                found => found.and_then(|overloads| overloads.first().copied()),
+            },
+        };
+        found.ok_or_else(|| refusal::no_such_function(name))
+    }
+
+    /// Every function of this name, in the first schema of the search path (or the one written) that has any.
+    pub fn resolve_overloads(&self, context: &NameContext, name: &ObjectName) -> Vec<ObjectId> {
+        let found = self.find(context, name, |schema, part| {
+            let found: Vec<_> = self.overloads_in(schema, part).collect();
+            (!found.is_empty()).then_some(found)
+        });
+        found.ok().flatten().unwrap_or_default()
+    }
+
+    /// The external connection of this name, or 42704.
+    pub fn resolve_external_connection(&self, name: &Name) -> Result<ObjectId, Refusal> {
+        self.child(ObjectId::CLUSTER, Namespace::ExternalConnections, name)
+            .ok_or_else(|| refusal::no_such_external_connection(name))
+    }
+
+    /// What an ALTER or COMMENT names, or what its kind says when it is not there. ALTER TABLE takes any relation.
+    pub fn resolve_owned(&self, context: &NameContext, name: &OwnedName) -> Result<ObjectId, Refusal> {
+        match name {
+            OwnedName::Database(name) => self.resolve_database(name),
+            OwnedName::Schema(name) => self.resolve_schema(context, name),
+            OwnedName::Table(name) => self.resolve_relation(context, name),
+            OwnedName::View(name) => {
+                self.resolve_relation_that(context, name, "view", |body| matches!(body, Body::View(_)))
+            }
+            OwnedName::Sequence(name) => self
+                .resolve_relation_that(context, name, "sequence", |body| matches!(body, Body::Sequence(_))),
+            OwnedName::Type(name) => self.resolve_type(context, name),
+            OwnedName::Function(name) => self.resolve_function(context, name),
+            OwnedName::ExternalConnection(name) => self.resolve_external_connection(name),
+        }
+    }
+
+    /// Looks a name up in the schemas that it can mean, in their order.
+    fn find<T>(
+        &self,
+        context: &NameContext,
+        name: &ObjectName,
+        in_schema: impl Fn(ObjectId, &Name) -> Option<T>,
+    ) -> Result<Option<T>, Refusal> {
+        match name.parts.as_slice() {
+            [name] => {
+                let pg_catalog = Name::from("pg_catalog");
+                let implied = (!context.search_path.contains(&pg_catalog)).then_some(&pg_catalog);
+                let path = implied.into_iter().chain(&context.search_path);
+                let database = self.current_database(context).ok();
+                let schema = |schema| match database {
+                    Some(database) => self.schema_in(database, schema),
+                    None => self.child(ObjectId::CLUSTER, Namespace::Schemas, schema),
+                };
+                Ok(path.filter_map(schema).find_map(|schema| in_schema(schema, name)))
+            }
+            [qualifier, name] => {
                 let schemas = self.schemas_of_qualifier(context, qualifier);
-                schemas.into_iter().find_map(|schema| self.relation_in(schema, table)).ok_or_else(missing)
+                Ok(schemas.into_iter().find_map(|schema| in_schema(schema, name)))
             }
-            [database, schema, table] => {
+            [database, schema, name] => {
                 let schema = self.resolve_qualified_schema(database, schema)?;
-                self.relation_in(schema, table).ok_or_else(missing)
+                Ok(in_schema(schema, name))
             }
             parts => Err(refusal::name_parts(parts.len())),
         }
     }
 
-    /// Where a table of this name would be made, or 3D000, 3F000, 42602.
-    pub fn resolve_new_table(
+    /// Where a table, view, sequence, type or function of this name would be made, or 3D000, 3F000, 42602.
+    pub fn resolve_new_relation(
         &self,
         context: &NameContext,
         name: &ObjectName,
@@ -144,16 +253,16 @@ impl State {
         let mut at = object;
         loop {
             let found = self.object(at)?;
-            match found.body {
-                Body::Database => return Some(at),
-                Body::Schema | Body::Table(_) => at = found.parent,
+            if found.kind() == ObjectKind::Database {
+                return Some(at);
             }
+            at = found.parent;
         }
     }
 
-    /// Whether an object is, or is in, the database `system`.
+    /// Whether `node` owns an object: it is, or is in, the database `system`, or it is computed.
     pub fn is_system(&self, object: ObjectId) -> bool {
-        self.database_of(object) == Some(ObjectId::SYSTEM_DATABASE)
+        object.is_virtual() || self.database_of(object) == Some(ObjectId::SYSTEM_DATABASE)
     }
 
     /// The full name of an object: `d`, `d.s`, `d.s.t`. Names are not quoted.
@@ -172,12 +281,32 @@ impl State {
         self.names.get(&(parent, namespace))?.get(name).copied()
     }
 
-    /// The schema of this name in a database.
-    pub(super) fn schema_in(&self, database: ObjectId, name: &Name) -> Option<ObjectId> {
-        self.child(database, Namespace::Schemas, name)
+    /// The object that is found where `object` should be.
+    pub(crate) fn found_by_name(&self, object: &Object) -> Option<ObjectId> {
+        self.child(object.parent, Namespace::of(object.kind())?, &key_name(object))
     }
 
-    /// The relation of this name in a schema.
+    /// The schema of this name in a database; every database has the virtual ones.
+    pub(super) fn schema_in(&self, database: ObjectId, name: &Name) -> Option<ObjectId> {
+        self.child(database, Namespace::Schemas, name)
+            .or_else(|| self.child(ObjectId::CLUSTER, Namespace::Schemas, name))
+    }
+
+    /// The functions of this name in a schema, whatever their arguments.
+    fn overloads_in<'s>(&'s self, schema: ObjectId, name: &Name) -> impl Iterator<Item = ObjectId> + use<'s> {
+        let functions = self.names.get(&(schema, Namespace::Functions));
+        let from = Name::from(format!("{name}(").as_str());
+        let (prefix, name) = (from.clone(), name.clone());
+        functions
+            .into_iter()
+            .flat_map(move |functions| functions.range(from.clone()..))
+            .take_while(move |(key, _)| key.as_str().starts_with(prefix.as_str()))
+            .map(|(_, id)| *id)
+            // A name may itself end in something that looks like arguments.
+            .filter(move |id| self.object(*id).is_some_and(|object| object.name == name))
+    }
+
+    /// The relation or type of this name in a schema.
     pub(super) fn relation_in(&self, schema: ObjectId, name: &Name) -> Option<ObjectId> {
         self.child(schema, Namespace::Relations, name)
     }
@@ -185,7 +314,10 @@ impl State {
     /// The schemas that one qualifier can mean, in the order in which they are tried.
     fn schemas_of_qualifier(&self, context: &NameContext, qualifier: &Name) -> Vec<ObjectId> {
         let current = context.database.as_ref().and_then(|name| self.resolve_database(name).ok());
-        let in_current = current.and_then(|database| self.schema_in(database, qualifier));
+        let in_current = match current {
+            Some(database) => self.schema_in(database, qualifier),
+            None => self.child(ObjectId::CLUSTER, Namespace::Schemas, qualifier),
+        };
         let database = self.child(ObjectId::CLUSTER, Namespace::Databases, qualifier);
         let in_database = database.and_then(|database| self.schema_in(database, &Name::from("public")));
         in_current.into_iter().chain(in_database).collect()

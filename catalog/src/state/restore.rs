@@ -1,12 +1,17 @@
 //! A state from records: at start-up and when a snapshot is installed. Whatever the records say, the result keeps the
 //! invariants that the code relies on, or there is no result.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::object::{Body, Object};
 use crate::privilege::ObjectKind;
 use crate::record::{Counters, Record, RecordKey};
-use crate::role::Principal;
+use crate::refusal::Refusal;
+use crate::role::{Principal, RoleSettings};
+use crate::state::store::key_name;
 use crate::state::{Namespace, State};
 
 /// Why records are not a catalog.
@@ -31,8 +36,10 @@ pub enum RestoreError {
         "the catalog's record {0:?} has an access list that is unsorted, empty in places, or not legal for its kind"
     )]
     MalformedAcl(RecordKey),
-    #[error("the catalog's record {0:?} is a table that cannot be: {1}")]
-    MalformedTable(RecordKey, String),
+    #[error("the catalog's record {0:?} is an object that cannot be: {1}")]
+    MalformedObject(RecordKey, String),
+    #[error("the catalog's record {0:?} has variables that are unsorted, or none")]
+    MalformedVariables(RecordKey),
     #[error("the catalog's record {0:?} makes a role a member of itself")]
     Cycle(RecordKey),
 }
@@ -43,20 +50,12 @@ impl State {
     /// Errors: records that contradict each other or themselves; the first one found is named. Cost: linear, beside the
     /// closures.
     pub fn restore(records: impl IntoIterator<Item = (RecordKey, Record)>) -> Result<Self, RestoreError> {
-        let mut sorted = std::collections::BTreeMap::new();
-        for (key, record) in records {
-            if sorted.insert(key, record).is_some() {
-                return Err(RestoreError::Twice(key));
-            }
-        }
-        for key in [RecordKey::Counters, RecordKey::SystemPrivileges] {
-            if !sorted.contains_key(&key) {
-                return Err(RestoreError::Missing(key));
-            }
-        }
+        let sorted = sorted(records)?;
         let mut state = Self::empty();
         // Principals come before edges, and edges before ACLs and objects: that is the order of keys.
         let mut objects = Vec::new();
+        let mut defaults = Vec::new();
+        let mut role_settings = Vec::new();
         for (key, record) in sorted {
             match (key, record) {
                 (RecordKey::Counters, Record::Counters(counters)) => state.counters = counters,
@@ -71,17 +70,32 @@ impl State {
                     state.put_system_acl(acl);
                 }
                 (RecordKey::Object(id), Record::Object(object)) => objects.push((id, object)),
+                (RecordKey::RoleSettings { database, role }, Record::RoleSettings(settings)) => {
+                    role_settings.push((database, role, settings));
+                }
+                (RecordKey::DefaultPrivileges { holder, creator }, Record::DefaultPrivileges(held)) => {
+                    defaults.push((holder, creator, held));
+                }
+                (RecordKey::Setting(setting), Record::Setting(value)) => {
+                    state.put_setting(setting, Some(value));
+                }
                 (
                     RecordKey::Counters
                     | RecordKey::Principal(_)
                     | RecordKey::Membership { .. }
                     | RecordKey::SystemPrivileges
-                    | RecordKey::Object(_),
+                    | RecordKey::Object(_)
+                    | RecordKey::RoleSettings { .. }
+                    | RecordKey::DefaultPrivileges { .. }
+                    | RecordKey::Setting(_),
                     Record::Counters(_)
                     | Record::Principal(_)
                     | Record::Membership { .. }
                     | Record::SystemPrivileges(_)
-                    | Record::Object(_),
+                    | Record::Object(_)
+                    | Record::RoleSettings(_)
+                    | Record::DefaultPrivileges(_)
+                    | Record::Setting(_),
                 ) => return Err(RestoreError::Mismatch(key)),
             }
         }
@@ -92,6 +106,12 @@ impl State {
         }
         state.restore_closures()?;
         state.restore_objects(objects)?;
+        for (holder, creator, held) in defaults {
+            state.restore_defaults(holder, creator, held)?;
+        }
+        for (database, role, settings) in role_settings {
+            state.restore_role_settings(database, role, settings)?;
+        }
         Ok(state)
     }
 
@@ -125,8 +145,7 @@ impl State {
 
     /// Computes every closure, after all edges are there; refuses edges that close a cycle.
     fn restore_closures(&mut self) -> Result<(), RestoreError> {
-        let with_roles: std::collections::BTreeSet<_> =
-            self.member_of.keys().map(|(member, _)| *member).collect();
+        let with_roles: BTreeSet<_> = self.member_of.keys().map(|(member, _)| *member).collect();
         for principal in with_roles {
             self.renew_closure(principal);
         }
@@ -144,6 +163,10 @@ impl State {
         objects.sort_by_key(|(id, object)| (object.kind(), *id));
         for (id, object) in objects {
             let key = RecordKey::Object(id);
+            if id.is_virtual() {
+                self.restore_virtual(id, object)?;
+                continue;
+            }
             let is_fixed = matches!(
                 id,
                 ObjectId::SYSTEM_DATABASE
@@ -151,6 +174,9 @@ impl State {
                     | ObjectId::DEFAULT_DATABASE
                     | ObjectId::DEFAULT_PUBLIC_SCHEMA
             );
+            if matches!(object.body, Body::VirtualTable) {
+                return Err(RestoreError::UnknownId(key));
+            }
             if !is_fixed && !(ObjectId::FIRST_ORDINARY..self.counters.next_object).contains(&id) {
                 return Err(RestoreError::UnknownId(key));
             }
@@ -159,26 +185,78 @@ impl State {
             }
             self.check_acl(key, &object.acl, object.kind())?;
             self.check_place(key, &object)?;
-            if let Body::Table(table) = &object.body {
-                super::table::check(table)
-                    .map_err(|refusal| RestoreError::MalformedTable(key, refusal.message))?;
-            }
+            check_shape(&object.body)
+                .map_err(|refusal| RestoreError::MalformedObject(key, refusal.message))?;
             self.put_object(id, object);
+        }
+        for (id, object) in &self.objects {
+            self.check_references(&object.body)
+                .map_err(|refusal| RestoreError::MalformedObject(RecordKey::Object(*id), refusal.message))?;
         }
         Ok(())
     }
 
-    fn check_place(&self, key: RecordKey, object: &Object) -> Result<(), RestoreError> {
-        let container = match object.body {
-            Body::Database => ObjectKind::Cluster,
-            Body::Schema => ObjectKind::Database,
-            Body::Table(_) => ObjectKind::Schema,
+    /// Of what is computed a record changes only what was granted. A table that this release does not have any more is
+    /// left out.
+    fn restore_virtual(&mut self, id: ObjectId, object: Object) -> Result<(), RestoreError> {
+        self.check_acl(RecordKey::Object(id), &object.acl, object.kind())?;
+        if let Some(built_in) = self.object(id).cloned() {
+            self.put_object(id, Object { acl: object.acl, ..built_in });
+        }
+        Ok(())
+    }
+
+    fn restore_defaults(
+        &mut self,
+        holder: ObjectId,
+        creator: PrincipalId,
+        held: DefaultPrivileges,
+    ) -> Result<(), RestoreError> {
+        let key = RecordKey::DefaultPrivileges { holder, creator };
+        let kind = match self.kind(holder) {
+            Some(kind @ (ObjectKind::Database | ObjectKind::Schema)) if !self.is_system(holder) => kind,
+            _ => return Err(RestoreError::WrongParent { key, parent: holder }),
         };
-        if self.kind(object.parent) != Some(container) {
+        if creator != PrincipalId::EVERYBODY {
+            self.check_principal(key, creator)?;
+        }
+        for class in DefaultClass::EACH {
+            self.check_acl(key, held.acl(class), class.kind())?;
+        }
+        if held == DefaultPrivileges::built_in(DefaultsFor { holder: kind, creator }) {
+            return Err(RestoreError::MalformedAcl(key));
+        }
+        self.put_defaults(holder, creator, Some(held));
+        Ok(())
+    }
+
+    fn restore_role_settings(
+        &mut self,
+        database: ObjectId,
+        role: PrincipalId,
+        settings: RoleSettings,
+    ) -> Result<(), RestoreError> {
+        let key = RecordKey::RoleSettings { database, role };
+        if !matches!(self.kind(database), Some(ObjectKind::Database | ObjectKind::Cluster)) {
+            return Err(RestoreError::WrongParent { key, parent: database });
+        }
+        if role != PrincipalId::EVERYBODY {
+            self.check_principal(key, role)?;
+        }
+        let sorted = settings.variables.is_sorted_by(|a, b| a.0 < b.0) && !settings.variables.is_empty();
+        if !sorted {
+            return Err(RestoreError::MalformedVariables(key));
+        }
+        self.put_role_settings(database, role, settings);
+        Ok(())
+    }
+
+    fn check_place(&self, key: RecordKey, object: &Object) -> Result<(), RestoreError> {
+        if self.kind(object.parent) != Some(object.container()) {
             return Err(RestoreError::WrongParent { key, parent: object.parent });
         }
         let taken = Namespace::of(object.kind())
-            .and_then(|namespace| self.child(object.parent, namespace, &object.name));
+            .and_then(|namespace| self.child(object.parent, namespace, &key_name(object)));
         if taken.is_some() { Err(RestoreError::NameTaken(key)) } else { Ok(()) }
     }
 
@@ -202,4 +280,35 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// That an object of this body keeps what its type promises.
+fn check_shape(body: &Body) -> Result<(), Refusal> {
+    match body {
+        Body::Table(table) => super::table::check(table),
+        Body::View(view) => super::views::check(view),
+        Body::Sequence(sequence) => super::sequences::check(sequence),
+        Body::Type(enum_type) => super::types::check(enum_type),
+        Body::Function(function) => super::functions::check(function),
+        Body::ExternalConnection(connection) => super::connections::check(connection),
+        Body::Database | Body::Schema | Body::VirtualTable => Ok(()),
+    }
+}
+
+/// The records in the order of their keys, each once, with those that every catalog has.
+fn sorted(
+    records: impl IntoIterator<Item = (RecordKey, Record)>,
+) -> Result<BTreeMap<RecordKey, Record>, RestoreError> {
+    let mut sorted = BTreeMap::new();
+    for (key, record) in records {
+        if sorted.insert(key, record).is_some() {
+            return Err(RestoreError::Twice(key));
+        }
+    }
+    for key in [RecordKey::Counters, RecordKey::SystemPrivileges] {
+        if !sorted.contains_key(&key) {
+            return Err(RestoreError::Missing(key));
+        }
+    }
+    Ok(sorted)
 }

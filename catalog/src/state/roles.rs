@@ -5,6 +5,7 @@ use crate::id::PrincipalId;
 use crate::name::{RoleName, RoleNameFault};
 use crate::refusal::{self, Refusal};
 use crate::role::{Principal, RoleOption, RoleOptions};
+use crate::setting::Setting;
 use crate::state::Work;
 
 /// Which of the two statements: they differ in what needs CREATELOGIN.
@@ -22,6 +23,7 @@ impl Work<'_> {
         if_not_exists: bool,
         written: &[RoleOptionClause],
     ) -> Result<(), Refusal> {
+        self.check_list(written.len())?;
         self.require_option(RoleOption::CreateRole)?;
         let mut options = written.to_vec();
         if is_role && !written.iter().any(is_login_clause) {
@@ -33,7 +35,8 @@ impl Work<'_> {
         if self.state.principal_id(&name).is_some() {
             return if if_not_exists { Ok(()) } else { Err(refusal::role_exists(&name)) };
         }
-        let mut principal = Principal { name, is_role, options: RoleOptions::EMPTY, password: None };
+        let mut principal =
+            Principal { name, is_role, options: RoleOptions::EMPTY, password: None, valid_until: None };
         set_clauses(&mut principal, &options);
         let id = self.new_principal_id()?;
         self.put_principal(id, principal);
@@ -46,13 +49,19 @@ impl Work<'_> {
         if_exists: bool,
         options: &[RoleOptionClause],
     ) -> Result<(), Refusal> {
+        self.check_list(options.len())?;
         let target = self.state.resolve_role(self.actor, spec);
         if target == Ok(PrincipalId::ADMIN) {
             return Err(refusal::admin_is_fixed());
         }
-        self.require_option(RoleOption::CreateRole)?;
+        let own_password = target == Ok(self.actor.current) && self.may_change_own_password(options);
+        if !own_password {
+            self.require_option(RoleOption::CreateRole)?;
+        }
         check_clauses(options)?;
-        self.check_login_clauses(options, Statement::Alter)?;
+        if !own_password {
+            self.check_login_clauses(options, Statement::Alter)?;
+        }
         let target = match target {
             Ok(target) => target,
             Err(_) if if_exists => return Ok(()),
@@ -69,11 +78,20 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Whether the cluster allows everybody what the clauses do when they are about who acts: to set a password, and
+    /// nothing else.
+    fn may_change_own_password(&self, options: &[RoleOptionClause]) -> bool {
+        matches!(options, [RoleOptionClause::Password(Some(_))])
+            && self.state.setting_is_on(Setting::ChangeOwnPassword)
+    }
+
     /// That who acts has CREATELOGIN if the clauses deal with logging in: all but CREATE … NOLOGIN do.
     fn check_login_clauses(&self, options: &[RoleOptionClause], statement: Statement) -> Result<(), Refusal> {
         let no_login = RoleOptionClause::Flag(RoleOption::NoLogin, true);
         let written = options.iter().any(|clause| match clause {
-            RoleOptionClause::Password(_) | RoleOptionClause::Flag(RoleOption::CreateLogin, _) => true,
+            RoleOptionClause::Password(_)
+            | RoleOptionClause::ValidUntil(_)
+            | RoleOptionClause::Flag(RoleOption::CreateLogin, _) => true,
             RoleOptionClause::Flag(RoleOption::NoLogin, set) => !set || statement == Statement::Alter,
             RoleOptionClause::Flag(_, _) => false,
         });
@@ -108,16 +126,22 @@ fn check_clauses(options: &[RoleOptionClause]) -> Result<(), Refusal> {
     };
     let redundant = pairs().any(|(a, b)| match (a, b) {
         (RoleOptionClause::Flag(a, sets_a), RoleOptionClause::Flag(b, sets_b)) => (a, sets_a) == (b, sets_b),
-        (RoleOptionClause::Password(_), RoleOptionClause::Password(_)) => true,
-        (RoleOptionClause::Flag(_, _), RoleOptionClause::Password(_))
-        | (RoleOptionClause::Password(_), RoleOptionClause::Flag(_, _)) => false,
+        (RoleOptionClause::Password(_), RoleOptionClause::Password(_))
+        | (RoleOptionClause::ValidUntil(_), RoleOptionClause::ValidUntil(_)) => true,
+        (
+            RoleOptionClause::Flag(_, _) | RoleOptionClause::Password(_) | RoleOptionClause::ValidUntil(_),
+            _,
+        ) => false,
     });
     if redundant {
         return Err(refusal::redundant_options());
     }
     let conflicting = pairs().any(|(a, b)| match (a, b) {
         (RoleOptionClause::Flag(a, sets_a), RoleOptionClause::Flag(b, sets_b)) => a == b && sets_a != sets_b,
-        (RoleOptionClause::Flag(_, _) | RoleOptionClause::Password(_), _) => false,
+        (
+            RoleOptionClause::Flag(_, _) | RoleOptionClause::Password(_) | RoleOptionClause::ValidUntil(_),
+            _,
+        ) => false,
     });
     if conflicting { Err(refusal::conflicting_options()) } else { Ok(()) }
 }
@@ -132,6 +156,7 @@ fn set_clauses(principal: &mut Principal, options: &[RoleOptionClause]) {
             RoleOptionClause::Flag(option, true) => principal.options = principal.options.with(*option),
             RoleOptionClause::Flag(option, false) => principal.options = principal.options.without(*option),
             RoleOptionClause::Password(password) => principal.password.clone_from(password),
+            RoleOptionClause::ValidUntil(until) => principal.valid_until = Some(*until),
         }
     }
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::index::{Closure, Index, Target};
-use crate::object::Object;
+use crate::name::Name;
+use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
 use crate::record::RecordKey;
 use crate::refusal::{self, Refusal};
-use crate::role::Principal;
+use crate::role::{Principal, RoleSettings};
+use crate::setting::Setting;
 use crate::state::{Namespace, State, Work};
 
 impl State {
@@ -57,16 +60,29 @@ impl State {
         }
     }
 
-    /// Puts an object in its place. Its name in its parent is free or its own; parent and name do not change.
+    /// Puts an object in its place. Its name in its parent is free or its own.
     pub(super) fn put_object(&mut self, id: ObjectId, object: Object) {
         let kind = object.kind();
         self.index.set_target(id, Some(Target::new(kind, object.owner, object.acl.clone())));
-        let (parent, name) = (object.parent, object.name.clone());
-        let is_new = self.objects.insert(id, Arc::new(object)).is_none();
-        if let Some(namespace) = Namespace::of(kind).filter(|_| is_new) {
-            let mut names = self.names.get(&(parent, namespace)).cloned().unwrap_or_default();
-            names.insert(name, id);
-            self.names.insert((parent, namespace), names);
+        let object = Arc::new(object);
+        let before = self.objects.insert(id, Arc::clone(&object));
+        // Most often only what was granted is another: GRANT on all of many tables comes through here for each.
+        let same_body = before.as_ref().is_some_and(|before| before.body == object.body);
+        let same_place = same_body
+            && before
+                .as_ref()
+                .is_some_and(|before| (before.parent, &before.name) == (object.parent, &object.name));
+        if !same_place {
+            if let Some(before) = &before {
+                self.unlist(before);
+            }
+            self.enlist(kind, (object.parent, key_name(&object)), id);
+        }
+        if !same_body {
+            for target in before.map(|before| before.references()).unwrap_or_default() {
+                self.referrers.remove(&(target, id));
+            }
+            self.referrers.extend(object.references().into_iter().map(|target| (target, id)));
         }
     }
 
@@ -74,14 +90,63 @@ impl State {
     pub(super) fn remove_object(&mut self, id: ObjectId) {
         let Some(object) = self.objects.remove(&id) else { return };
         self.index.set_target(id, None);
+        self.unlist(&object);
+        for target in object.references() {
+            self.referrers.remove(&(target, id));
+        }
+    }
+
+    fn enlist(&mut self, kind: ObjectKind, (parent, name): (ObjectId, Name), id: ObjectId) {
+        let Some(namespace) = Namespace::of(kind) else { return };
+        let mut names = self.names.get(&(parent, namespace)).cloned().unwrap_or_default();
+        names.insert(name, id);
+        self.names.insert((parent, namespace), names);
+    }
+
+    fn unlist(&mut self, object: &Object) {
         let Some(namespace) = Namespace::of(object.kind()) else { return };
         let mut names = self.names.get(&(object.parent, namespace)).cloned().unwrap_or_default();
-        names.remove(&object.name);
+        names.remove(&key_name(object));
         if names.is_empty() {
             self.names.remove(&(object.parent, namespace));
         } else {
             self.names.insert((object.parent, namespace), names);
         }
+    }
+
+    /// Sets the variables of sessions, or with none left takes the record away.
+    pub(super) fn put_role_settings(
+        &mut self,
+        database: ObjectId,
+        role: PrincipalId,
+        settings: RoleSettings,
+    ) {
+        if settings.variables.is_empty() {
+            self.role_settings.remove(&(database, role));
+        } else {
+            self.role_settings.insert((database, role), Arc::new(settings));
+        }
+    }
+
+    /// Sets default privileges; none: as built in.
+    pub(super) fn put_defaults(
+        &mut self,
+        holder: ObjectId,
+        creator: PrincipalId,
+        defaults: Option<DefaultPrivileges>,
+    ) {
+        match defaults {
+            Some(defaults) => self.defaults.insert((holder, creator), Arc::new(defaults)),
+            None => self.defaults.remove(&(holder, creator)),
+        };
+    }
+
+    /// Sets a cluster setting; none: its default.
+    pub(super) fn put_setting(&mut self, setting: Setting, value: Option<String>) {
+        match value {
+            Some(value) => self.settings.insert(setting, value),
+            None => self.settings.remove(&setting),
+        };
     }
 
     /// Sets what was granted on the cluster. Nobody owns it; `node`, which nobody is a member of, stands for that.
@@ -141,6 +206,24 @@ impl State {
     }
 }
 
+/// What an object is found by in its parent: its name, and for a function also the types of its arguments.
+pub(super) fn key_name(object: &Object) -> Name {
+    match &object.body {
+        Body::Function(function) => signature(&object.name, function.argument_types()),
+        _ => object.name.clone(),
+    }
+}
+
+/// The key of a function. No two signatures have the same; as in PostgreSQL the bound of a VARCHAR is no part of one.
+pub(super) fn signature(name: &Name, types: impl Iterator<Item = ColumnType>) -> Name {
+    let unbounded = |argument| match argument {
+        ColumnType::Text { .. } => ColumnType::Text { chars_max: None },
+        other => other,
+    };
+    let types: Vec<_> = types.map(|argument| format!("{:?}", unbounded(argument))).collect();
+    Name::from(format!("{name}({})", types.join(",")).as_str())
+}
+
 /// What can be reached from `start` by `steps`. Ends on cycles too.
 fn walk(start: PrincipalId, steps: impl Fn(PrincipalId, &mut Vec<PrincipalId>)) -> BTreeSet<PrincipalId> {
     let mut seen = BTreeSet::new();
@@ -178,8 +261,18 @@ impl Work<'_> {
         self.state.put_principal(id, principal);
     }
 
-    /// [`State::remove_principal`], remembered.
+    /// [`State::remove_principal`], remembered. Its variables and the defaults of what it made go with it.
     pub(super) fn remove_principal(&mut self, id: PrincipalId) {
+        let settings: Vec<_> =
+            self.state.role_settings.keys().filter(|(_, role)| *role == id).copied().collect();
+        for (database, role) in settings {
+            self.put_role_settings(database, role, RoleSettings::default());
+        }
+        let defaults: Vec<_> =
+            self.state.defaults.keys().filter(|(_, creator)| *creator == id).copied().collect();
+        for (holder, creator) in defaults {
+            self.put_defaults(holder, creator, None);
+        }
         self.touched.insert(RecordKey::Principal(id));
         let above = self.state.roles_of(id).map(|(role, _)| RecordKey::Membership { role, member: id });
         let below = self.state.members_of(id).map(|(member, _)| RecordKey::Membership { role: id, member });
@@ -205,8 +298,17 @@ impl Work<'_> {
         self.state.put_object(id, object);
     }
 
-    /// [`State::remove_object`], remembered.
+    /// [`State::remove_object`], remembered. Default privileges and variables that it holds go with it.
     pub(super) fn remove_object(&mut self, id: ObjectId) {
+        let of_it = (id, PrincipalId(0))..=(id, PrincipalId(u32::MAX));
+        let settings: Vec<_> = self.state.role_settings.range(of_it).map(|((_, role), _)| *role).collect();
+        for role in settings {
+            self.put_role_settings(id, role, RoleSettings::default());
+        }
+        let defaults: Vec<_> = self.state.all_default_privileges_of(id).map(|(creator, _)| creator).collect();
+        for creator in defaults {
+            self.put_defaults(id, creator, None);
+        }
         self.touched.insert(RecordKey::Object(id));
         self.state.remove_object(id);
     }
@@ -215,5 +317,33 @@ impl Work<'_> {
     pub(super) fn put_system_acl(&mut self, acl: Acl) {
         self.touched.insert(RecordKey::SystemPrivileges);
         self.state.put_system_acl(acl);
+    }
+
+    /// [`State::put_role_settings`], remembered.
+    pub(super) fn put_role_settings(
+        &mut self,
+        database: ObjectId,
+        role: PrincipalId,
+        settings: RoleSettings,
+    ) {
+        self.touched.insert(RecordKey::RoleSettings { database, role });
+        self.state.put_role_settings(database, role, settings);
+    }
+
+    /// [`State::put_defaults`], remembered.
+    pub(super) fn put_defaults(
+        &mut self,
+        holder: ObjectId,
+        creator: PrincipalId,
+        defaults: Option<DefaultPrivileges>,
+    ) {
+        self.touched.insert(RecordKey::DefaultPrivileges { holder, creator });
+        self.state.put_defaults(holder, creator, defaults);
+    }
+
+    /// [`State::put_setting`], remembered.
+    pub(super) fn put_setting(&mut self, setting: Setting, value: Option<String>) {
+        self.touched.insert(RecordKey::Setting(setting));
+        self.state.put_setting(setting, value);
     }
 }

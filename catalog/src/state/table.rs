@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::name::Name;
 use crate::object::{COLUMNS_MAX, Table};
 use crate::refusal::{self, Refusal};
 
@@ -14,12 +15,7 @@ pub(super) fn check(table: &Table) -> Result<(), Refusal> {
     if table.columns.len() > COLUMNS_MAX {
         return Err(refusal::too_many_columns(table.columns.len(), COLUMNS_MAX));
     }
-    let mut names = BTreeSet::new();
-    for column in &table.columns {
-        if !names.insert(column.name.as_str().to_lowercase()) {
-            return Err(refusal::duplicate_column(&column.name));
-        }
-    }
+    check_column_names(table.columns.iter().map(|column| &column.name))?;
     let constraints =
         table.unique.iter().map(|unique| &unique.name).chain(table.checks.iter().map(|check| &check.name));
     let mut names = BTreeSet::new();
@@ -34,6 +30,17 @@ pub(super) fn check(table: &Table) -> Result<(), Refusal> {
         let distinct = key.iter().collect::<BTreeSet<_>>().len() == key.len();
         if key.is_empty() || !known || !distinct {
             return Err(refusal::malformed_key());
+        }
+    }
+    Ok(())
+}
+
+/// That no two columns have the same name but for case.
+pub(super) fn check_column_names<'n>(names: impl Iterator<Item = &'n Name>) -> Result<(), Refusal> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name.as_str().to_lowercase()) {
+            return Err(refusal::duplicate_column(name));
         }
     }
     Ok(())

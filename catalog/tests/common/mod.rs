@@ -1,6 +1,8 @@
 //! A catalog to talk to: statements go in as commands, and the invariants are checked after each.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod objects;
+
 use std::sync::Arc;
 
 use grantd_catalog::command::{
@@ -101,7 +103,7 @@ impl World {
     }
 
     pub fn table(&self, name: &str) -> ObjectId {
-        self.state.resolve_table(&self.context, &object_name(name)).expect("the test made this table")
+        self.state.resolve_relation(&self.context, &object_name(name)).expect("the test made this table")
     }
 }
 
@@ -223,13 +225,19 @@ pub fn table() -> Table {
         nullable: false,
         default: None,
         hidden: false,
+        comment: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8), column("v", ColumnType::Text { chars_max: Some(9) })],
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
+        references: Vec::new(),
     }
 }
 
 pub const NO_OPTIONS: RoleOptions = RoleOptions::EMPTY;
+
+pub fn patterns(text: &str) -> Vec<TablePattern> {
+    text.split(' ').map(|name| TablePattern::Table(object_name(name))).collect()
+}

@@ -1,0 +1,320 @@
+//! The one table of cluster settings: name, type, default, what it is for, and who may set it.
+//!
+//! A value is text in one canonical form: what a client writes is parsed once, and reads back as a [`SettingValue`].
+//! Who may set and see them is `state`'s.
+
+use std::fmt;
+
+use bincode::{Decode, Encode};
+
+/// A cluster setting. Appended to, never reordered: the position is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[allow(missing_docs, reason = "each is explained by its row of the table")]
+pub enum Setting {
+    ClusterOrganization,
+    ChangeOwnPassword,
+    ModifyAppliesToAll,
+    EndSessionsOnLoginLoss,
+    MinPasswordLength,
+    StorePreHashedPasswords,
+    DefaultDateStyle,
+    DefaultIntSize,
+    DefaultIdleInTransactionTimeout,
+    DefaultIntervalStyle,
+    DefaultLockTimeout,
+    DefaultStatementTimeout,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingType {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number between two bounds, both included.
+    Int(i64, i64),
+    /// Milliseconds, or a number with a unit: `500ms`, `10s`, `5min`, `2h`. At most [`DURATION_MS_MAX`].
+    Duration,
+    /// One of these words, in any case.
+    Word(&'static [&'static str]),
+    /// Any text of at most [`TEXT_BYTES_MAX`] bytes.
+    Text,
+}
+
+/// The value of a setting, ready for use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingValue<'a> {
+    /// Of [`SettingType::Bool`].
+    Bool(bool),
+    /// Of [`SettingType::Int`].
+    Int(i64),
+    /// Of [`SettingType::Duration`].
+    Milliseconds(u64),
+    /// Of [`SettingType::Word`] and [`SettingType::Text`].
+    Text(&'a str),
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// Which.
+    pub setting: Setting,
+    /// The dotted name.
+    pub name: &'static str,
+    /// Its type.
+    pub setting_type: SettingType,
+    /// The value of a cluster on which it was never set.
+    pub default: &'static str,
+    /// What it is for, in one line.
+    pub description: &'static str,
+    /// Only admins may set it.
+    pub admin_only: bool,
+    /// The session variable that begins with its value.
+    pub variable: Option<&'static str>,
+}
+
+/// The longest duration: a day.
+pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
+/// The most bytes of a text.
+pub const TEXT_BYTES_MAX: usize = 4_096;
+/// The longest password that a cluster may ask for.
+pub const PASSWORD_LENGTH_MAX: i64 = 1_024;
+/// Settings that are defaults of session variables begin so; MODIFYSQLCLUSTERSETTING is for them.
+const SQL_DEFAULTS: &str = "sql.defaults.";
+
+const fn row(setting: Setting, name: &'static str, setting_type: SettingType, default: &'static str) -> Row {
+    Row { setting, name, setting_type, default, description: "", admin_only: false, variable: None }
+}
+
+impl Row {
+    const fn about(self, description: &'static str) -> Self {
+        Self { description, ..self }
+    }
+
+    const fn for_admins(self) -> Self {
+        Self { admin_only: true, ..self }
+    }
+
+    const fn of(self, variable: &'static str) -> Self {
+        Self { variable: Some(variable), ..self }
+    }
+}
+
+use Setting as S;
+use SettingType as T;
+
+/// Sorted by name.
+const TABLE: [Row; 12] = [
+    row(S::ClusterOrganization, "cluster.organization", T::Text, "")
+        .about("the organization that the cluster belongs to")
+        .for_admins(),
+    row(S::MinPasswordLength, "server.user_login.min_password_length", T::Int(1, PASSWORD_LENGTH_MAX), "1")
+        .about("the least number of characters of a password that is set by SQL"),
+    row(
+        S::StorePreHashedPasswords,
+        "server.user_login.store_client_pre_hashed_passwords.enabled",
+        T::Bool,
+        "true",
+    )
+    .about(
+        "whether a PASSWORD of the form of a verifier is stored as one; if not, it is taken for a password",
+    ),
+    row(S::ChangeOwnPassword, "sql.auth.change_own_password.enabled", T::Bool, "false")
+        .about("whether everybody may change the password of the role that they act as"),
+    row(S::EndSessionsOnLoginLoss, "sql.auth.end_sessions_on_login_loss.enabled", T::Bool, "false")
+        .about("whether DROP ROLE, NOLOGIN and NOSQLLOGIN end the open sessions of the role"),
+    row(S::ModifyAppliesToAll, "sql.auth.modify_cluster_setting_applies_to_all.enabled", T::Bool, "true")
+        .about("whether MODIFYCLUSTERSETTING is for all settings, or only for those of sql.defaults")
+        .for_admins(),
+    row(S::DefaultDateStyle, "sql.defaults.datestyle", T::Word(&["ISO, MDY"]), "ISO, MDY")
+        .about("the default of the session variable datestyle")
+        .of("datestyle"),
+    row(S::DefaultIntSize, "sql.defaults.default_int_size", T::Int(8, 8), "8")
+        .about("the bytes of the type INT"),
+    row(
+        S::DefaultIdleInTransactionTimeout,
+        "sql.defaults.idle_in_transaction_session_timeout",
+        T::Duration,
+        "0s",
+    )
+    .about("the default of the session variable idle_in_transaction_session_timeout; 0: none")
+    .of("idle_in_transaction_session_timeout"),
+    row(S::DefaultIntervalStyle, "sql.defaults.intervalstyle", T::Word(&["postgres"]), "postgres")
+        .about("the default of the session variable intervalstyle")
+        .of("intervalstyle"),
+    row(S::DefaultLockTimeout, "sql.defaults.lock_timeout", T::Duration, "0s")
+        .about("the default of the session variable lock_timeout; 0: none")
+        .of("lock_timeout"),
+    row(S::DefaultStatementTimeout, "sql.defaults.statement_timeout", T::Duration, "0s")
+        .about("the default of the session variable statement_timeout; 0: none")
+        .of("statement_timeout"),
+];
+
+impl Setting {
+    /// Every setting, sorted by name.
+    pub fn each() -> impl Iterator<Item = &'static Row> {
+        TABLE.iter()
+    }
+
+    /// The row of this setting.
+    pub fn row(self) -> &'static Row {
+        TABLE.iter().find(|row| row.setting == self).expect("every setting has a row")
+    }
+
+    /// The setting of this name, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        TABLE.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.setting)
+    }
+
+    /// Whether it is the default of a session variable.
+    pub fn is_sql_default(self) -> bool {
+        self.row().name.starts_with(SQL_DEFAULTS)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().name)
+    }
+}
+
+impl SettingType {
+    /// The value that `text` stands for, in the one form in which it is stored. None: it stands for none.
+    pub fn canonical(self, text: &str) -> Option<String> {
+        let value = text.trim();
+        match self {
+            Self::Bool => match value.to_ascii_lowercase().as_str() {
+                "true" | "t" | "on" | "yes" | "1" => Some("true".to_owned()),
+                "false" | "f" | "off" | "no" | "0" => Some("false".to_owned()),
+                _ => None,
+            },
+            Self::Int(least, most) => {
+                let number: i64 = value.parse().ok()?;
+                (least..=most).contains(&number).then(|| number.to_string())
+            }
+            Self::Duration => milliseconds(value).map(duration_text),
+            Self::Word(words) => {
+                let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
+                Some((*word).to_owned())
+            }
+            Self::Text => (text.len() <= TEXT_BYTES_MAX).then(|| text.to_owned()),
+        }
+    }
+
+    /// What [`Self::canonical`] made, as a value. None: another release made it.
+    pub fn value(self, text: &str) -> Option<SettingValue<'_>> {
+        match self {
+            Self::Bool => text.parse().ok().map(SettingValue::Bool),
+            Self::Int(least, most) => {
+                let number: i64 = text.parse().ok()?;
+                (least..=most).contains(&number).then_some(SettingValue::Int(number))
+            }
+            Self::Duration => milliseconds(text).map(SettingValue::Milliseconds),
+            Self::Word(words) => words.contains(&text).then_some(SettingValue::Text(text)),
+            Self::Text => Some(SettingValue::Text(text)),
+        }
+    }
+
+    /// The letter that SHOW CLUSTER SETTINGS prints.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Bool => "b",
+            Self::Int(_, _) => "i",
+            Self::Duration => "d",
+            Self::Word(_) => "e",
+            Self::Text => "s",
+        }
+    }
+}
+
+impl fmt::Display for SettingType {
+    /// What values it takes, for hints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("true or false"),
+            Self::Int(least, most) if least == most => write!(f, "{least}"),
+            Self::Int(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Duration => f.write_str("milliseconds, or a number with ms, s, min or h; at most a day"),
+            Self::Word(words) => f.write_str(&words.join(" or ")),
+            Self::Text => write!(f, "a text of at most {TEXT_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+fn milliseconds(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim() {
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).filter(|ms| *ms <= DURATION_MS_MAX)
+}
+
+/// In the greatest unit that says it exactly; session variables read the same.
+fn duration_text(ms: u64) -> String {
+    match ms {
+        0 => "0s".to_owned(),
+        ms if ms % 60_000 == 0 => format!("{}min", ms / 60_000),
+        ms if ms % 1_000 == 0 => format!("{}s", ms / 1_000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_whole() {
+        let names: Vec<_> = Setting::each().map(|row| row.name).collect();
+        assert!(names.is_sorted_by(|a, b| a < b));
+        for row in Setting::each() {
+            assert_eq!(row.setting.row().name, row.name);
+            assert_eq!(row.setting_type.canonical(row.default).as_deref(), Some(row.default), "{}", row.name);
+            assert!(row.setting_type.value(row.default).is_some(), "{}", row.name);
+            assert!(!row.description.is_empty());
+            assert!(row.variable.is_none() || row.setting.is_sql_default());
+        }
+    }
+
+    #[test]
+    fn operators_read_of_every_setting_what_the_table_says() {
+        let page = include_str!("../../docs/operating.md");
+        let rows = page
+            .lines()
+            .filter(|line| Setting::each().any(|row| line.contains(&format!("| `{}` |", row.name))));
+        let written: Vec<_> = rows.collect();
+        let expected: Vec<_> = Setting::each()
+            .map(|row| {
+                let default =
+                    if row.default.is_empty() { String::new() } else { format!(" `{}`", row.default) };
+                let admins = if row.admin_only { "; for admins" } else { "" };
+                format!("| `{}` |{default} | {}{admins} |", row.name, row.description)
+            })
+            .collect();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn values_have_one_form() {
+        let duration = |text| SettingType::Duration.canonical(text);
+        assert_eq!(duration("10s").as_deref(), Some("10s"));
+        assert_eq!(duration(" 1500 ").as_deref(), Some("1500ms"));
+        assert_eq!(duration("2000").as_deref(), Some("2s"));
+        assert_eq!(duration("2h").as_deref(), Some("120min"));
+        assert_eq!(duration("25h"), None);
+        assert_eq!(duration("-1"), None);
+        assert_eq!(duration("18446744073709551615h"), None);
+        assert_eq!(SettingType::Duration.value("2min"), Some(SettingValue::Milliseconds(120_000)));
+        assert_eq!(SettingType::Bool.canonical("ON").as_deref(), Some("true"));
+        assert_eq!(SettingType::Bool.canonical("maybe"), None);
+        assert_eq!(SettingType::Int(1, 9).canonical("+7").as_deref(), Some("7"));
+        assert_eq!(SettingType::Int(1, 9).canonical("10"), None);
+        assert_eq!(SettingType::Int(1, 9).value("10"), None);
+        assert_eq!(SettingType::Word(&["postgres"]).canonical("Postgres").as_deref(), Some("postgres"));
+        assert_eq!(SettingType::Text.canonical(&"x".repeat(TEXT_BYTES_MAX + 1)), None);
+    }
+}
