@@ -4,40 +4,62 @@
 //! privileges, commands, the shape of a refusal). Nothing here is indexed, precomputed or clever, and every text is
 //! written out a second time, so that a difference between the two is a defect in one of them.
 //!
-//! It does not check limits of length and size, and it knows nothing of storage, time and versions.
+//! It does not check limits of length and size, and it knows nothing of time and versions. What is data in the shared
+//! vocabulary (the virtual tables, the cluster settings) is read from there.
 //!
 //! Read next: `spec/say.rs` for the texts, `spec/generate.rs` for how the histories are made.
 
+mod defaults;
+mod drops;
+mod entries;
 mod grants;
+mod ground;
 mod listing;
+mod makes;
 mod objects;
+mod owners;
 mod principals;
 mod resolve;
 mod say;
+mod settings;
 
 pub mod generate;
+pub mod records;
 
 use crate::command::{Actor, Command, Done, NameContext, Outcome, RoleSpec, StorageChange};
 use crate::decide::Decision;
+use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
-use crate::object::Table;
+use crate::object::Body;
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::Refusal;
 use crate::require::{Need, Requirement};
-use crate::role::{PasswordVerifier, RoleOption};
+use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
+use crate::setting::Setting;
+use crate::system;
 
-/// A whole catalog in five vectors.
+/// A whole catalog in a few vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     /// Users and roles, in the order in which they were created.
     pub principals: Vec<ModelPrincipal>,
     /// Membership edges, in no order.
     pub edges: Vec<ModelEdge>,
-    /// Databases, schemas and tables, in the order in which they were created.
+    /// Databases and what is in them, and external connections, in the order in which they were created. What is
+    /// virtual is not here: that every cluster has ([`crate::system`]).
     pub objects: Vec<ModelObject>,
-    /// What is granted, in no order. On the cluster only what is stored: what `admin` has there is implicit.
+    /// What is granted, in no order. Of what is virtual only where it differs from what every cluster has: see
+    /// `virtual_changed`. What `admin` holds on the cluster, on external connections and on virtual tables is implicit.
     pub held: Vec<ModelGrant>,
+    /// The virtual objects whose grants are in `held`, even if those are none.
+    pub virtual_changed: Vec<ObjectId>,
+    /// Default privileges that are not as they are when nobody changed them.
+    pub defaults: Vec<ModelDefaults>,
+    /// Variables that sessions begin with.
+    pub role_settings: Vec<ModelRoleSetting>,
+    /// Cluster settings that were set.
+    pub settings: Vec<(Setting, String)>,
     next_principal: u32,
     next_object: u32,
 }
@@ -51,6 +73,7 @@ pub struct ModelPrincipal {
     pub is_role: bool,
     pub options: Vec<RoleOption>,
     pub password: Option<PasswordVerifier>,
+    pub valid_until: Option<ValidUntil>,
 }
 
 /// `member` belongs to `role`.
@@ -62,16 +85,16 @@ pub struct ModelEdge {
     pub admin_option: bool,
 }
 
-/// A database, schema or table.
+/// A database, a thing in one, or an external connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the statement that makes it")]
 pub struct ModelObject {
     pub id: ObjectId,
-    pub kind: ObjectKind,
     pub name: Name,
     pub parent: ObjectId,
     pub owner: PrincipalId,
-    pub table: Option<Table>,
+    pub body: Body,
+    pub comment: Option<String>,
 }
 
 /// What one grantee holds on one object, and what it may grant onwards.
@@ -84,73 +107,59 @@ pub struct ModelGrant {
     pub grant_options: Vec<Privilege>,
 }
 
-impl Model {
-    /// A new cluster: root in admin, `system`, `defaultdb` with its schema `public`.
-    pub fn bootstrap() -> Self {
-        let mut model = Self {
-            principals: Vec::new(),
-            edges: Vec::new(),
-            objects: Vec::new(),
-            held: Vec::new(),
-            next_principal: PrincipalId::FIRST_ORDINARY.0,
-            next_object: ObjectId::DEFAULT_DATABASE.0,
-        };
-        for (id, name, is_role) in [(PrincipalId::ROOT, "root", false), (PrincipalId::ADMIN, "admin", true)] {
-            model.principals.push(ModelPrincipal {
-                id,
-                name: RoleName::normalize(name),
-                is_role,
-                options: Vec::new(),
-                password: None,
-            });
-        }
-        model.edges.push(ModelEdge {
-            role: PrincipalId::ADMIN,
-            member: PrincipalId::ROOT,
-            admin_option: true,
-        });
-        model.objects.push(ModelObject {
-            id: ObjectId::SYSTEM_DATABASE,
-            kind: ObjectKind::Database,
-            name: Name::normalize("system"),
-            parent: ObjectId::CLUSTER,
-            owner: PrincipalId::NODE,
-            table: None,
-        });
-        model.objects.push(ModelObject {
-            id: ObjectId::SYSTEM_PUBLIC_SCHEMA,
-            kind: ObjectKind::Schema,
-            name: Name::normalize("public"),
-            parent: ObjectId::SYSTEM_DATABASE,
-            owner: PrincipalId::NODE,
-            table: None,
-        });
-        let fixed = [
-            (ObjectId::SYSTEM_DATABASE, Privilege::Connect),
-            (ObjectId::SYSTEM_PUBLIC_SCHEMA, Privilege::Usage),
-        ];
-        for (object, privilege) in fixed {
-            for grantee in [PrincipalId::ROOT, PrincipalId::ADMIN] {
-                let grant_options = vec![privilege];
-                model.held.push(ModelGrant { object, grantee, privileges: vec![privilege], grant_options });
-            }
-        }
-        model.held.push(ModelGrant {
-            object: ObjectId::SYSTEM_PUBLIC_SCHEMA,
-            grantee: PrincipalId::PUBLIC,
-            privileges: vec![Privilege::Usage],
-            grant_options: Vec::new(),
-        });
-        model.add_database(Name::normalize("defaultdb"), PrincipalId::ROOT);
-        model.next_object = ObjectId::FIRST_ORDINARY.0;
-        model
-    }
+/// The default privileges of one creator in one database or schema, all written out: the creator's own ALL and the
+/// USAGE of `public` on types are entries like others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the statement that makes it")]
+pub struct ModelDefaults {
+    pub holder: ObjectId,
+    pub creator: PrincipalId,
+    pub entries: Vec<ModelDefault>,
+}
 
+/// One entry of [`ModelDefaults`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the words of the statement that makes it")]
+pub struct ModelDefault {
+    pub class: DefaultClass,
+    pub grantee: PrincipalId,
+    pub privileges: Vec<Privilege>,
+    pub grant_options: Vec<Privilege>,
+}
+
+/// One variable of sessions to come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the words of the statement that makes it")]
+pub struct ModelRoleSetting {
+    pub database: ObjectId,
+    pub role: PrincipalId,
+    pub name: String,
+    pub value: String,
+}
+
+impl ModelObject {
+    /// The kind that decides which privileges are legal.
+    pub fn kind(&self) -> ObjectKind {
+        match self.body {
+            Body::Database => ObjectKind::Database,
+            Body::Schema => ObjectKind::Schema,
+            Body::Table(_) | Body::View(_) => ObjectKind::Table,
+            Body::Sequence(_) => ObjectKind::Sequence,
+            Body::Type(_) => ObjectKind::Type,
+            Body::Function(_) => ObjectKind::Function,
+            Body::ExternalConnection(_) => ObjectKind::ExternalConnection,
+            Body::VirtualTable => ObjectKind::VirtualTable,
+        }
+    }
+}
+
+impl Model {
     /// Applies one command, whole or not at all. Cost: a copy of the whole model.
     pub fn apply(&mut self, actor: Actor, context: &NameContext, command: &Command) -> Outcome {
         let mut copy = self.clone();
         match copy.attempt(actor, context, command) {
             Ok(told) => {
+                copy.held.sort_by_key(|grant| (grant.object, grant.grantee));
                 let changed = copy != *self;
                 *self = copy;
                 Outcome::Done(Done { changed, notices: told.notices, storage: told.storage })
@@ -163,6 +172,63 @@ impl Model {
         if actor.current != PrincipalId::NODE && !self.exists(actor.current) {
             return Err(say::actor_is_gone(actor.current));
         }
+        match command {
+            Command::CreateRole { .. }
+            | Command::AlterRole { .. }
+            | Command::DropRoles { .. }
+            | Command::GrantRoles { .. }
+            | Command::RevokeRoles { .. }
+            | Command::AlterRoleSettings { .. }
+            | Command::SetClusterSetting { .. } => self.attempt_on_principals(actor, context, command),
+            Command::Grant { privileges, on, to, grant_option } => {
+                self.grant(actor, context, privileges, on, to, *grant_option)
+            }
+            Command::Revoke { privileges, on, from, grant_option_only } => {
+                self.revoke(actor, context, privileges, on, from, *grant_option_only)
+            }
+            Command::AlterDefaultPrivileges { creators, schemas, act, privileges, on, grantees } => {
+                self.alter_defaults(actor, context, creators, schemas, *act, privileges, *on, grantees)
+            }
+            Command::AlterOwner { object, if_exists, owner } => {
+                self.alter_owner(actor, context, object, *if_exists, owner)
+            }
+            Command::ReassignOwned { from, to } => self.reassign_owned(actor, context, from, to),
+            Command::DropOwned { by, behavior } => self.drop_owned(actor, context, by, *behavior),
+            Command::Rename { object, if_exists, to } => self.rename(actor, context, object, *if_exists, to),
+            Command::SetSchema { object, if_exists, schema } => {
+                self.set_schema(actor, context, object, *if_exists, schema)
+            }
+            Command::Comment { on, column, text } => {
+                self.comment(actor, context, on, column.as_ref(), text.as_deref())
+            }
+            Command::DropDatabase { .. }
+            | Command::DropSchemas { .. }
+            | Command::DropTables { .. }
+            | Command::DropViews { .. }
+            | Command::DropSequences { .. }
+            | Command::DropTypes { .. }
+            | Command::DropFunctions { .. }
+            | Command::DropExternalConnections { .. } => self.attempt_drop(actor, context, command),
+            Command::CreateDatabase { .. }
+            | Command::CreateSchema { .. }
+            | Command::CreateTable { .. }
+            | Command::CreateView { .. }
+            | Command::CreateSequence { .. }
+            | Command::AlterSequence { .. }
+            | Command::CreateType { .. }
+            | Command::AlterType { .. }
+            | Command::CreateFunction { .. }
+            | Command::CreateExternalConnection { .. }
+            | Command::AlterExternalConnection { .. } => self.attempt_make(actor, context, command),
+        }
+    }
+
+    fn attempt_on_principals(
+        &mut self,
+        actor: Actor,
+        context: &NameContext,
+        command: &Command,
+    ) -> Result<Told, Refusal> {
         match command {
             Command::CreateRole { name, is_role, if_not_exists, options } => {
                 self.create_role(actor, name, *is_role, *if_not_exists, options)
@@ -177,39 +243,91 @@ impl Model {
             Command::RevokeRoles { roles, members, admin_option_only } => {
                 self.revoke_roles(actor, roles, members, *admin_option_only)
             }
-            Command::Grant { privileges, on, to, grant_option } => {
-                self.grant(actor, context, privileges, on, to, *grant_option)
+            Command::AlterRoleSettings { role, if_exists, database, change } => {
+                self.alter_role_settings(actor, role.as_ref(), *if_exists, database.as_ref(), change)
             }
-            Command::Revoke { privileges, on, from, grant_option_only } => {
-                self.revoke(actor, context, privileges, on, from, *grant_option_only)
+            Command::SetClusterSetting { setting, value } => {
+                self.set_cluster_setting(actor, *setting, value.as_deref())
             }
+            other => unreachable!("{other:?} in {context:?} is about objects"),
+        }
+    }
+
+    fn attempt_make(
+        &mut self,
+        actor: Actor,
+        context: &NameContext,
+        command: &Command,
+    ) -> Result<Told, Refusal> {
+        match command {
             Command::CreateDatabase { name, if_not_exists, owner } => {
                 self.create_database(actor, name, *if_not_exists, owner.as_ref())
             }
-            Command::DropDatabase { name, if_exists, behavior } => {
-                self.drop_database(actor, name, *if_exists, *behavior)
-            }
-            Command::CreateSchema { database, name, if_not_exists, owner } => self.create_schema(
-                actor,
-                context,
-                database.as_ref(),
-                name.as_ref(),
-                *if_not_exists,
-                owner.as_ref(),
-            ),
-            Command::DropSchemas { names, if_exists, behavior } => {
-                self.drop_schemas(actor, context, names, *if_exists, *behavior)
+            Command::CreateSchema { database, name, if_not_exists, owner } => {
+                let (database, name, owner) = (database.as_ref(), name.as_ref(), owner.as_ref());
+                self.create_schema(actor, context, database, name, *if_not_exists, owner)
             }
             Command::CreateTable { name, table, if_not_exists } => {
                 self.create_table(actor, context, name, table, *if_not_exists)
             }
-            Command::DropTables { names, if_exists, behavior: _ } => {
-                self.drop_tables(actor, context, names, *if_exists)
+            Command::CreateView { name, view, if_not_exists, or_replace } => {
+                self.create_view(actor, context, name, view, *if_not_exists, *or_replace)
             }
-            Command::AlterOwner { object, if_exists, owner } => {
-                self.alter_owner(actor, context, object, *if_exists, owner)
+            Command::CreateSequence { name, sequence, owned_by, if_not_exists } => {
+                self.create_sequence(actor, context, name, sequence, owned_by.as_ref(), *if_not_exists)
             }
-            Command::ReassignOwned { from, to } => self.reassign_owned(actor, context, from, to),
+            Command::AlterSequence { name, if_exists, options } => {
+                self.alter_sequence(actor, context, name, *if_exists, options)
+            }
+            Command::CreateType { name, labels, if_not_exists } => {
+                self.create_type(actor, context, name, labels, *if_not_exists)
+            }
+            Command::AlterType { name, change } => self.alter_type(actor, context, name, change),
+            Command::CreateFunction { name, function, or_replace } => {
+                self.create_function(actor, context, name, function, *or_replace)
+            }
+            Command::CreateExternalConnection { name, uri, if_not_exists } => {
+                self.create_external_connection(actor, name, uri, *if_not_exists)
+            }
+            Command::AlterExternalConnection { name, uri, if_exists } => {
+                self.alter_external_connection(actor, name, uri, *if_exists)
+            }
+            other => unreachable!("{other:?} makes nothing"),
+        }
+    }
+
+    fn attempt_drop(
+        &mut self,
+        actor: Actor,
+        context: &NameContext,
+        command: &Command,
+    ) -> Result<Told, Refusal> {
+        match command {
+            Command::DropDatabase { name, if_exists, behavior } => {
+                self.drop_database(actor, name, *if_exists, *behavior)
+            }
+            Command::DropSchemas { names, if_exists, behavior } => {
+                self.drop_schemas(actor, context, names, *if_exists, *behavior)
+            }
+            Command::DropTables { names, if_exists, behavior } => {
+                self.drop_relations(actor, context, names, *if_exists, *behavior, "table")
+            }
+            Command::DropViews { names, if_exists, behavior } => {
+                self.drop_relations(actor, context, names, *if_exists, *behavior, "view")
+            }
+            Command::DropSequences { names, if_exists, behavior } => {
+                self.drop_relations(actor, context, names, *if_exists, *behavior, "sequence")
+            }
+            Command::DropTypes { names, if_exists, behavior } => {
+                self.drop_types(actor, context, names, *if_exists, *behavior)
+            }
+            Command::DropFunctions { names, if_exists, behavior } => {
+                self.drop_functions(actor, context, names, *if_exists, *behavior)
+            }
+            Command::DropExternalConnections { names, if_exists } => {
+                self.drop_external_connections(actor, names, *if_exists)
+            }
+            other => unreachable!("{other:?} drops nothing"),
         }
     }
 
@@ -218,9 +336,14 @@ impl Model {
         if privilege == Privilege::Rule {
             return false;
         }
+        // A.4 leaves open what an ALL covers that is not stored; here it is what can be granted there.
+        let ranked = self.has_no_descriptor(object) && object != ObjectId::CLUSTER;
+        if ranked && !privilege.is_legal_on(self.kind(object)) {
+            return false;
+        }
         let superuser = [PrincipalId::ROOT, PrincipalId::ADMIN, PrincipalId::NODE].contains(&principal);
-        if object == ObjectId::CLUSTER && superuser && privilege != Privilege::NoSqlLogin {
-            return privilege.is_legal_on(ObjectKind::Cluster);
+        if self.has_no_descriptor(object) && superuser && privilege != Privilege::NoSqlLogin {
+            return privilege.is_legal_on(self.kind(object));
         }
         let by_entry = |role: PrincipalId| {
             let (privileges, _) = self.entry(object, role);
@@ -287,12 +410,25 @@ impl Model {
             }
             Need::Option(option) => self.check_option(principal, *option),
             Need::SystemOrOption(privilege) => {
-                let by_option = RoleOption::each()
-                    .any(|option| option.word() == privilege.word() && self.has_option(principal, option));
-                if by_option || self.holds(principal, ObjectId::CLUSTER, *privilege) {
+                if self.has_system_or_option(principal, *privilege) {
                     return Ok(());
                 }
                 Err(say::no_option(&self.principal_name(principal), privilege.word()))
+            }
+            Need::AnyOf { object, privileges } => {
+                let mut words = Vec::new();
+                for privilege in privileges {
+                    if self.holds(principal, *object, *privilege) {
+                        return Ok(());
+                    }
+                    words.push(privilege.word());
+                }
+                Err(say::no_privilege_of(
+                    &self.principal_name(principal),
+                    &words.join(" or "),
+                    self.kind(*object),
+                    &self.label(*object),
+                ))
             }
         }
     }
@@ -328,6 +464,13 @@ impl Model {
             return Err(say::no_login(&self.principal_name(principal)));
         }
         Ok(())
+    }
+
+    /// HasGlobalPrivilegeOrRoleOption.
+    fn has_system_or_option(&self, principal: PrincipalId, privilege: Privilege) -> bool {
+        let by_option = RoleOption::each()
+            .any(|option| option.word() == privilege.word() && self.has_option(principal, option));
+        by_option || self.holds(principal, ObjectId::CLUSTER, privilege)
     }
 
     /// HasRoleOption: set on exactly this principal, or an admin's.
@@ -367,48 +510,73 @@ impl Model {
         self.is_admin(principal) || self.owns(principal, object)
     }
 
+    /// The cluster, external connections and virtual tables: what the original keeps in `system.privileges` (E.10).
+    /// The tables of `system` are virtual here. ALL on one, which root has by rank then, is SELECT, which E.7 gives it.
+    fn has_no_descriptor(&self, object: ObjectId) -> bool {
+        let kinds = [ObjectKind::Cluster, ObjectKind::ExternalConnection, ObjectKind::VirtualTable];
+        kinds.contains(&self.kind(object))
+    }
+
     fn owner(&self, object: ObjectId) -> Option<PrincipalId> {
+        if let Some(known) = system::object(object) {
+            return Some(known.owner);
+        }
         self.objects.iter().find(|known| known.id == object).map(|known| known.owner)
     }
 
     fn kind(&self, object: ObjectId) -> ObjectKind {
-        self.objects.iter().find(|known| known.id == object).map_or(ObjectKind::Cluster, |known| known.kind)
+        if let Some(known) = system::object(object) {
+            return known.kind();
+        }
+        self.objects.iter().find(|known| known.id == object).map_or(ObjectKind::Cluster, ModelObject::kind)
     }
 
     /// The unqualified name.
     fn label(&self, object: ObjectId) -> String {
-        self.objects
-            .iter()
-            .find(|known| known.id == object)
-            .map_or(String::new(), |known| known.name.to_string())
+        self.name_of(object).map_or(String::new(), |name| name.to_string())
     }
 
-    /// `d`, `d.s` or `d.s.t`.
+    fn name_of(&self, object: ObjectId) -> Option<Name> {
+        if let Some(known) = system::object(object) {
+            return Some(known.name.clone());
+        }
+        self.objects.iter().find(|known| known.id == object).map(|known| known.name.clone())
+    }
+
+    /// `d`, `d.s` or `d.s.t`; of what is virtual without a database.
     fn full_name(&self, object: ObjectId) -> String {
         let mut parts = Vec::new();
         let mut at = object;
-        while let Some(known) = self.objects.iter().find(|known| known.id == at) {
-            parts.insert(0, known.name.to_string());
-            at = known.parent;
+        while let Some(name) = self.name_of(at) {
+            parts.insert(0, name.to_string());
+            at = self.parent(at);
         }
         parts.join(".")
     }
 
-    /// What `grantee` itself holds on `object` and may grant there, with what `admin` has on the cluster.
+    /// What `grantee` itself holds on `object` and may grant there, with what `admin` has by rank.
     fn entry(&self, object: ObjectId, grantee: PrincipalId) -> (Vec<Privilege>, Vec<Privilege>) {
         let mut privileges = Vec::new();
         let mut grant_options = Vec::new();
-        if object == ObjectId::CLUSTER && grantee == PrincipalId::ADMIN {
+        if self.has_no_descriptor(object) && grantee == PrincipalId::ADMIN {
             privileges.push(Privilege::All);
             grant_options.push(Privilege::All);
         }
-        for grant in &self.held {
-            if grant.object == object && grant.grantee == grantee {
+        for grant in self.grants_on(object) {
+            if grant.grantee == grantee {
                 privileges.extend(&grant.privileges);
                 grant_options.extend(&grant.grant_options);
             }
         }
         (privileges, grant_options)
+    }
+
+    /// What is stored on `object`, or what every cluster has there.
+    fn grants_on(&self, object: ObjectId) -> Vec<ModelGrant> {
+        match system::object(object) {
+            Some(known) if !self.virtual_changed.contains(&object) => ground::grants_of(object, known),
+            _ => self.held.iter().filter(|grant| grant.object == object).cloned().collect(),
+        }
     }
 
     /// The name to print.
@@ -464,7 +632,7 @@ impl Told {
         Self { notices: vec![notice], storage: Vec::new() }
     }
 
-    fn storage(storage: Vec<StorageChange>) -> Self {
-        Self { notices: Vec::new(), storage }
+    fn create(object: ObjectId) -> Self {
+        Self { notices: Vec::new(), storage: vec![StorageChange::Create(object)] }
     }
 }

@@ -10,18 +10,24 @@ use std::fmt::Write as _;
 use bincode::{Decode, Encode};
 use common::*;
 use grantd_catalog::command::{
-    Actor, Command, Done, DropBehavior, NameContext, Outcome, OwnedName, RoleOptionClause, RoleSpec,
-    StorageChange, TablePattern, Targets,
+    Actor, Command, Creators, DefaultAct, Done, DropBehavior, FunctionName, LabelChange, NameContext,
+    Outcome, OwnedName, RoleOptionClause, RoleSpec, SchemaName, SequenceOptions, StorageChange, TablePattern,
+    Targets, TypeName, VariableChange,
 };
+use grantd_catalog::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use grantd_catalog::grant::AclEntry;
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::object::{Body, Check, Column, ColumnType, Expression, Object, Table, Unique};
-use grantd_catalog::privilege::{Privilege, PrivilegeSet};
+use grantd_catalog::object::{
+    Argument, Body, Check, Column, ColumnType, ConnectionUri, EnumLabel, EnumType, Expression,
+    ExternalConnection, Function, LABEL_GAP, Object, Sequence, Table, Unique, View, ViewColumn, Volatility,
+};
+use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
 use grantd_catalog::require::{Need, Requirement};
-use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions};
+use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions, RoleSettings, ValidUntil};
+use grantd_catalog::setting::Setting;
 use grantd_catalog::wire::{self, WireError};
 
 /// Every kind of value with its bytes, one a line. Set `UPDATE_GOLDEN` to write it anew.
@@ -90,6 +96,219 @@ fn commands() -> Vec<(&'static str, Command)> {
     ]
 }
 
+fn all_commands() -> Vec<(&'static str, Command)> {
+    let mut all = commands();
+    all.extend(commands_on_more());
+    all.extend(commands_on_owned());
+    all.extend(commands_that_make());
+    all
+}
+
+fn commands_on_more() -> Vec<(&'static str, Command)> {
+    let names = || vec![object_name("o"), object_name("d.s.o")];
+    let schema = || vec![schema_name("d.s"), schema_name("s")];
+    let behavior = DropBehavior::Cascade;
+    let set = VariableChange::Set("a".to_owned(), "1".to_owned());
+    let settings = |role, database: Option<&str>, change| Command::AlterRoleSettings {
+        role,
+        if_exists: false,
+        database: database.map(Name::from),
+        change,
+    };
+    vec![
+        (
+            "AlterRole valid until",
+            Command::AlterRole {
+                name: role("amy"),
+                if_exists: true,
+                options: vec![
+                    RoleOptionClause::ValidUntil(ValidUntil::At(-1)),
+                    RoleOptionClause::ValidUntil(ValidUntil::Never),
+                ],
+            },
+        ),
+        ("DropOwned", Command::DropOwned { by: role_list("amy ben"), behavior }),
+        ("AlterRoleSettings", settings(Some(role("amy")), Some("d"), set)),
+        ("AlterRoleSettings of all", settings(None, None, VariableChange::Reset("a".to_owned()))),
+        ("AlterRoleSettings reset all", settings(None, None, VariableChange::ResetAll)),
+        ("AlterDefaultPrivileges", defaults(Creators::Roles(role_list("amy")), Vec::new(), true)),
+        ("AlterDefaultPrivileges for all", defaults(Creators::All, schema(), false)),
+        (
+            "SetClusterSetting",
+            Command::SetClusterSetting {
+                setting: Setting::ClusterOrganization,
+                value: Some("we".to_owned()),
+            },
+        ),
+        (
+            "SetClusterSetting reset",
+            Command::SetClusterSetting { setting: Setting::DefaultStatementTimeout, value: None },
+        ),
+        ("Grant sequences", grant("USAGE", Targets::Sequences(patterns()), "amy")),
+        ("Grant all sequences", grant("SELECT", Targets::AllSequencesInSchemas(schema()), "amy")),
+        ("Grant all functions", grant("EXECUTE", Targets::AllFunctionsInSchemas(schema()), "amy")),
+        ("Grant types", grant("USAGE", Targets::Types(names()), "amy")),
+        ("Grant functions", grant("EXECUTE", Targets::Functions(functions()), "amy")),
+        ("Revoke connections", revoke("DROP", Targets::ExternalConnections(vec![Name::from("c")]), "amy")),
+        ("DropViews", Command::DropViews { names: names(), if_exists: true, behavior }),
+        ("DropSequences", Command::DropSequences { names: names(), if_exists: true, behavior }),
+        ("DropTypes", Command::DropTypes { names: names(), if_exists: true, behavior }),
+        ("DropFunctions", Command::DropFunctions { names: functions(), if_exists: true, behavior }),
+        (
+            "DropExternalConnections",
+            Command::DropExternalConnections { names: vec![Name::from("c")], if_exists: true },
+        ),
+    ]
+}
+
+fn commands_on_owned() -> Vec<(&'static str, Command)> {
+    let name = || object_name("s.o");
+    let to = Name::from("o");
+    let owner = |object| Command::AlterOwner { object, if_exists: false, owner: role("amy") };
+    vec![
+        ("AlterOwner schema", owner(OwnedName::Schema(schema_name("d.s")))),
+        ("AlterOwner view", owner(OwnedName::View(name()))),
+        ("AlterOwner sequence", owner(OwnedName::Sequence(name()))),
+        ("AlterOwner type", owner(OwnedName::Type(name()))),
+        ("AlterOwner function", owner(OwnedName::Function(functions().remove(0)))),
+        ("AlterOwner connection", owner(OwnedName::ExternalConnection(to.clone()))),
+        ("Rename", Command::Rename { object: OwnedName::Table(name()), if_exists: true, to }),
+        (
+            "SetSchema",
+            Command::SetSchema {
+                object: OwnedName::Type(name()),
+                if_exists: true,
+                schema: schema_name("d.s"),
+            },
+        ),
+    ]
+}
+
+fn commands_that_make() -> Vec<(&'static str, Command)> {
+    let name = || object_name("s.o");
+    let uri = || ConnectionUri::new("gs://b".to_owned());
+    let table = || Some(object_name("t"));
+    let add = |beside| LabelChange::Add { label: "b".to_owned(), if_not_exists: true, beside };
+    let every = SequenceOptions {
+        increment: Some(-2),
+        min: Some(None),
+        max: Some(Some(300)),
+        start: Some(7),
+        owned_by: Some(table()),
+    };
+    let renamed = LabelChange::Rename { from: "a".to_owned(), to: "b".to_owned() };
+    let to = Name::from("o");
+    vec![
+        (
+            "CreateView",
+            Command::CreateView { name: name(), view: view(), if_not_exists: true, or_replace: true },
+        ),
+        (
+            "CreateSequence",
+            Command::CreateSequence {
+                name: name(),
+                sequence: sequence(),
+                owned_by: table(),
+                if_not_exists: true,
+            },
+        ),
+        ("AlterSequence", Command::AlterSequence { name: name(), if_exists: true, options: every }),
+        (
+            "AlterSequence nothing",
+            Command::AlterSequence { name: name(), if_exists: false, options: SequenceOptions::default() },
+        ),
+        (
+            "CreateType",
+            Command::CreateType {
+                name: name(),
+                labels: vec!["a".to_owned(), String::new()],
+                if_not_exists: true,
+            },
+        ),
+        ("AlterType add", Command::AlterType { name: name(), change: add(None) }),
+        ("AlterType before", Command::AlterType { name: name(), change: add(Some((true, "a".to_owned()))) }),
+        ("AlterType rename", Command::AlterType { name: name(), change: renamed }),
+        ("CreateFunction", Command::CreateFunction { name: name(), function: function(), or_replace: true }),
+        (
+            "CreateExternalConnection",
+            Command::CreateExternalConnection { name: to.clone(), uri: uri(), if_not_exists: true },
+        ),
+        (
+            "AlterExternalConnection",
+            Command::AlterExternalConnection { name: to.clone(), uri: uri(), if_exists: true },
+        ),
+        ("Comment", comment(None, None)),
+        ("Comment on a column", comment(Some("k"), Some("what it is"))),
+    ]
+}
+
+fn comment(column: Option<&str>, text: Option<&str>) -> Command {
+    Command::Comment {
+        on: OwnedName::Table(object_name("t")),
+        column: column.map(Name::from),
+        text: text.map(str::to_owned),
+    }
+}
+
+fn defaults(creators: Creators, schemas: Vec<SchemaName>, granted: bool) -> Command {
+    Command::AlterDefaultPrivileges {
+        creators,
+        schemas,
+        act: match granted {
+            true => DefaultAct::Grant { grant_option: true },
+            false => DefaultAct::Revoke { grant_option_only: true },
+        },
+        privileges: privileges("SELECT"),
+        on: DefaultClass::Tables,
+        grantees: role_list("amy public"),
+    }
+}
+
+fn patterns() -> Vec<TablePattern> {
+    vec![TablePattern::Table(object_name("q")), TablePattern::All(vec![Name::from("s")])]
+}
+
+fn functions() -> Vec<FunctionName> {
+    let named = TypeName::Named(object_name("s.mood"));
+    vec![
+        FunctionName {
+            name: object_name("s.f"),
+            arguments: Some(vec![TypeName::Known(ColumnType::Int8), named]),
+        },
+        FunctionName { name: object_name("g"), arguments: None },
+    ]
+}
+
+/// A column of an enum type, and something that its query reads.
+fn view() -> View {
+    let column = ViewColumn { name: Name::from("k"), column_type: ColumnType::Enum(ObjectId(300)) };
+    View { columns: vec![column], query: "SELECT 1".to_owned(), references: vec![ObjectId(104)] }
+}
+
+fn sequence() -> Sequence {
+    Sequence { start: 1, increment: -1, min: i64::MIN, max: 300, owned_by: Some(ObjectId(104)) }
+}
+
+fn function() -> Function {
+    let argument = |name: Option<&str>, argument_type| Argument { name: name.map(Name::from), argument_type };
+    Function {
+        arguments: vec![
+            argument(Some("a"), ColumnType::Int8),
+            argument(None, ColumnType::Enum(ObjectId(300))),
+        ],
+        returns: ColumnType::Bool,
+        body: "SELECT true".to_owned(),
+        volatility: Volatility::Immutable,
+        is_strict: true,
+        references: vec![ObjectId(104), ObjectId(300)],
+    }
+}
+
+fn enum_type() -> EnumType {
+    let label = |position, label: &str| EnumLabel { position, label: label.to_owned() };
+    EnumType { labels: vec![label(-1, "low"), label(LABEL_GAP, "high")] }
+}
+
 /// A column of each type, and each kind of constraint.
 fn wide_table() -> Table {
     let types = [
@@ -111,12 +330,14 @@ fn wide_table() -> Table {
         nullable: letter != 'a',
         default: (letter == 'b').then(expression),
         hidden: letter == 'j',
+        comment: None,
     });
     Table {
         columns: columns.collect(),
         primary_key: vec![0, 3],
         unique: vec![Unique { name: Name::from("u"), columns: vec![1] }],
         checks: vec![Check { name: Name::from("c"), expression: expression() }],
+        references: Vec::new(),
     }
 }
 
@@ -132,13 +353,17 @@ fn records() -> Vec<(RecordKey, Record)> {
         owner: PrincipalId(1),
         acl: [AclEntry::superuser(PrincipalId::ADMIN), entry].into_iter().collect(),
         body,
+        comment: None,
     };
     let principal = Principal {
         name: RoleName::from("amy"),
         is_role: false,
         options: RoleOptions::EMPTY.with(RoleOption::CreateDb).with(RoleOption::ViewClusterSetting),
         password: Some(PasswordVerifier::new("v".to_owned())),
+        valid_until: None,
     };
+    let expiring = Principal { valid_until: Some(ValidUntil::At(1 << 50)), ..principal.clone() };
+    let connection = ExternalConnection { uri: ConnectionUri::new("gs://b".to_owned()) };
     let counters = Counters { next_principal: PrincipalId(300), next_object: ObjectId(70_000) };
     vec![
         (RecordKey::Counters, Record::Counters(counters)),
@@ -150,8 +375,41 @@ fn records() -> Vec<(RecordKey, Record)> {
         (RecordKey::SystemPrivileges, Record::SystemPrivileges([entry].into_iter().collect())),
         (RecordKey::Object(ObjectId(100)), Record::Object(object(Body::Database))),
         (RecordKey::Object(ObjectId(101)), Record::Object(object(Body::Schema))),
-        (RecordKey::Object(ObjectId(70_000)), Record::Object(object(Body::Table(wide_table())))),
+        (
+            RecordKey::Object(ObjectId(70_000)),
+            Record::Object(object(Body::Table(std::sync::Arc::new(wide_table())))),
+        ),
+        (RecordKey::Object(ObjectId(70_001)), Record::Object(object(Body::View(view())))),
+        (RecordKey::Object(ObjectId(70_002)), Record::Object(object(Body::Sequence(sequence())))),
+        (RecordKey::Object(ObjectId(70_003)), Record::Object(object(Body::Type(enum_type())))),
+        (RecordKey::Object(ObjectId(70_004)), Record::Object(object(Body::Function(function())))),
+        (RecordKey::Object(ObjectId(70_005)), Record::Object(object(Body::ExternalConnection(connection)))),
+        (RecordKey::Object(ObjectId::FIRST_VIRTUAL), Record::Object(object(Body::VirtualTable))),
+        (
+            RecordKey::Object(ObjectId(70_006)),
+            Record::Object(Object { comment: Some("what it is".to_owned()), ..object(Body::Schema) }),
+        ),
+        (
+            RecordKey::RoleSettings { database: ObjectId::CLUSTER, role: PrincipalId::EVERYBODY },
+            Record::RoleSettings(RoleSettings { variables: vec![("a".to_owned(), "1".to_owned())] }),
+        ),
+        (
+            RecordKey::DefaultPrivileges { holder: ObjectId(100), creator: PrincipalId(300) },
+            Record::DefaultPrivileges(changed_defaults()),
+        ),
+        (RecordKey::Setting(Setting::MinPasswordLength), Record::Setting("12".to_owned())),
+        (RecordKey::Principal(PrincipalId(301)), Record::Principal(expiring)),
     ]
+}
+
+/// Defaults of a database, with one grantee more.
+fn changed_defaults() -> DefaultPrivileges {
+    let of = DefaultsFor { holder: ObjectKind::Database, creator: PrincipalId(300) };
+    let mut defaults = DefaultPrivileges::built_in(of);
+    let privileges = PrivilegeSet::of(Privilege::Select);
+    let entry = AclEntry { privileges, grant_options: privileges, ..AclEntry::none(PrincipalId(301)) };
+    defaults.set(of, DefaultClass::Tables, entry);
+    defaults
 }
 
 fn outcomes() -> Vec<(&'static str, Outcome)> {
@@ -175,6 +433,7 @@ fn requirement() -> Requirement {
             Need::Admin { action: "do it".to_owned() },
             Need::Option(RoleOption::CreateRole),
             Need::SystemOrOption(Privilege::ViewActivity),
+            Need::AnyOf { object: ObjectId(104), privileges: vec![Privilege::Update, Privilege::Usage] },
         ],
     }
 }
@@ -188,7 +447,7 @@ fn others() -> (Actor, NameContext, Version, Timestamp) {
 fn encoded() -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     let mut value = |name: String, bytes: Result<Vec<u8>, WireError>| all.push((name, bytes.expect("small")));
-    for (name, command) in commands() {
+    for (name, command) in all_commands() {
         value(format!("command {name}"), wire::encode("command", &command));
     }
     for (name, outcome) in outcomes() {
@@ -253,7 +512,7 @@ fn spoil_value<T: Encode + Decode<()> + PartialEq>(value: &T) {
 
 #[test]
 fn spoilt_bytes_are_refused_or_say_something_else_and_never_panic() {
-    for (_, command) in commands() {
+    for (_, command) in all_commands() {
         spoil_value(&command);
     }
     for (_, outcome) in outcomes() {
@@ -265,6 +524,34 @@ fn spoilt_bytes_are_refused_or_say_something_else_and_never_panic() {
         spoil(&wire::encode_key(key), wire::decode_key);
         spoil(&wire::encode_record(&record).expect("it is small"), wire::decode_record);
     }
+}
+
+/// The name of the variant that a value is of, as `Debug` prints it.
+fn variant(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    text.chars().take_while(|c| c.is_alphanumeric()).collect()
+}
+
+/// The number of a variant is in its first byte.
+#[test]
+fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
+    let numbers = |bytes: Vec<Vec<u8>>, at: usize| {
+        let mut numbers: Vec<_> = bytes.iter().map(|bytes| bytes[at]).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    };
+    let encoded = |command: &Command| wire::encode("command", command).expect("it is small");
+    let commands = numbers(all_commands().iter().map(|(_, command)| encoded(command)).collect(), 0);
+    let last = commands.len() - 1;
+    assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
+    // Whoever appends a variant to `Command` appends it here and above.
+    let (_, newest) = commands_that_make().pop().expect("there are some");
+    assert_eq!(variant(&newest), "Comment");
+    assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
+    let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
+    let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
+    assert_eq!((keys.len(), kinds.len()), (8, 8));
 }
 
 #[test]

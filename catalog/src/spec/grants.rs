@@ -2,17 +2,13 @@
 
 use crate::command::{Actor, NameContext, RoleSpec, TablePattern, Targets};
 use crate::id::{ObjectId, PrincipalId};
+use crate::object::Body;
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::Refusal;
-use crate::spec::{Model, ModelGrant, Told, say};
-
-/// Which of the three statements changes an entry.
-#[derive(Clone, Copy)]
-enum Change {
-    Grant { grant_option: bool },
-    Revoke,
-    RevokeGrantOption,
-}
+use crate::spec::entries::{self, Change};
+use crate::spec::resolve::Sort;
+use crate::spec::{Model, ModelGrant, Told, ground, say};
+use crate::system;
 
 impl Model {
     pub(super) fn grant(
@@ -50,10 +46,15 @@ impl Model {
         grantees: &[RoleSpec],
         change: Change,
     ) -> Result<Told, Refusal> {
-        let kind = class(on);
+        // What ON TABLE names decides the class, so it is looked up first; the rest comes in its turn.
+        let mut objects = None;
+        if let Targets::Tables(_) = on {
+            objects = Some(self.targets_for(actor, context, on)?);
+        }
+        let class = self.class(on, objects.as_deref().unwrap_or_default())?;
         for privilege in list {
-            if !privilege.is_legal_on(kind) {
-                return Err(say::invalid_privilege(*privilege, kind));
+            if !privilege.is_legal_on(class) {
+                return Err(say::invalid_privilege(*privilege, class));
             }
         }
         let mut ids = Vec::new();
@@ -63,18 +64,79 @@ impl Model {
         if matches!(change, Change::Grant { grant_option: true }) && ids.contains(&PrincipalId::PUBLIC) {
             return Err(say::no_options_for_public());
         }
-        let objects = self.targets(context, on)?;
-        if let Targets::Tables(patterns) = on {
-            for pattern in patterns {
-                if let TablePattern::Table(name) = pattern {
-                    self.table_for(actor, context, name)?;
+        let objects = match objects {
+            Some(objects) => objects,
+            None => self.targets_for(actor, context, on)?,
+        };
+        let mut told = Told::default();
+        if class == ObjectKind::VirtualTable && names_a_database(on) {
+            told.notices.push(say::virtual_tables_are_everywhere());
+        }
+        let mut without_effect = Vec::new();
+        for object in objects {
+            let kind = self.kind(object);
+            for privilege in list {
+                let effective = privilege.is_legal_on(kind);
+                if kind == ObjectKind::Sequence && !effective && !without_effect.contains(privilege) {
+                    without_effect.push(*privilege);
                 }
             }
-        }
-        for object in objects {
+            if object.is_virtual() && class != ObjectKind::VirtualTable {
+                return Err(say::system_object(change.verb()));
+            }
             self.change_object(actor.current, object, list, &ids, change)?;
         }
-        Ok(Told::default())
+        if !without_effect.is_empty() {
+            told.notices.push(say::no_effect_on_sequences(&without_effect));
+        }
+        Ok(told)
+    }
+
+    fn targets_for(
+        &self,
+        actor: Actor,
+        context: &NameContext,
+        on: &Targets,
+    ) -> Result<Vec<ObjectId>, Refusal> {
+        let objects = self.targets(context, on)?;
+        self.check_named_in_schemas(actor, context, on)?;
+        Ok(objects)
+    }
+
+    /// What is named by itself is looked up only by those who may use its schema.
+    fn check_named_in_schemas(
+        &self,
+        actor: Actor,
+        context: &NameContext,
+        on: &Targets,
+    ) -> Result<(), Refusal> {
+        match on {
+            Targets::Tables(patterns) | Targets::Sequences(patterns) => {
+                for pattern in patterns {
+                    if let TablePattern::Table(name) = pattern {
+                        self.named_for(actor, context, name, Sort::Relation)?;
+                    }
+                }
+            }
+            Targets::Types(names) => {
+                for name in names {
+                    self.named_for(actor, context, name, Sort::Type)?;
+                }
+            }
+            Targets::Functions(names) => {
+                for name in names {
+                    self.function_for(actor, context, name)?;
+                }
+            }
+            Targets::Databases(_)
+            | Targets::Schemas(_)
+            | Targets::AllTablesInSchemas(_)
+            | Targets::System
+            | Targets::AllSequencesInSchemas(_)
+            | Targets::AllFunctionsInSchemas(_)
+            | Targets::ExternalConnections(_) => {}
+        }
+        Ok(())
     }
 
     fn change_object(
@@ -85,25 +147,28 @@ impl Model {
         grantees: &[PrincipalId],
         change: Change,
     ) -> Result<(), Refusal> {
-        let (verb, code) = match change {
-            Change::Grant { .. } => ("GRANT", "01007"),
-            Change::Revoke | Change::RevokeGrantOption => ("REVOKE", "01006"),
-        };
-        if object != ObjectId::CLUSTER {
-            if self.database_of(object) == ObjectId::SYSTEM_DATABASE {
-                return Err(say::system_object(verb));
-            }
+        if self.is_systems(object) {
+            return Err(say::system_object(change.verb()));
+        }
+        if !self.has_no_descriptor(object) {
             for privilege in list {
                 self.check_privilege(user, object, *privilege)?;
             }
         }
         if !self.may_grant_all(user, object, list) {
+            let code = if change.verb() == "GRANT" { "01007" } else { "01006" };
             return Err(say::no_grant_option(code, &self.principal_name(user), list));
         }
+        // A list for tables may reach a sequence with something that only tables have: that is left out.
+        let kind = self.kind(object);
+        let effective: Vec<_> =
+            list.iter().filter(|privilege| privilege.is_legal_on(kind)).copied().collect();
         for grantee in grantees {
-            self.change_entry(object, *grantee, list, change);
+            if !effective.is_empty() {
+                self.change_entry(object, *grantee, &effective, change);
+            }
         }
-        if object == ObjectId::CLUSTER {
+        if self.has_no_descriptor(object) {
             return Ok(());
         }
         for (name, id) in [("root", PrincipalId::ROOT), ("admin", PrincipalId::ADMIN)] {
@@ -134,77 +199,41 @@ impl Model {
         false
     }
 
-    /// E.5; that NOSQLLOGIN is kept beside ALL is docs/adr/0007.
-    fn change_entry(&mut self, object: ObjectId, grantee: PrincipalId, list: &[Privilege], change: Change) {
-        let kind = self.kind(object);
-        let found = self.held.iter().position(|grant| grant.object == object && grant.grantee == grantee);
-        let (mut p, mut w) = match found {
+    pub(super) fn change_entry(
+        &mut self,
+        object: ObjectId,
+        grantee: PrincipalId,
+        list: &[Privilege],
+        change: Change,
+    ) {
+        let mut all = self.grants_on(object);
+        let (mut p, mut w) = match all.iter().position(|grant| grant.grantee == grantee) {
             Some(at) => {
-                let grant = self.held.remove(at);
+                let grant = all.remove(at);
                 (grant.privileges, grant.grant_options)
             }
             None => (Vec::new(), Vec::new()),
         };
-        let list_is_all = list.contains(&Privilege::All);
-        let has_all = p.contains(&Privilege::All);
-        let only_the_bar =
-            !list.is_empty() && list.iter().all(|privilege| *privilege == Privilege::NoSqlLogin);
-        let barred = p.contains(&Privilege::NoSqlLogin);
-        let bars = list.contains(&Privilege::NoSqlLogin);
-        match change {
-            Change::Grant { grant_option } => {
-                if has_all && (w.contains(&Privilege::All) || !grant_option) {
-                    // ALL stays ALL, single kinds are not recorded beside it, but for the one that it does not mean.
-                    if bars {
-                        add(&mut p, &[Privilege::NoSqlLogin]);
-                    }
-                } else if list_is_all {
-                    p = vec![Privilege::All];
-                    if barred || bars {
-                        p.push(Privilege::NoSqlLogin);
-                    }
-                    if grant_option {
-                        w = vec![Privilege::All];
-                    }
-                } else {
-                    add(&mut p, list);
-                    if grant_option {
-                        add(&mut w, list);
-                    }
-                }
-            }
-            Change::Revoke => {
-                if list_is_all {
-                    p.clear();
-                    w.clear();
-                }
-                if !only_the_bar {
-                    explode(&mut p, kind);
-                    explode(&mut w, kind);
-                }
-                p.retain(|held| !list.contains(held));
-                w.retain(|held| !list.contains(held));
-            }
-            Change::RevokeGrantOption => {
-                if list_is_all {
-                    w.clear();
-                    if has_all {
-                        p = vec![Privilege::All];
-                        if barred {
-                            p.push(Privilege::NoSqlLogin);
-                        }
-                    }
-                } else {
-                    explode(&mut w, kind);
-                    w.retain(|held| !list.contains(held));
-                }
-            }
-        }
+        entries::change(&mut p, &mut w, list, self.kind(object), change);
         if !p.is_empty() {
-            p.sort();
-            w.sort();
-            self.held.push(ModelGrant { object, grantee, privileges: p, grant_options: w });
+            all.push(ModelGrant { object, grantee, privileges: p, grant_options: w });
         }
+        all.sort_by_key(|grant| grant.grantee);
+        self.set_grants(object, all);
+    }
+
+    /// Puts `all` in the place of what is granted on `object`.
+    pub(super) fn set_grants(&mut self, object: ObjectId, all: Vec<ModelGrant>) {
+        self.held.retain(|grant| grant.object != object);
+        self.virtual_changed.retain(|changed| *changed != object);
+        if let Some(known) = system::object(object) {
+            if ground::grants_of(object, known) == all {
+                return;
+            }
+            self.virtual_changed.push(object);
+            self.virtual_changed.sort();
+        }
+        self.held.extend(all);
         self.held.sort_by_key(|grant| (grant.object, grant.grantee));
     }
 
@@ -222,44 +251,109 @@ impl Model {
                     found.push(self.schema(context, name)?);
                 }
             }
-            Targets::Tables(patterns) => found = self.tables(context, patterns)?,
+            Targets::Tables(patterns) => found = self.relations(context, patterns, "relation")?,
+            Targets::Sequences(patterns) => found = self.relations(context, patterns, "sequence")?,
             Targets::AllTablesInSchemas(names) => {
                 for name in names {
-                    found.extend(self.children(self.schema(context, name)?));
+                    found.extend(self.relations_of(self.schema(context, name)?));
+                }
+            }
+            Targets::AllSequencesInSchemas(names) => {
+                for name in names {
+                    let schema = self.schema(context, name)?;
+                    found.extend(self.children(schema, |kind| kind == ObjectKind::Sequence));
+                }
+            }
+            Targets::AllFunctionsInSchemas(names) => {
+                for name in names {
+                    let schema = self.schema(context, name)?;
+                    found.extend(self.children(schema, |kind| kind == ObjectKind::Function));
+                }
+            }
+            Targets::Types(names) => {
+                for name in names {
+                    found.push(self.named(context, name, Sort::Type)?);
+                }
+            }
+            Targets::Functions(names) => {
+                for name in names {
+                    found.push(self.function(context, name)?);
+                }
+            }
+            Targets::ExternalConnections(names) => {
+                for name in names {
+                    found.push(self.external_connection(name)?);
                 }
             }
         }
         Ok(found)
     }
-}
 
-fn class(on: &Targets) -> ObjectKind {
-    match on {
-        Targets::System => ObjectKind::Cluster,
-        Targets::Databases(_) => ObjectKind::Database,
-        Targets::Schemas(_) => ObjectKind::Schema,
-        Targets::Tables(_) | Targets::AllTablesInSchemas(_) => ObjectKind::Table,
-    }
-}
-
-fn add(to: &mut Vec<Privilege>, list: &[Privilege]) {
-    for privilege in list {
-        if !to.contains(privilege) {
-            to.push(*privilege);
+    /// The class against whose list the privileges are checked (E.2): of tables, it is decided by what was found.
+    fn class(&self, on: &Targets, found: &[ObjectId]) -> Result<ObjectKind, Refusal> {
+        match on {
+            Targets::System => Ok(ObjectKind::Cluster),
+            Targets::Databases(_) => Ok(ObjectKind::Database),
+            Targets::Schemas(_) => Ok(ObjectKind::Schema),
+            Targets::AllTablesInSchemas(_) => Ok(ObjectKind::Table),
+            Targets::Sequences(_) | Targets::AllSequencesInSchemas(_) => Ok(ObjectKind::Sequence),
+            Targets::Functions(_) | Targets::AllFunctionsInSchemas(_) => Ok(ObjectKind::Function),
+            Targets::Types(_) => Ok(ObjectKind::Type),
+            Targets::ExternalConnections(_) => Ok(ObjectKind::ExternalConnection),
+            Targets::Tables(_) => {
+                // Tables of `system` are tables here.
+                let in_virtual_schema = |id: &&ObjectId| self.parent(**id).is_virtual();
+                let virtuals = found.iter().filter(in_virtual_schema).count();
+                let sequences = found.iter().filter(|id| self.kind(**id) == ObjectKind::Sequence).count();
+                if found.is_empty() {
+                    Ok(ObjectKind::Table)
+                } else if virtuals == found.len() {
+                    Ok(ObjectKind::VirtualTable)
+                } else if virtuals > 0 {
+                    Err(say::virtual_and_real_tables())
+                } else if sequences == found.len() {
+                    Ok(ObjectKind::Sequence)
+                } else {
+                    Ok(ObjectKind::Table)
+                }
+            }
         }
     }
+
+    /// Everybody who is granted something on what has no descriptor, with the path of `system.privileges`, in the order
+    /// of that table (E.10).
+    pub(super) fn system_privileges(&self) -> Vec<(String, String, ModelGrant)> {
+        let mut rows = Vec::new();
+        let mut objects = vec![ObjectId::CLUSTER];
+        objects.extend(self.children(ObjectId::CLUSTER, |kind| kind == ObjectKind::ExternalConnection));
+        objects.extend(self.virtual_changed.iter().filter(|id| self.has_no_descriptor(**id)));
+        for object in objects {
+            let path = match self.kind(object) {
+                ObjectKind::ExternalConnection => format!("/externalconn/{}", self.label(object)),
+                ObjectKind::VirtualTable => {
+                    format!("/vtable/{}/{}", self.label(self.parent(object)), self.label(object))
+                }
+                _ => "/global/".to_owned(),
+            };
+            for grant in self.grants_on(object) {
+                rows.push((self.principal_name(grant.grantee).to_string(), path.clone(), grant));
+            }
+        }
+        rows.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+        rows
+    }
+
+    /// The body of something that is not virtual.
+    pub(super) fn body(&self, object: ObjectId) -> Option<&Body> {
+        self.objects.iter().find(|known| known.id == object).map(|known| &known.body)
+    }
 }
 
-/// ALL becomes every single kind of the class; never NOSQLLOGIN (T-9).
-fn explode(privileges: &mut Vec<Privilege>, kind: ObjectKind) {
-    if !privileges.contains(&Privilege::All) {
-        return;
-    }
-    for privilege in Privilege::each() {
-        let counts = privilege.is_legal_on(kind) && privilege != Privilege::NoSqlLogin;
-        if counts && !privileges.contains(&privilege) {
-            privileges.push(privilege);
-        }
-    }
-    privileges.retain(|privilege| *privilege != Privilege::All);
+/// Whether something is named with its database.
+fn names_a_database(on: &Targets) -> bool {
+    let Targets::Tables(patterns) = on else { return false };
+    patterns.iter().any(|pattern| match pattern {
+        TablePattern::Table(name) => name.parts.len() == 3,
+        TablePattern::All(prefix) => prefix.len() == 2,
+    })
 }

@@ -6,7 +6,9 @@ use crate::name::{RoleName, RoleNameFault};
 use crate::privilege::ObjectKind;
 use crate::refusal::Refusal;
 use crate::role::RoleOption;
+use crate::setting::Setting;
 use crate::spec::{Model, ModelEdge, ModelPrincipal, Told, say};
+use crate::system;
 
 impl Model {
     pub(super) fn create_role(
@@ -40,6 +42,7 @@ impl Model {
             is_role,
             options: Vec::new(),
             password: None,
+            valid_until: None,
         };
         if is_role && !login {
             made.options.push(RoleOption::NoLogin);
@@ -61,18 +64,24 @@ impl Model {
         if target == Ok(PrincipalId::ADMIN) {
             return Err(say::admin_is_not_edited());
         }
-        self.check_option(actor.current, RoleOption::CreateRole)?;
-        check_option_list(options)?;
-        let no_login = options.contains(&RoleOptionClause::Flag(RoleOption::NoLogin, true));
-        if names_a_login_option(options) || no_login {
-            self.check_option(actor.current, RoleOption::CreateLogin)?;
+        // C.2: one's own password, alone and not NULL, where the cluster allows it.
+        let own_password = matches!(options, [RoleOptionClause::Password(Some(_))])
+            && target == Ok(actor.current)
+            && self.is_on(Setting::ChangeOwnPassword);
+        if !own_password {
+            self.check_option(actor.current, RoleOption::CreateRole)?;
+            check_option_list(options)?;
+            let no_login = options.contains(&RoleOptionClause::Flag(RoleOption::NoLogin, true));
+            if names_a_login_option(options) || no_login {
+                self.check_option(actor.current, RoleOption::CreateLogin)?;
+            }
         }
         let target = match target {
             Ok(target) => target,
             Err(_) if if_exists => return Ok(Told::default()),
             Err(refusal) => return Err(refusal),
         };
-        if self.is_admin(target) && !self.is_admin(actor.current) {
+        if !own_password && self.is_admin(target) && !self.is_admin(actor.current) {
             return Err(say::admin_only("ALTER ROLE admin"));
         }
         for known in &mut self.principals {
@@ -110,9 +119,9 @@ impl Model {
         }
         self.check_no_grants(&dropped)?;
         for name in &dropped {
-            let lines = self.dependencies(name);
+            let (lines, hints) = self.dependencies(name);
             if !lines.is_empty() {
-                return Err(say::objects_depend(name, &lines));
+                return Err(say::objects_depend(name, &lines, &hints));
             }
         }
         for name in &dropped {
@@ -126,6 +135,8 @@ impl Model {
         for name in &dropped {
             if let Some(id) = self.find_principal(name) {
                 self.edges.retain(|edge| edge.role != id && edge.member != id);
+                self.role_settings.retain(|known| known.role != id);
+                self.defaults.retain(|known| known.creator != id);
                 self.principals.retain(|known| known.id != id);
             }
         }
@@ -136,46 +147,77 @@ impl Model {
     fn check_no_grants(&self, dropped: &[RoleName]) -> Result<(), Refusal> {
         let ids: Vec<_> = dropped.iter().filter_map(|name| self.find_principal(name)).collect();
         let mut on = Vec::new();
-        for kind in [ObjectKind::Database, ObjectKind::Table, ObjectKind::Schema] {
-            // In the order of creation; the cluster's own came first.
-            let mut objects: Vec<_> = self.objects.iter().collect();
-            objects.sort_by_key(|object| object.id);
-            for object in objects {
-                let granted =
-                    self.held.iter().any(|grant| grant.object == object.id && ids.contains(&grant.grantee));
-                if object.kind == kind && granted {
-                    on.push(self.full_name(object.id));
+        let sorts: [&[ObjectKind]; 5] = [
+            &[ObjectKind::Database],
+            &[ObjectKind::Table, ObjectKind::Sequence],
+            &[ObjectKind::Schema],
+            &[ObjectKind::Type],
+            &[ObjectKind::Function],
+        ];
+        for kinds in sorts {
+            // In the order of creation; the cluster's own came first, but for the tables of `system`.
+            let mut objects: Vec<_> = self.objects.iter().map(|object| (object.id, object.kind())).collect();
+            let of_system =
+                system::objects().iter().filter(|(_, known)| known.parent == ObjectId::SYSTEM_PUBLIC_SCHEMA);
+            objects.extend(of_system.map(|(id, _)| (*id, ObjectKind::Table)));
+            objects.sort();
+            for (object, kind) in objects {
+                let granted = self.grants_on(object).iter().any(|grant| ids.contains(&grant.grantee));
+                if kinds.contains(&kind) && granted {
+                    on.push(self.full_name(object));
                 }
+            }
+        }
+        for (_, _, grant) in self.system_privileges() {
+            if !ids.contains(&grant.grantee) {
+                continue;
+            }
+            match self.kind(grant.object) {
+                ObjectKind::ExternalConnection => {
+                    on.push(format!("external_connection {}", self.label(grant.object)));
+                }
+                ObjectKind::VirtualTable => {
+                    on.push(format!("virtual_table \"{}\"", self.full_name(grant.object)));
+                }
+                _ => {}
             }
         }
         if on.is_empty() { Ok(()) } else { Err(say::grants_still_exist(dropped, &on)) }
     }
 
-    /// F.5, step 6: the lines of one name.
-    fn dependencies(&self, name: &RoleName) -> Vec<String> {
-        let Some(id) = self.find_principal(name) else { return Vec::new() };
-        // (word of the kind, name, line): the order of the lines.
-        let mut lines: Vec<(&str, String, String)> = Vec::new();
+    /// F.5, step 6: the lines and hints of one name.
+    fn dependencies(&self, name: &RoleName) -> (Vec<String>, Vec<String>) {
+        let Some(id) = self.find_principal(name) else { return (Vec::new(), Vec::new()) };
+        // (word of the kind, name, line, hint): the order of the lines.
+        let mut lines: Vec<(&str, String, String, String)> = Vec::new();
         for grant in &self.held {
             if grant.object == ObjectId::CLUSTER && grant.grantee == id {
                 for privilege in &grant.privileges {
-                    lines.push(("", String::new(), format!("{name} has global '{privilege}' privilege")));
+                    let line = format!("{name} has global '{privilege}' privilege");
+                    lines.push(("", String::new(), line, String::new()));
                 }
             }
+        }
+        for dependency in self.default_dependencies(id) {
+            lines.push(("", String::new(), dependency.line, dependency.hint));
         }
         for object in &self.objects {
             if object.owner != id {
                 continue;
             }
-            let (word, full) = match object.kind {
+            let (word, full) = match object.kind() {
                 ObjectKind::Database => ("database", object.name.to_string()),
                 ObjectKind::Schema => ("schema", object.name.to_string()),
+                ObjectKind::Type => ("type", self.full_name(object.id)),
+                ObjectKind::Function => ("function", self.full_name(object.id)),
+                ObjectKind::ExternalConnection => ("external_connection", object.name.to_string()),
                 _ => ("table", self.full_name(object.id)),
             };
-            lines.push((word, full.clone(), format!("owner of {word} {full}")));
+            lines.push((word, full.clone(), format!("owner of {word} {full}"), String::new()));
         }
         lines.sort();
-        lines.into_iter().map(|line| line.2).collect()
+        let hints = lines.iter().map(|line| line.3.clone()).filter(|hint| !hint.is_empty()).collect();
+        (lines.into_iter().map(|line| line.2).collect(), hints)
     }
 
     pub(super) fn grant_roles(
@@ -283,9 +325,12 @@ impl Model {
 fn check_option_list(options: &[RoleOptionClause]) -> Result<(), Refusal> {
     for (i, a) in options.iter().enumerate() {
         for b in &options[i + 1..] {
-            let both_passwords =
-                matches!((a, b), (RoleOptionClause::Password(_), RoleOptionClause::Password(_)));
-            if a == b || both_passwords {
+            let same_word = matches!(
+                (a, b),
+                (RoleOptionClause::Password(_), RoleOptionClause::Password(_))
+                    | (RoleOptionClause::ValidUntil(_), RoleOptionClause::ValidUntil(_))
+            );
+            if a == b || same_word {
                 return Err(say::redundant_options());
             }
         }
@@ -302,11 +347,12 @@ fn check_option_list(options: &[RoleOptionClause]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// CREATELOGIN, NOCREATELOGIN, PASSWORD or LOGIN is written.
+/// CREATELOGIN, NOCREATELOGIN, PASSWORD, VALID UNTIL or LOGIN is written.
 fn names_a_login_option(options: &[RoleOptionClause]) -> bool {
     options.iter().any(|clause| match clause {
         RoleOptionClause::Flag(RoleOption::CreateLogin, _)
         | RoleOptionClause::Flag(RoleOption::NoLogin, false)
+        | RoleOptionClause::ValidUntil(_)
         | RoleOptionClause::Password(_) => true,
         RoleOptionClause::Flag(_, _) => false,
     })
@@ -323,6 +369,7 @@ fn set_options(principal: &mut ModelPrincipal, options: &[RoleOptionClause]) {
                 principal.options.sort();
             }
             RoleOptionClause::Password(password) => principal.password.clone_from(password),
+            RoleOptionClause::ValidUntil(until) => principal.valid_until = Some(*until),
         }
     }
 }

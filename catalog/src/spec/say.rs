@@ -1,9 +1,11 @@
 //! Every text, once more. Where the spec gives the words, they are those; the rest are CockroachDB's own.
 
-use crate::id::PrincipalId;
+use crate::defaults::DefaultClass;
+use crate::id::{ObjectId, PrincipalId};
 use crate::name::{RoleName, RoleNameFault};
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{Refusal, SqlState};
+use crate::setting::Row;
 
 fn no(code: &str, message: String) -> Refusal {
     Refusal { code: SqlState::new(code), message, detail: None, hint: None }
@@ -21,6 +23,12 @@ pub(super) fn no_privilege(user: &RoleName, privilege: Privilege, kind: ObjectKi
     }
     let kind = relation_word(kind);
     no("42501", format!("user {user} does not have {privilege} privilege on {kind} {name}"))
+}
+
+/// `words`: the privileges, any of which would do, with `or` between them.
+pub(super) fn no_privilege_of(user: &RoleName, words: &str, kind: ObjectKind, name: &str) -> Refusal {
+    let kind = relation_word(kind);
+    no("42501", format!("user {user} does not have {words} privilege on {kind} {name}"))
 }
 
 pub(super) fn no_privileges(user: &RoleName, kind: ObjectKind, name: &str) -> Refusal {
@@ -52,19 +60,30 @@ pub(super) fn must_be_member(role: &RoleName) -> Refusal {
 
 fn owned(kind: ObjectKind, name: &str) -> String {
     match kind {
-        ObjectKind::Database => format!("database {name}"),
         ObjectKind::Schema => format!("schema \"{name}\""),
-        ObjectKind::Table => format!("table {name}"),
-        _ => format!("{kind:?} {name}"),
+        other => format!("{} {name}", plain_word(other)),
     }
 }
 
+/// In what is missing, whatever can be selected from is a relation.
 fn relation_word(kind: ObjectKind) -> &'static str {
     match kind {
+        ObjectKind::Table | ObjectKind::Sequence | ObjectKind::VirtualTable => "relation",
+        other => plain_word(other),
+    }
+}
+
+fn plain_word(kind: ObjectKind) -> &'static str {
+    match kind {
+        ObjectKind::Cluster => "global",
         ObjectKind::Database => "database",
         ObjectKind::Schema => "schema",
-        ObjectKind::Table => "relation",
-        _ => "global",
+        ObjectKind::Table => "table",
+        ObjectKind::Sequence => "sequence",
+        ObjectKind::Type => "type",
+        ObjectKind::Function => "function",
+        ObjectKind::ExternalConnection => "external_connection",
+        ObjectKind::VirtualTable => "virtual_table",
     }
 }
 
@@ -140,13 +159,25 @@ pub(super) fn grants_still_exist(names: &[RoleName], on: &[String]) -> Refusal {
     no("2BP01", format!("cannot drop role{s}/user{s} {list}: grants still exist on {}", on.join(", ")))
 }
 
-pub(super) fn objects_depend(name: &RoleName, lines: &[String]) -> Refusal {
+pub(super) fn objects_depend(name: &RoleName, lines: &[String], hints: &[String]) -> Refusal {
     let mut text = format!("role {name} cannot be dropped because some objects depend on it");
     for line in lines {
         text.push('\n');
         text.push_str(line);
     }
-    no("2BP01", text)
+    if hints.is_empty() { no("2BP01", text) } else { hinted(no("2BP01", text), hints.join("\n")) }
+}
+
+/// What default privileges of a class are on, in those lines.
+pub(super) fn new_things(class: DefaultClass) -> &'static str {
+    match class {
+        DefaultClass::Tables => "relations",
+        // The original leaves the word out.
+        DefaultClass::Functions => "functions",
+        DefaultClass::Schemas => "schemas",
+        DefaultClass::Sequences => "sequences",
+        DefaultClass::Types => "types",
+    }
 }
 
 pub(super) fn special_role(name: &RoleName) -> Refusal {
@@ -180,12 +211,7 @@ pub(super) fn root_stays_admin() -> Refusal {
 // Grants.
 
 pub(super) fn invalid_privilege(privilege: Privilege, kind: ObjectKind) -> Refusal {
-    let class = match kind {
-        ObjectKind::Cluster => "global",
-        ObjectKind::Table => "table",
-        other => relation_word(other),
-    };
-    no("0LP01", format!("invalid privilege type {privilege} for {class}"))
+    no("0LP01", format!("invalid privilege type {privilege} for {}", plain_word(kind)))
 }
 
 pub(super) fn no_options_for_public() -> Refusal {
@@ -213,11 +239,18 @@ pub(super) fn superuser_has_nothing(user: &str, kind: ObjectKind, name: &str) ->
     no("0LP01", format!("user {user} does not have privileges over {} \"{name}\"", plain_word(kind)))
 }
 
-fn plain_word(kind: ObjectKind) -> &'static str {
-    match kind {
-        ObjectKind::Table => "table",
-        other => relation_word(other),
-    }
+pub(super) fn no_effect_on_sequences(list: &[Privilege]) -> Refusal {
+    let mut words: Vec<_> = list.iter().map(|privilege| privilege.word()).collect();
+    words.sort_unstable();
+    no("00000", format!("some privileges have no effect on sequences: [{}]", words.join(" ")))
+}
+
+pub(super) fn virtual_and_real_tables() -> Refusal {
+    no("0A000", "cannot mix grants between virtual and non-virtual tables".to_owned())
+}
+
+pub(super) fn virtual_tables_are_everywhere() -> Refusal {
+    no("00000", "virtual table privileges are not database specific".to_owned())
 }
 
 pub(super) fn no_objects_matched() -> Refusal {
@@ -296,4 +329,266 @@ pub(super) fn may_not_drop_schema(name: &str) -> Refusal {
 
 pub(super) fn may_not_reassign(hint: &str) -> Refusal {
     hinted(no("42501", "permission denied to reassign objects".to_owned()), hint.to_owned())
+}
+
+pub(super) fn unknown_type(name: &str) -> Refusal {
+    no("42704", format!("type \"{name}\" does not exist"))
+}
+
+pub(super) fn unknown_function(signature: &str) -> Refusal {
+    no("42883", format!("unknown function: {signature}"))
+}
+
+pub(super) fn ambiguous_function(name: &str) -> Refusal {
+    hinted(
+        no("42725", format!("function name \"{name}\" is not unique")),
+        "Write the types of its arguments: f(INT8, TEXT).".to_owned(),
+    )
+}
+
+pub(super) fn unknown_external_connection(name: &str) -> Refusal {
+    no(
+        "42704",
+        format!("failed to resolve External Connection: external connection with name {name} does not exist"),
+    )
+}
+
+pub(super) fn unknown_column(name: &str) -> Refusal {
+    no("42703", format!("column \"{name}\" does not exist"))
+}
+
+pub(super) fn not_such_a_relation(name: &str, word: &str) -> Refusal {
+    no("42809", format!("\"{name}\" is not a {word}"))
+}
+
+pub(super) fn object_is_gone(id: ObjectId) -> Refusal {
+    hinted(
+        no("42704", format!("object {id} was concurrently dropped")),
+        "Run the statement again.".to_owned(),
+    )
+}
+
+pub(super) fn type_exists(name: &str) -> Refusal {
+    no("42710", format!("type \"{name}\" already exists"))
+}
+
+pub(super) fn function_exists(name: &str) -> Refusal {
+    no("42723", format!("function \"{name}\" already exists with same argument types"))
+}
+
+pub(super) fn external_connection_exists(name: &str) -> Refusal {
+    no("42710", format!("external connection with connection name {name} already exists"))
+}
+
+pub(super) fn may_not_create_external_connection() -> Refusal {
+    admin_like("the EXTERNALCONNECTION system privilege", "CREATE EXTERNAL CONNECTION")
+}
+
+pub(super) fn may_not_set(setting: &str) -> Refusal {
+    admin_like("the MODIFYCLUSTERSETTING privilege", &format!("set cluster setting '{setting}'"))
+}
+
+fn admin_like(what: &str, action: &str) -> Refusal {
+    no("42501", format!("only users with {what} are allowed to {action}"))
+}
+
+pub(super) fn not_edited(what: &str) -> Refusal {
+    no("42501", format!("cannot edit {what}"))
+}
+
+pub(super) fn not_a_value(row: &Row, value: &str) -> Refusal {
+    hinted(
+        no("22023", format!("invalid value for cluster setting '{}': \"{value}\"", row.name)),
+        format!("It takes {}.", row.setting_type),
+    )
+}
+
+pub(super) fn label_twice(label: &str) -> Refusal {
+    no("42P17", format!("enum definition contains duplicate value \"{label}\""))
+}
+
+pub(super) fn label_exists(label: &str) -> Refusal {
+    no("42710", format!("enum value \"{label}\" already exists"))
+}
+
+pub(super) fn no_such_neighbour(label: &str) -> Refusal {
+    no("22023", format!("\"{label}\" is not an existing enum value"))
+}
+
+/// RENAME VALUE does not quote, ADD VALUE does.
+pub(super) fn no_such_label(label: &str) -> Refusal {
+    no("22023", format!("{label} is not an existing enum value"))
+}
+
+pub(super) fn renamed_label_exists(label: &str) -> Refusal {
+    no("42710", format!("enum value {label} already exists"))
+}
+
+pub(super) fn no_increment() -> Refusal {
+    no("22023", "INCREMENT must not be zero".to_owned())
+}
+
+pub(super) fn min_above_max(min: i64, max: i64) -> Refusal {
+    no("22023", format!("MINVALUE ({min}) must be less than MAXVALUE ({max})"))
+}
+
+pub(super) fn start_above_max(start: i64, max: i64) -> Refusal {
+    no("22023", format!("START value ({start}) cannot be greater than MAXVALUE ({max})"))
+}
+
+pub(super) fn start_below_min(start: i64, min: i64) -> Refusal {
+    no("22023", format!("START value ({start}) cannot be less than MINVALUE ({min})"))
+}
+
+pub(super) fn other_return_type(name: &str) -> Refusal {
+    hinted(
+        no("42P13", "cannot change return type of existing function".to_owned()),
+        format!("Use DROP FUNCTION {name} first."),
+    )
+}
+
+pub(super) fn view_in_itself(name: &str) -> Refusal {
+    no("42P17", format!("cyclic view dependency for relation {name}"))
+}
+
+pub(super) fn function_in_itself(name: &str) -> Refusal {
+    no("42P17", format!("cyclic function dependency for relation {name}"))
+}
+
+pub(super) fn relation_is_needed(verb: &str, name: &str, word: &str, by: &str) -> Refusal {
+    hinted(
+        no("2BP01", format!("cannot {verb} relation \"{name}\" because {word} \"{by}\" depends on it")),
+        format!("you can drop {by} instead."),
+    )
+}
+
+pub(super) fn table_is_needed(name: &str) -> Refusal {
+    no("2BP01", format!("cannot drop table {name} because other objects depend on it"))
+}
+
+pub(super) fn sequence_is_needed(name: &str) -> Refusal {
+    no("2BP01", format!("cannot drop sequence {name} because other objects depend on it"))
+}
+
+pub(super) fn type_is_needed(name: &str, by: &[String]) -> Refusal {
+    let by = by.join(" ");
+    no("2BP01", format!("cannot drop type \"{name}\" because other objects ([{by}]) still depend on it"))
+}
+
+pub(super) fn function_is_needed(verb: &str, name: &str, by: &[String]) -> Refusal {
+    let by = by.join(", ");
+    no("2BP01", format!("cannot {verb} \"{name}\" because other objects ([{by}]) still depend on it"))
+}
+
+pub(super) fn name_is_needed(what: &str, by: &str, name: &str) -> Refusal {
+    hinted(
+        no("2BP01", format!("cannot rename {what} because relation \"{by}\" depends on relation \"{name}\"")),
+        format!("you can drop \"{by}\" instead"),
+    )
+}
+
+pub(super) fn cannot_be_used_here(name: &str) -> Refusal {
+    no("42809", format!("\"{name}\" cannot be used here"))
+}
+
+pub(super) fn columns_are_lost() -> Refusal {
+    no("42P16", "cannot drop columns from view".to_owned())
+}
+
+pub(super) fn column_is_renamed(before: &str, now: &str) -> Refusal {
+    no("42P16", format!("cannot change name of view column \"{before}\" to \"{now}\""))
+}
+
+pub(super) fn column_is_retyped(name: &str, before: &str, now: &str) -> Refusal {
+    no("42P16", format!("cannot change type of view column \"{name}\" from {before} to {now}"))
+}
+
+pub(super) fn schema_is_not_modified(name: &str) -> Refusal {
+    no("42501", format!("schema cannot be modified: \"{name}\""))
+}
+
+pub(super) fn virtual_schema_is_fixed(name: &str) -> Refusal {
+    no("3F000", format!("cannot modify schema \"{name}\""))
+}
+
+pub(super) fn virtual_schemas_stay() -> Refusal {
+    no("0A000", "cannot move objects into or out of virtual schemas".to_owned())
+}
+
+pub(super) fn function_exists_in(signature: &str, schema: &str) -> Refusal {
+    no("42723", format!("function {signature} already exists in schema \"{schema}\""))
+}
+
+pub(super) fn no_cascade_of_types() -> Refusal {
+    no("0A000", "unimplemented: DROP TYPE CASCADE is not yet supported".to_owned())
+}
+
+pub(super) fn no_cascade_of_functions() -> Refusal {
+    no("0A000", "unimplemented: drop function cascade not supported".to_owned())
+}
+
+pub(super) fn may_not_rename_database() -> Refusal {
+    no("42501", "permission denied to rename database".to_owned())
+}
+
+pub(super) fn schema_is_not_renamed(name: &str) -> Refusal {
+    no("3F000", format!("cannot rename schema \"{name}\""))
+}
+
+pub(super) fn other_database() -> Refusal {
+    no("0A000", "cannot move objects between databases".to_owned())
+}
+
+// DROP OWNED.
+
+pub(super) fn systems_objects_stay(role: &str) -> Refusal {
+    no(
+        "2BP01",
+        format!(
+            "cannot drop objects owned by role \"{role}\" because they are required by the database system"
+        ),
+    )
+}
+
+pub(super) fn may_not_drop_owned() -> Refusal {
+    no("42501", "permission denied to drop objects".to_owned())
+}
+
+pub(super) fn has_system_privileges(role: &RoleName) -> Refusal {
+    hinted(
+        no(
+            "0A000",
+            format!(
+                "cannot perform drop owned by if role has synthetic privileges; {role} has entries in \
+                 system.privileges"
+            ),
+        ),
+        format!("perform REVOKE SYSTEM ... for the relevant privileges {role} has in system.privileges"),
+    )
+}
+
+pub(super) fn no_cascade_of_owned() -> Refusal {
+    no("0A000", "unimplemented: DROP OWNED BY CASCADE is not yet supported".to_owned())
+}
+
+pub(super) fn others_depend() -> Refusal {
+    no("2BP01", "cannot drop desired object(s) because other objects depend on them".to_owned())
+}
+
+// Default privileges.
+
+pub(super) fn must_be_a_member(role: &RoleName) -> Refusal {
+    no("42501", format!("must be a member of {role}"))
+}
+
+pub(super) fn schemas_in_schema() -> Refusal {
+    no("0LP01", "cannot use IN SCHEMA clause when using GRANT/REVOKE ON SCHEMAS".to_owned())
+}
+
+pub(super) fn not_a_physical_schema(name: &str) -> Refusal {
+    no("3F000", format!("{name} is not a physical schema"))
+}
+
+pub(super) fn no_defaults_in_system() -> Refusal {
+    no("42501", "cannot alter default privileges of the system database".to_owned())
 }

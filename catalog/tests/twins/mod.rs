@@ -10,19 +10,22 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use grantd_catalog::command::{
-    Actor, Command, NameContext, Outcome, RoleSpec, SchemaName, TablePattern, Targets,
+    Actor, Command, Creators, FunctionName, NameContext, ObjectName, Outcome, RoleSpec, SchemaName,
+    TablePattern, Targets,
 };
 use grantd_catalog::decide::{self, Decision};
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
-use grantd_catalog::list;
+use grantd_catalog::list::{self, DefaultsShown};
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
+use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::record::{Record, RecordKey};
 use grantd_catalog::require::{Need, Requirement};
 use grantd_catalog::role::RoleOption;
 use grantd_catalog::spec::Model;
-use grantd_catalog::spec::generate::{DATABASES, SCHEMAS, Step};
+use grantd_catalog::spec::generate::{self, DATABASES, SCHEMAS, Step};
+use grantd_catalog::spec::records::{comparable, default_entries_stored};
 use grantd_catalog::state::State;
+use grantd_catalog::system;
 use grantd_catalog::view::View;
 
 /// Two catalogs that were told the same.
@@ -74,7 +77,7 @@ impl World {
     /// Tells both; the engine's outcome, when they agree on it.
     pub fn step(&mut self, step: &Step) -> Result<Outcome, String> {
         let actor = Actor { session: self.actor(&step.session), current: self.actor(&step.current) };
-        self.tell(actor, &step.context, &step.command)
+        self.tell(actor, &step.context, &generate::bind(&step.command, &self.model))
     }
 
     pub fn tell(
@@ -116,48 +119,27 @@ impl World {
     /// Everything that privileges are held on.
     pub fn objects(&self) -> Vec<(ObjectId, ObjectKind)> {
         let mut objects = vec![(ObjectId::CLUSTER, ObjectKind::Cluster)];
-        objects.extend(self.model.objects.iter().map(|known| (known.id, known.kind)));
+        objects.extend(self.model.objects.iter().map(|known| (known.id, known.kind())));
+        // Of what is virtual: what was changed, and one of each sort that was not.
+        let unchanged = ["pg_catalog", "pg_class", "users"];
+        for (id, known) in system::objects() {
+            if self.model.virtual_changed.contains(id) || unchanged.contains(&known.name.as_str()) {
+                objects.push((*id, known.kind()));
+            }
+        }
         objects
     }
 
-    /// What is stored, object by object.
+    /// What is stored: the records that each command changed, one on the other, against those of the twin.
     pub fn compare_records(&self) -> Result<(), String> {
-        same("how many objects there are", &self.state.objects().count(), &self.model.objects.len())?;
-        let principals: Vec<_> =
-            self.state.principals().map(|(id, known)| (known.name.clone(), id)).collect();
-        let mut expected: Vec<_> =
-            self.model.principals.iter().map(|known| (known.name.clone(), known.id)).collect();
-        expected.sort();
-        same("principals", &principals, &expected)?;
-        for known in &self.model.objects {
-            let Some(object) = self.state.object(known.id) else {
-                return Err(format!("{known:?} is missing"));
-            };
-            same("name", &object.name, &known.name)?;
-            same("parent", &object.parent, &known.parent)?;
-            same("owner", &(&known.name, object.owner), &(&known.name, known.owner))?;
-            same("kind", &object.kind(), &known.kind)?;
-            let mut expected: Vec<_> = self
-                .model
-                .held
-                .iter()
-                .filter(|grant| grant.object == known.id)
-                .map(|grant| {
-                    let privileges: PrivilegeSet = grant.privileges.iter().copied().collect();
-                    let options: PrivilegeSet = grant.grant_options.iter().copied().collect();
-                    (grant.grantee, privileges, options)
-                })
-                .collect();
-            expected.sort();
-            let held: Vec<_> = object
-                .acl
-                .entries()
-                .iter()
-                .map(|entry| (entry.grantee, entry.privileges, entry.grant_options))
-                .collect();
-            same(&format!("the ACL of {}", known.name), &held, &expected)?;
+        let (engine, twin) = (comparable(&self.records), self.model.records());
+        for (key, expected) in &twin {
+            same(&format!("the record of {key:?}"), &engine.get(key), &Some(expected))?;
         }
-        Ok(())
+        let more: Vec<_> = engine.iter().filter(|(key, _)| !twin.contains_key(key)).collect();
+        same("records that the twin does not have", &more, &Vec::new())?;
+        let stored = default_entries_stored(&self.records);
+        same("default privileges", &stored, &self.model.default_entries_stored())
     }
 
     /// Every decision on privileges that are legal where they are asked for.
@@ -199,6 +181,8 @@ impl World {
             needs.push(Need::AnyPrivilege { object });
             if kind != ObjectKind::Cluster {
                 needs.push(Need::Ownership { object });
+                let privileges = vec![Privilege::Update, Privilege::Usage];
+                needs.push(Need::AnyOf { object, privileges });
             }
         }
         for principal in self.principals() {
@@ -243,6 +227,29 @@ impl World {
         Ok(())
     }
 
+    fn compare_defaults(
+        &self,
+        view: &View,
+        actor: Actor,
+        context: &NameContext,
+        roles: &[RoleSpec],
+    ) -> Result<(), String> {
+        let forms = [
+            DefaultsShown::Of(Creators::All),
+            DefaultsShown::Of(Creators::Roles(roles.to_vec())),
+            DefaultsShown::ForGrantees(roles.to_vec()),
+        ];
+        let ops = SchemaName { database: None, schema: "ops".into() };
+        for shown in &forms {
+            for schema in [None, Some(&ops)] {
+                let found = list::default_privileges(view, actor, context, shown, schema);
+                let expected = self.model.default_rows(actor, context, shown, schema);
+                same(&format!("defaults {shown:?} in {schema:?} in {context:?}"), &found, &expected)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every listing that a few people could ask for.
     pub fn compare_listings(&self, view: &View) -> Result<(), String> {
         same("roles", &list::roles(view), &self.model.roles())?;
@@ -264,6 +271,7 @@ impl World {
                     same(&format!("role grants {roles:?} for {members:?}"), &found, &Ok(expected))?;
                 }
                 for context in contexts() {
+                    self.compare_defaults(view, actor, &context, roles)?;
                     for on in listed_targets() {
                         let asked = format!("grants on {on:?} for {roles:?} by {actor:?} in {context:?}");
                         let found = list::grants(view, actor, &context, on.as_ref(), roles);
@@ -274,6 +282,135 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The names of the variants of `Command`; `variant` does not compile without a new one.
+const COMMANDS: [&str; 35] = [
+    "CreateRole",
+    "AlterRole",
+    "DropRoles",
+    "GrantRoles",
+    "RevokeRoles",
+    "Grant",
+    "Revoke",
+    "CreateDatabase",
+    "DropDatabase",
+    "CreateSchema",
+    "DropSchemas",
+    "CreateTable",
+    "DropTables",
+    "AlterOwner",
+    "ReassignOwned",
+    "DropOwned",
+    "AlterRoleSettings",
+    "AlterDefaultPrivileges",
+    "SetClusterSetting",
+    "CreateView",
+    "DropViews",
+    "CreateSequence",
+    "AlterSequence",
+    "DropSequences",
+    "CreateType",
+    "AlterType",
+    "DropTypes",
+    "CreateFunction",
+    "DropFunctions",
+    "CreateExternalConnection",
+    "AlterExternalConnection",
+    "DropExternalConnections",
+    "Rename",
+    "SetSchema",
+    "Comment",
+];
+
+/// The name of the variant of a command.
+pub fn variant(command: &Command) -> &'static str {
+    let position = match command {
+        Command::CreateRole { .. } => 0,
+        Command::AlterRole { .. } => 1,
+        Command::DropRoles { .. } => 2,
+        Command::GrantRoles { .. } => 3,
+        Command::RevokeRoles { .. } => 4,
+        Command::Grant { .. } => 5,
+        Command::Revoke { .. } => 6,
+        Command::CreateDatabase { .. } => 7,
+        Command::DropDatabase { .. } => 8,
+        Command::CreateSchema { .. } => 9,
+        Command::DropSchemas { .. } => 10,
+        Command::CreateTable { .. } => 11,
+        Command::DropTables { .. } => 12,
+        Command::AlterOwner { .. } => 13,
+        Command::ReassignOwned { .. } => 14,
+        Command::DropOwned { .. } => 15,
+        Command::AlterRoleSettings { .. } => 16,
+        Command::AlterDefaultPrivileges { .. } => 17,
+        Command::SetClusterSetting { .. } => 18,
+        Command::CreateView { .. } => 19,
+        Command::DropViews { .. } => 20,
+        Command::CreateSequence { .. } => 21,
+        Command::AlterSequence { .. } => 22,
+        Command::DropSequences { .. } => 23,
+        Command::CreateType { .. } => 24,
+        Command::AlterType { .. } => 25,
+        Command::DropTypes { .. } => 26,
+        Command::CreateFunction { .. } => 27,
+        Command::DropFunctions { .. } => 28,
+        Command::CreateExternalConnection { .. } => 29,
+        Command::AlterExternalConnection { .. } => 30,
+        Command::DropExternalConnections { .. } => 31,
+        Command::Rename { .. } => 32,
+        Command::SetSchema { .. } => 33,
+        Command::Comment { .. } => 34,
+    };
+    COMMANDS[position]
+}
+
+/// The names of the variants of `Targets`; `target_form` does not compile without a new one.
+const TARGETS: [&str; 11] = [
+    "databases",
+    "schemas",
+    "tables",
+    "all tables",
+    "system",
+    "sequences",
+    "all sequences",
+    "all functions",
+    "types",
+    "functions",
+    "external connections",
+];
+
+fn target_form(on: &Targets) -> &'static str {
+    TARGETS[match on {
+        Targets::Databases(_) => 0,
+        Targets::Schemas(_) => 1,
+        Targets::Tables(_) => 2,
+        Targets::AllTablesInSchemas(_) => 3,
+        Targets::System => 4,
+        Targets::Sequences(_) => 5,
+        Targets::AllSequencesInSchemas(_) => 6,
+        Targets::AllFunctionsInSchemas(_) => 7,
+        Targets::Types(_) => 8,
+        Targets::Functions(_) => 9,
+        Targets::ExternalConnections(_) => 10,
+    }]
+}
+
+/// What a command is an example of: its kind, and what it is on.
+pub fn forms(command: &Command) -> Vec<String> {
+    let name = variant(command);
+    match command {
+        Command::Grant { on, .. } | Command::Revoke { on, .. } => {
+            vec![name.to_owned(), format!("{name} on {}", target_form(on))]
+        }
+        _ => vec![name.to_owned()],
+    }
+}
+
+/// All that [`forms`] can say.
+pub fn every_form() -> Vec<String> {
+    let on = |name: &'static str| TARGETS.iter().map(move |on| format!("{name} on {on}"));
+    COMMANDS.iter().map(ToString::to_string).chain(on("Grant")).chain(on("Revoke")).collect()
 }
 
 /// A decider: principal, object, privilege.
@@ -309,6 +446,8 @@ fn listed_targets() -> Vec<Option<Targets>> {
         .iter()
         .map(|schema| SchemaName { database: Some("shop".into()), schema: (*schema).into() })
         .collect();
+    let in_shop = schemas[..2].to_vec();
+    let name = |text: &str| ObjectName { parts: text.split('.').map(Name::normalize).collect() };
     vec![
         None,
         Some(Targets::System),
@@ -317,8 +456,18 @@ fn listed_targets() -> Vec<Option<Targets>> {
         Some(Targets::Schemas(schemas[..1].to_vec())),
         Some(Targets::Schemas(schemas.clone())),
         Some(Targets::AllTablesInSchemas(schemas[..1].to_vec())),
-        Some(Targets::AllTablesInSchemas(schemas)),
+        Some(Targets::AllTablesInSchemas(schemas.clone())),
         Some(Targets::Tables(vec![TablePattern::All(Vec::new())])),
         Some(Targets::Tables(vec![TablePattern::All(vec!["ops".into()])])),
+        Some(Targets::Tables(vec![TablePattern::Table(name("crdb_internal.tables"))])),
+        Some(Targets::Tables(vec![TablePattern::Table(name("shop.pg_catalog.pg_class"))])),
+        Some(Targets::Schemas(vec![SchemaName { database: None, schema: "pg_catalog".into() }])),
+        Some(Targets::Sequences(vec![TablePattern::All(vec!["shop".into(), "ops".into()])])),
+        Some(Targets::AllSequencesInSchemas(in_shop.clone())),
+        Some(Targets::AllFunctionsInSchemas(in_shop)),
+        Some(Targets::Types(vec![name("shop.public.mood"), name("size")])),
+        Some(Targets::Functions(vec![FunctionName { name: name("shop.public.area"), arguments: None }])),
+        Some(Targets::ExternalConnections(vec!["vault".into()])),
+        Some(Targets::ExternalConnections(vec!["vault".into(), "sink".into()])),
     ]
 }

@@ -21,12 +21,12 @@ use grantd_catalog::decide::{self, Decision};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::list;
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::privilege::Privilege;
+use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::require::{Need, Requirement};
 
 use super::World;
-use super::sql::{Statement, parse};
+use super::sql::{Statement, parse_in};
 
 const PEOPLE: [&str; 6] = [
     "CREATE USER amy",
@@ -139,14 +139,18 @@ impl Session {
                 }
             }
             Some("use") => self.context.database = words.next().map(Name::normalize),
-            Some(_) => return self.statement(&parse(line), told),
+            Some(_) => {
+                let statement = parse_in(line, &self.world.state, &self.context);
+                return self.statement(&statement, told);
+            }
         }
         Ok(Vec::new())
     }
 
     fn given(&mut self, statements: &[&str]) -> Result<(), String> {
         for text in statements {
-            let Statement::Command(command) = parse(text) else { return Err(format!("{text} asks")) };
+            let parsed = parse_in(text, &self.world.state, &self.context);
+            let Statement::Command(command) = parsed else { return Err(format!("{text} asks")) };
             let outcome = self.world.tell(Actor::of(PrincipalId::ROOT), &self.context, &command)?;
             if let Outcome::Refused(refusal) = outcome {
                 return Err(format!("{text}: {}", printed(&refusal)));
@@ -182,6 +186,14 @@ impl Session {
                 super::same("SHOW GRANTS", &rows, &expected)?;
                 return Ok(rows_or_refusal(rows, grant_row));
             }
+            Statement::ShowDefaults { shown, schema } => {
+                let schema = schema.as_ref();
+                let rows = list::default_privileges(view, self.actor, &self.context, shown, schema);
+                let expected = self.world.model.default_rows(self.actor, &self.context, shown, schema);
+                super::same("SHOW DEFAULT PRIVILEGES", &rows, &expected)?;
+                return Ok(rows_or_refusal(rows, default_row));
+            }
+            Statement::Refused(refusal) => return Ok(vec![printed(refusal)]),
             Statement::Need { privileges, on } => self.requirement(privileges, on),
             Statement::NeedLogin => {
                 let allowed = view.may_log_in(self.actor.session);
@@ -208,9 +220,6 @@ impl Session {
         let mut objects = Vec::new();
         let mut requirement = Requirement::default();
         match on {
-            Targets::System | Targets::AllTablesInSchemas(_) => {
-                panic!("NEED is on a table, schema or database")
-            }
             Targets::Databases(names) => {
                 for name in names {
                     objects.push(state.resolve_database(name)?);
@@ -226,12 +235,13 @@ impl Session {
                     let grantd_catalog::command::TablePattern::Table(name) = pattern else {
                         panic!("NEED is on one table");
                     };
-                    let table = state.resolve_table(&self.context, name)?;
+                    let table = state.resolve_relation(&self.context, name)?;
                     let schema = state.object(table).map_or(ObjectId::CLUSTER, |object| object.parent);
                     requirement.privilege(schema, Privilege::Usage);
                     objects.push(table);
                 }
             }
+            _ => panic!("NEED is on a table, schema or database"),
         }
         for object in objects {
             for privilege in privileges {
@@ -273,11 +283,21 @@ fn rows_or_refusal<T>(rows: Result<Vec<T>, Refusal>, row: impl Fn(&T) -> String)
 }
 
 fn grant_row(row: &list::GrantRow) -> String {
-    let database = if row.database.is_empty() { "system privileges" } else { &row.database };
+    let database = match row.kind {
+        ObjectKind::Cluster => "system privileges",
+        ObjectKind::ExternalConnection => "external connection",
+        _ => &row.database,
+    };
     let mut parts = vec![database.to_owned()];
     parts.extend(row.schema.clone());
     parts.extend(row.relation.clone());
     format!("{} | {} | {} | {}", parts.join("."), row.grantee, row.privilege, row.is_grantable)
+}
+
+fn default_row(row: &list::DefaultPrivilegeRow) -> String {
+    let role = row.role.as_ref().map_or("NULL", RoleName::as_str);
+    let (all, class) = (row.for_all_roles, row.object_type);
+    format!("{role} | {all} | {class} | {} | {} | {}", row.grantee, row.privilege_type, row.is_grantable)
 }
 
 fn comma_separated(names: &[RoleName]) -> String {

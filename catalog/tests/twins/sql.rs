@@ -2,14 +2,20 @@
 //!
 //! It panics on what it does not know: a script with a slip must not pass.
 
+mod alter;
+mod create;
+
 use grantd_catalog::command::{
-    Command, DropBehavior, ObjectName, OwnedName, RoleOptionClause, RoleSpec, SchemaName, TablePattern,
-    Targets,
+    Command, Creators, DropBehavior, FunctionName, NameContext, ObjectName, RoleOptionClause, RoleSpec,
+    SchemaName, TablePattern, Targets, TypeName,
 };
+use grantd_catalog::list::DefaultsShown;
 use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::object::ColumnType;
 use grantd_catalog::privilege::Privilege;
-use grantd_catalog::role::{PasswordVerifier, RoleOption};
-use grantd_catalog::spec::generate::table;
+use grantd_catalog::refusal::Refusal;
+use grantd_catalog::role::{PasswordVerifier, RoleOption, ValidUntil};
+use grantd_catalog::state::State;
 
 /// One line of a script.
 #[derive(Debug)]
@@ -24,6 +30,12 @@ pub enum Statement {
         roles: Vec<RoleSpec>,
         members: Vec<RoleSpec>,
     },
+    ShowDefaults {
+        shown: DefaultsShown,
+        schema: Option<SchemaName>,
+    },
+    /// What planning refuses: a name in it means nothing.
+    Refused(Refusal),
     /// `NEED k, … ON t`: USAGE on the schema, then each privilege on the table; or each on a database or schema.
     Need {
         privileges: Vec<Privilege>,
@@ -37,12 +49,18 @@ pub enum Statement {
     NeedSystemOrOption(Privilege),
 }
 
-/// Reads one statement.
+/// Reads one statement in which no type, view or function names what there is.
 pub fn parse(text: &str) -> Statement {
-    let mut parser = Parser { tokens: tokens(text), at: 0, text };
+    let context = NameContext { database: None, search_path: Vec::new() };
+    parse_in(text, &State::bootstrap(), &context)
+}
+
+/// Reads one statement. What a table, view or function is made of is looked up in `state`, as a planner would.
+pub fn parse_in(text: &str, state: &State, context: &NameContext) -> Statement {
+    let mut parser = Parser { tokens: tokens(text), at: 0, text, state, context, refused: None };
     let statement = parser.statement();
     assert!(parser.at == parser.tokens.len(), "`{text}` goes on after its end");
-    statement
+    parser.refused.map_or(statement, Statement::Refused)
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -59,7 +77,7 @@ fn tokens(text: &str) -> Vec<Token> {
     while let Some(first) = rest.chars().next() {
         let taken = match first {
             ' ' => 1,
-            ',' | '.' | '*' | '=' => {
+            ',' | '.' | '*' | '=' | '(' | ')' => {
                 tokens.push(Token::Sign(first));
                 1
             }
@@ -70,7 +88,7 @@ fn tokens(text: &str) -> Vec<Token> {
                 end + 2
             }
             _ => {
-                let end = rest.find([' ', ',', '.', '*', '=', '"']).unwrap_or(rest.len());
+                let end = rest.find([' ', ',', '.', '*', '=', '"', '(', ')', '\'']).unwrap_or(rest.len());
                 tokens.push(Token::Word(rest[..end].to_owned()));
                 end
             }
@@ -84,6 +102,9 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     text: &'a str,
+    state: &'a State,
+    context: &'a NameContext,
+    refused: Option<Refusal>,
 }
 
 impl Parser<'_> {
@@ -100,6 +121,9 @@ impl Parser<'_> {
             "DROP" => self.drop(),
             "GRANT" => self.grant(),
             "REVOKE" => self.revoke(),
+            "COMMENT" => self.comment(),
+            "SET" => self.cluster_setting(true),
+            "RESET" => self.cluster_setting(false),
             "REASSIGN" => {
                 self.expect(&["OWNED", "BY"]);
                 let from = self.list(Self::role_spec);
@@ -130,6 +154,10 @@ impl Parser<'_> {
         if self.take("ROLES") || self.take("USERS") {
             return Statement::ShowRoles;
         }
+        if self.take("DEFAULT") {
+            self.expect(&["PRIVILEGES"]);
+            return self.show_defaults();
+        }
         let system = self.take("SYSTEM");
         self.expect(&["GRANTS"]);
         if self.take("ON") {
@@ -149,70 +177,38 @@ impl Parser<'_> {
         if self.take("FOR") { self.list(Self::role_spec) } else { Vec::new() }
     }
 
-    fn create(&mut self) -> Command {
-        let what = self.word();
-        let if_not_exists = self.take("IF");
-        if if_not_exists {
-            self.expect(&["NOT", "EXISTS"]);
+    fn show_defaults(&mut self) -> Statement {
+        let mut shown = DefaultsShown::Of(Creators::Roles(vec![RoleSpec::CurrentUser]));
+        if self.take("FOR") {
+            shown = if self.take("ALL") {
+                self.expect(&["ROLES"]);
+                DefaultsShown::Of(Creators::All)
+            } else if self.take("GRANTEE") {
+                DefaultsShown::ForGrantees(self.list(Self::role_spec))
+            } else {
+                self.expect(&["ROLE"]);
+                DefaultsShown::Of(Creators::Roles(self.list(Self::role_spec)))
+            };
         }
-        match what.as_str() {
-            "ROLE" | "USER" => {
-                let name = self.role_spec();
-                let options = self.role_options();
-                Command::CreateRole { name, is_role: what == "ROLE", if_not_exists, options }
-            }
-            "DATABASE" => {
-                let name = self.name();
-                let owner = self.take("WITH").then(|| {
-                    self.expect(&["OWNER"]);
-                    self.sign('=');
-                    self.role_spec()
-                });
-                Command::CreateDatabase { name, if_not_exists, owner }
-            }
-            "SCHEMA" => {
-                let (mut database, mut name) = (None, None);
-                if !self.peek("AUTHORIZATION") {
-                    let written = self.schema_name();
-                    (database, name) = (written.database, Some(written.schema));
-                }
-                let owner = self.take("AUTHORIZATION").then(|| self.role_spec());
-                Command::CreateSchema { database, name, if_not_exists, owner }
-            }
-            "TABLE" => Command::CreateTable { name: self.object_name(), table: table(), if_not_exists },
-            other => panic!("`{}`: CREATE {other}?", self.text),
-        }
-    }
-
-    fn alter(&mut self) -> Command {
-        let what = self.word();
-        let if_exists = self.take("IF");
-        if if_exists {
-            self.expect(&["EXISTS"]);
-        }
-        let object = match what.as_str() {
-            "ROLE" | "USER" => {
-                return Command::AlterRole {
-                    name: self.role_spec(),
-                    if_exists,
-                    options: self.role_options(),
-                };
-            }
-            "DATABASE" => OwnedName::Database(self.name()),
-            "SCHEMA" => OwnedName::Schema(self.schema_name()),
-            "TABLE" => OwnedName::Table(self.object_name()),
-            other => panic!("`{}`: ALTER {other}?", self.text),
-        };
-        self.expect(&["OWNER", "TO"]);
-        Command::AlterOwner { object, if_exists, owner: self.role_spec() }
+        let schema = self.take("IN").then(|| {
+            self.expect(&["SCHEMA"]);
+            self.schema_name()
+        });
+        Statement::ShowDefaults { shown, schema }
     }
 
     fn drop(&mut self) -> Command {
         let what = self.word();
-        let if_exists = self.take("IF");
-        if if_exists {
-            self.expect(&["EXISTS"]);
+        if what == "OWNED" {
+            self.expect(&["BY"]);
+            return Command::DropOwned { by: self.list(Self::role_spec), behavior: self.behavior() };
         }
+        if what == "EXTERNAL" {
+            self.expect(&["CONNECTION"]);
+            let if_exists = self.if_exists();
+            return Command::DropExternalConnections { names: self.list(Self::name), if_exists };
+        }
+        let if_exists = self.if_exists();
         match what.as_str() {
             "ROLE" | "USER" => Command::DropRoles { names: self.list(Self::role_spec), if_exists },
             "DATABASE" => Command::DropDatabase { name: self.name(), if_exists, behavior: self.behavior() },
@@ -221,13 +217,39 @@ impl Parser<'_> {
                 if_exists,
                 behavior: self.behavior(),
             },
-            "TABLE" => Command::DropTables {
-                names: self.list(Self::object_name),
+            "FUNCTION" => Command::DropFunctions {
+                names: self.list(Self::function_name),
                 if_exists,
                 behavior: self.behavior(),
             },
+            "TABLE" | "VIEW" | "SEQUENCE" | "TYPE" => {
+                let names = self.list(Self::object_name);
+                let behavior = self.behavior();
+                match what.as_str() {
+                    "TABLE" => Command::DropTables { names, if_exists, behavior },
+                    "VIEW" => Command::DropViews { names, if_exists, behavior },
+                    "SEQUENCE" => Command::DropSequences { names, if_exists, behavior },
+                    _ => Command::DropTypes { names, if_exists, behavior },
+                }
+            }
             other => panic!("`{}`: DROP {other}?", self.text),
         }
+    }
+
+    fn if_exists(&mut self) -> bool {
+        let written = self.take("IF");
+        if written {
+            self.expect(&["EXISTS"]);
+        }
+        written
+    }
+
+    fn if_not_exists(&mut self) -> bool {
+        let written = self.take("IF");
+        if written {
+            self.expect(&["NOT", "EXISTS"]);
+        }
+        written
     }
 
     fn behavior(&mut self) -> DropBehavior {
@@ -298,11 +320,75 @@ impl Parser<'_> {
             return Targets::Schemas(self.list(Self::schema_name));
         }
         if self.take("ALL") {
-            self.expect(&["TABLES", "IN", "SCHEMA"]);
-            return Targets::AllTablesInSchemas(self.list(Self::schema_name));
+            let what = self.word();
+            self.expect(&["IN", "SCHEMA"]);
+            let schemas = self.list(Self::schema_name);
+            return match what.as_str() {
+                "TABLES" => Targets::AllTablesInSchemas(schemas),
+                "SEQUENCES" => Targets::AllSequencesInSchemas(schemas),
+                "FUNCTIONS" => Targets::AllFunctionsInSchemas(schemas),
+                other => panic!("`{}`: ALL {other}?", self.text),
+            };
+        }
+        if self.take("SEQUENCE") {
+            return Targets::Sequences(self.list(Self::table_pattern));
+        }
+        if self.take("TYPE") {
+            return Targets::Types(self.list(Self::object_name));
+        }
+        if self.take("FUNCTION") {
+            return Targets::Functions(self.list(Self::function_name));
+        }
+        if self.take("EXTERNAL") {
+            self.expect(&["CONNECTION"]);
+            return Targets::ExternalConnections(self.list(Self::name));
         }
         self.take("TABLE");
         Targets::Tables(self.list(Self::table_pattern))
+    }
+
+    /// A name, with the types of arguments in parentheses, if any are written.
+    fn function_name(&mut self) -> FunctionName {
+        let name = self.object_name();
+        let arguments = self.take_sign('(').then(|| {
+            let mut types = Vec::new();
+            while !self.take_sign(')') {
+                types.push(self.type_name());
+                self.take_sign(',');
+            }
+            types
+        });
+        FunctionName { name, arguments }
+    }
+
+    fn type_name(&mut self) -> TypeName {
+        let known = [
+            ("BOOL", ColumnType::Bool),
+            ("INT", ColumnType::Int8),
+            ("INT8", ColumnType::Int8),
+            ("STRING", ColumnType::Text { chars_max: None }),
+            ("TEXT", ColumnType::Text { chars_max: None }),
+        ];
+        for (word, column_type) in known {
+            if self.take(word) {
+                return TypeName::Known(column_type);
+            }
+        }
+        TypeName::Named(self.object_name())
+    }
+
+    /// A type that a table, view or function is made of.
+    fn column_type(&mut self) -> ColumnType {
+        match self.type_name() {
+            TypeName::Known(known) => known,
+            TypeName::Named(name) => match self.state.resolve_type(self.context, &name) {
+                Ok(id) => ColumnType::Enum(id),
+                Err(refusal) => {
+                    self.refused.get_or_insert(refusal);
+                    ColumnType::Int8
+                }
+            },
+        }
     }
 
     fn table_pattern(&mut self) -> TablePattern {
@@ -343,6 +429,11 @@ impl Parser<'_> {
                 options.push(RoleOptionClause::Password(self.password()));
                 continue;
             }
+            if word == "VALID" {
+                self.expect(&["UNTIL"]);
+                options.push(RoleOptionClause::ValidUntil(self.valid_until()));
+                continue;
+            }
             let (option, set) = RoleOption::from_word(&word).expect("a role option");
             options.push(RoleOptionClause::Flag(option, set));
         }
@@ -356,6 +447,29 @@ impl Parser<'_> {
         match self.next() {
             Token::Text(text) => Some(PasswordVerifier::new(format!("SCRAM-SHA-256$1:{text}$a:b"))),
             other => panic!("`{}`: {other:?} is no password", self.text),
+        }
+    }
+
+    /// A day, `2030-01-31`, or NULL.
+    fn valid_until(&mut self) -> ValidUntil {
+        if self.take("NULL") {
+            return ValidUntil::Never;
+        }
+        let text = self.string();
+        let parts: Vec<i64> = text.split('-').map(|part| part.parse().expect("a number")).collect();
+        let [year, month, day] = parts[..] else { panic!("`{}`: {text} is no day", self.text) };
+        // Days since 1970 of the proleptic Gregorian calendar; years begin in March.
+        let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+        let days =
+            365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+        ValidUntil::At(days * 86_400_000_000)
+    }
+
+    /// What stands between single quotes.
+    fn string(&mut self) -> String {
+        match self.next() {
+            Token::Text(text) => text,
+            other => panic!("`{}`: {other:?} is no text", self.text),
         }
     }
 
