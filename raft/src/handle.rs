@@ -23,6 +23,7 @@ use crate::types::{ClusterId, NodeInfo, TypeConfig};
 pub use self::start::{Options, StartError, start, start_with};
 pub use crate::write::{Receipt, RowWrite, Unavailable, WriteRefused};
 
+mod ask;
 mod members;
 mod propose;
 mod reads;
@@ -33,7 +34,7 @@ mod status;
 /// Openraft, as we configure it.
 type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
-/// Serves what other nodes forward to this one while it leads.
+/// Serves what other nodes send to this one: statements that they forward while it leads, or questions about itself.
 pub trait ForwardHandler: Send + Sync {
     /// Answers one request. Never fails: what goes wrong is part of the answer's bytes.
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes>;
@@ -76,6 +77,8 @@ pub struct Status {
     pub applied: Version,
     /// The last entry in a snapshot.
     pub snapshot: u64,
+    /// The last entry that is not in the log any more; 0: none is gone.
+    pub purged: u64,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -126,6 +129,8 @@ struct Node {
     cluster: Arc<OnceLock<ClusterId>>,
     /// Holds the node, as a rule: emptied at shutdown, or neither would ever go.
     forwards: std::sync::Mutex<Option<Arc<dyn ForwardHandler>>>,
+    /// The same, for questions.
+    questions: std::sync::Mutex<Option<Arc<dyn ForwardHandler>>>,
     /// Places for writes that wait.
     places: Arc<Semaphore>,
     rounds: reads::Rounds,
@@ -210,6 +215,31 @@ impl Handle {
         }
     }
 
+    /// Asks one member about itself, through its handler of questions, and waits at most `timeout`; this node too. The
+    /// error says why there is no answer.
+    pub async fn ask(&self, node: NodeId, question: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        self.node.ask(node, question, timeout).await
+    }
+
+    /// Asks every other member at once; returns after at most `timeout`. Order: by number.
+    pub async fn ask_others(
+        &self,
+        question: Bytes,
+        timeout: Duration,
+    ) -> Vec<(NodeId, Result<Bytes, String>)> {
+        self.node.ask_others(question, timeout).await
+    }
+
+    /// Who answers what others ask about this node. As [`Self::serve_forwards`].
+    pub fn serve_questions(&self, handler: Arc<dyn ForwardHandler>) {
+        let mut questions = lock(&self.node.questions);
+        if questions.is_some() {
+            tracing::warn!("a second handler of questions is not used");
+        } else if !self.node.is_stopping() {
+            *questions = Some(handler);
+        }
+    }
+
     /// The applied version, and each later one as it comes.
     pub fn watch(&self) -> watch::Receiver<Version> {
         self.node.machine.published().watch()
@@ -271,6 +301,10 @@ impl Node {
         lock(&self.forwards).clone()
     }
 
+    fn question_handler(&self) -> Option<Arc<dyn ForwardHandler>> {
+        lock(&self.questions).clone()
+    }
+
     fn deadline(&self) -> tokio::time::Instant {
         tokio::time::Instant::now() + self.tuning.request_timeout
     }
@@ -304,6 +338,7 @@ impl Node {
         // Order: no new work from inside, none from outside, then raft, then what it writes to.
         self.stopping.send_replace(true);
         drop(lock(&self.forwards).take());
+        drop(lock(&self.questions).take());
         let tasks = std::mem::take(&mut *lock(&self.tasks));
         for task in tasks {
             task.abort();

@@ -143,6 +143,7 @@ struct Link {
     heartbeat: Lane,
     vote: Lane,
     forward: Lane,
+    ask: Lane,
 }
 
 impl QuicTransport {
@@ -320,13 +321,15 @@ impl Link {
             heartbeat: lane(),
             vote: lane(),
             forward: lane(),
+            ask: lane(),
             bulk: Dialer::new(shared, target),
             control,
         }
     }
 
     /// Which requests may wait for each other: entries behind entries, statements behind statements, and neither
-    /// heartbeats nor elections behind them.
+    /// heartbeats nor elections behind them. Questions have a lane of their own: one of them may be that a statement
+    /// be stopped.
     fn lane(&self, kind: RequestKind) -> &Lane {
         match kind {
             RequestKind::Append => &self.append,
@@ -337,6 +340,7 @@ impl Link {
             | RequestKind::ReadIndex
             | RequestKind::Join => &self.vote,
             RequestKind::Propose | RequestKind::Forward => &self.forward,
+            RequestKind::Ask => &self.ask,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! [`Transaction`]: on a reader, or under [`Store::capture`], which takes what the statement changed as an SQLite
 //! changeset and undoes it. Every replica, the proposer too, then applies the bytes.
 //!
-//! It decides nothing about who may do what. `session` holds the only `unsafe` of the project.
+//! It decides nothing about who may do what. `session` and `virtual_table` hold the only `unsafe` of the project.
 
 use std::any::Any;
 use std::fmt;
@@ -15,6 +15,7 @@ mod connection;
 pub mod ddl;
 mod file;
 mod session;
+mod virtual_table;
 mod reader;
 mod store;
 
@@ -25,6 +26,7 @@ pub use self::reader::{
 };
 pub use self::session::ApplyError;
 pub use self::store::{Captured, Store};
+pub use self::virtual_table::{Scan, VirtualRow, VirtualRows, VirtualTable};
 
 /// A value as the row store holds it.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +53,9 @@ pub enum Access {
         table: String,
         /// The column.
         column: String,
+        /// The innermost WITH item in whose text the column is named, if SQLite says: of rows that are only counted
+        /// it does not always.
+        within: Option<String>,
     },
     /// Inserts rows.
     Insert {
@@ -131,6 +136,15 @@ pub type CancelCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// What a function may see of the statement that calls it: whatever the caller of the row store put there.
 pub type StatementContext = Arc<dyn Any + Send + Sync>;
+
+/// What the row store offers to statements beyond what is stored.
+#[derive(Clone, Debug, Default)]
+pub struct Extensions {
+    /// Scalar functions.
+    pub functions: Vec<Function>,
+    /// Tables that are computed.
+    pub tables: Vec<VirtualTable>,
+}
 
 /// A scalar function that the row store offers to statements.
 #[derive(Clone)]

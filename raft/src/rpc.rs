@@ -172,7 +172,8 @@ pub fn request_bytes_max(kind: RequestKind) -> usize {
         | RequestKind::PreVote
         | RequestKind::TransferLeader
         | RequestKind::ReadIndex
-        | RequestKind::Join => SMALL_BYTES_MAX,
+        | RequestKind::Join
+        | RequestKind::Ask => SMALL_BYTES_MAX,
     }
 }
 
@@ -180,7 +181,7 @@ pub fn request_bytes_max(kind: RequestKind) -> usize {
 pub fn answer_bytes_max(kind: RequestKind) -> usize {
     match kind {
         RequestKind::Propose => ENTRY_BYTES_MAX + BODY_SLACK_BYTES,
-        RequestKind::Forward => FRAME_BYTES_MAX,
+        RequestKind::Forward | RequestKind::Ask => FRAME_BYTES_MAX,
         RequestKind::Append
         | RequestKind::Heartbeat
         | RequestKind::Vote

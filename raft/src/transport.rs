@@ -38,11 +38,13 @@ pub enum RequestKind {
     Propose = 8,
     /// A statement for the leader's, or one member's, `ForwardHandler`.
     Forward = 9,
+    /// A question to one member about itself, for its handler of questions. Answered at once, whatever its writer does.
+    Ask = 10,
 }
 
 impl RequestKind {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Append,
         Self::Heartbeat,
         Self::Vote,
@@ -52,6 +54,7 @@ impl RequestKind {
         Self::Join,
         Self::Propose,
         Self::Forward,
+        Self::Ask,
     ];
 
     /// The number on the wire.

@@ -6,7 +6,7 @@
 mod world;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -419,10 +419,37 @@ async fn who_is_no_member_may_not_act_for_clients() {
     let stranger = cluster.hub.transport(9, "node-9:1");
     stranger.serve(Arc::new(Stranger(Identity { cluster_id, node_id: 9, directory: 9 })));
     let to = Peer::Address(leader.address());
-    for kind in [RequestKind::ReadIndex, RequestKind::Propose, RequestKind::Forward] {
+    for kind in [RequestKind::ReadIndex, RequestKind::Propose, RequestKind::Forward, RequestKind::Ask] {
         let answer = stranger.call(&to, kind, Bytes::new(), Duration::from_secs(5)).await;
         let Err(TransportError::Refused { reason, .. }) = answer else { panic!("{kind:?}: {answer:?}") };
         assert_eq!(reason, "node 9 is not a member of the cluster", "{kind:?}");
     }
+    cluster.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_reaches_every_member_and_who_is_away_is_named_in_time() {
+    let mut cluster = Cluster::of_three().await;
+    for node in cluster.nodes() {
+        node.serve_echo();
+    }
+    let asked = |handle: grantd_raft::handle::Handle| async move {
+        let begun = Instant::now();
+        let answers = handle.ask_others(Bytes::from_static(b"how are you"), Duration::from_secs(1)).await;
+        (answers, begun.elapsed())
+    };
+    let (answers, _) = asked(cluster.node(1).handle.clone()).await;
+    let expected = [2, 3].map(|id| (id, Ok(Bytes::from(format!("node {id} heard how are you from 1")))));
+    assert_eq!(answers, expected);
+    let own = cluster.node(1).handle.ask(1, Bytes::from_static(b"me"), Duration::from_secs(1)).await;
+    assert_eq!(own.unwrap(), "node 1 heard me from 1");
+    let none = cluster.node(1).handle.ask(7, Bytes::new(), Duration::from_secs(1)).await;
+    assert_eq!(none.unwrap_err(), "node 7 is not a member");
+    cluster.stop(3).await;
+    let (answers, took) = asked(cluster.node(1).handle.clone()).await;
+    assert_eq!(answers[0], expected[0]);
+    assert_eq!(answers[1].0, 3);
+    assert!(answers[1].1.is_err());
+    assert!(took < Duration::from_secs(5), "{took:?}");
     cluster.shutdown().await;
 }

@@ -12,6 +12,7 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_raft::config::{NodeId, RaftConfig, Tuning};
 use grantd_raft::entry::Proposal;
 use grantd_raft::handle::{Handle, start};
+use grantd_raft::rows::Extensions;
 
 #[allow(dead_code, reason = "shared with the tests of the transport")]
 #[path = "quic/world.rs"]
@@ -59,7 +60,7 @@ fn address(handle: &Handle) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_join_through_a_snapshot_answer_on_every_node_and_go_on_without_their_leader() {
     let (pki, directory) = (Pki::new(), tempfile::tempdir().unwrap());
-    let first = start(config(&pki, directory.path(), 1, Vec::new()), Vec::new()).await.unwrap();
+    let first = start(config(&pki, directory.path(), 1, Vec::new()), Extensions::default()).await.unwrap();
     first.initialize().await.unwrap();
     for at in 0..80 {
         first.propose(create_role(&format!("early{at}"))).await.unwrap();
@@ -68,7 +69,9 @@ async fn nodes_join_through_a_snapshot_answer_on_every_node_and_go_on_without_th
     let join = vec![address(&first)];
     let mut nodes = vec![first];
     for id in [2, 3] {
-        nodes.push(start(config(&pki, directory.path(), id, join.clone()), Vec::new()).await.unwrap());
+        nodes.push(
+            start(config(&pki, directory.path(), id, join.clone()), Extensions::default()).await.unwrap(),
+        );
     }
     let voters = |handle: &Handle| handle.status().members.iter().filter(|member| member.voter).count();
     until("three vote", || nodes.iter().all(|node| voters(node) == 3)).await;

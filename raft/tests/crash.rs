@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Column, ColumnType, Table};
+use grantd_catalog::object::{Column, ColumnType, Sequence, Table};
 use grantd_raft::log::{self, Identity, LogStore, OpenOptions};
-use grantd_raft::rows::{Captured, MetaKey, RowsError, Store, StoreOptions, TableChecksum};
+use grantd_raft::rows::{Captured, Extensions, MetaKey, RowsError, Store, StoreOptions, TableChecksum};
 use grantd_raft::types::{EntryBytes, LeaderId, LogEntry, LogId, Payload, TypeConfig, Vote};
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
@@ -233,12 +233,14 @@ fn shape() -> Table {
         nullable,
         default: None,
         hidden: false,
+        comment: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8, false), column("v", ColumnType::Bytes, true)],
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
+        references: Vec::new(),
     }
 }
 
@@ -255,7 +257,11 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
         None => Vec::new(),
         Some(statement) => {
             store.begin()?;
-            let captured = store.capture(|rows| rows.run(statement, &[]))?;
+            let captured = store.capture(|rows| {
+                // A value of the sequence for each statement, as nextval() takes it.
+                rows.run("UPDATE t106 SET last_value = last_value + 1, is_called = 1", &[])?;
+                rows.run(statement, &[])
+            })?;
             store.rollback()?;
             match captured {
                 Captured::Changed(_, changeset) => changeset,
@@ -266,7 +272,10 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
     };
     store.begin()?;
     match number {
-        0 => store.create_table(ObjectId(104), &shape())?,
+        0 => {
+            store.create_table(ObjectId(104), &shape())?;
+            store.create_sequence(ObjectId(106), &SEQUENCE)?;
+        }
         4 => store.create_table(ObjectId(105), &shape())?,
         _ => store
             .apply_changeset(&changeset)
@@ -278,6 +287,7 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
     store.commit()
 }
 
+const SEQUENCE: Sequence = Sequence { start: 1, increment: 1, min: 1, max: i64::MAX, owned_by: None };
 const ROWS_ENTRIES: u8 = 12;
 /// After these entries everything is made durable, as before a purge of the log.
 const ROWS_DURABLE: [u8; 2] = [3, 8];
@@ -328,7 +338,7 @@ fn run_rows(store: &mut Store, snapshot: &Path) -> RowsRun {
 /// The states of the history without faults, and a snapshot for it to install.
 fn rows_reference(directory: &Path) -> Vec<RowsState> {
     let snapshot = directory.join("snapshot");
-    let mut other = Store::open(&directory.join("other.db"), &[]).unwrap();
+    let mut other = Store::open(&directory.join("other.db"), &Extensions::default()).unwrap();
     for number in [0, 1, 5] {
         apply_rows(&mut other, number).unwrap();
     }
@@ -336,7 +346,7 @@ fn rows_reference(directory: &Path) -> Vec<RowsState> {
     other.put_meta(MetaKey::Applied, &[ROWS_INSTALL, ROWS_INSTALL]).unwrap();
     other.commit().unwrap();
     other.backup_to(&snapshot).unwrap();
-    let mut store = Store::open(&directory.join("reference.db"), &[]).unwrap();
+    let mut store = Store::open(&directory.join("reference.db"), &Extensions::default()).unwrap();
     let mut states = vec![rows_state(&store).unwrap()];
     for number in 0..ROWS_ENTRIES {
         apply_rows(&mut store, number).unwrap();
@@ -358,7 +368,7 @@ fn every_rows_fault(disk: &Disk, fault: impl Fn(u64) -> Fault) -> (u64, u64) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("state.db");
         disk.arm(fault(operation));
-        let run = match Store::open_with(rows_options(Some(disk)), &path, &[]) {
+        let run = match Store::open_with(rows_options(Some(disk)), &path, &Extensions::default()) {
             Ok(mut store) => run_rows(&mut store, &shared.path().join("snapshot")),
             Err(error) => {
                 assert!(disk.fired() && error.to_string().contains("state.db"), "{error}");
@@ -369,7 +379,7 @@ fn every_rows_fault(disk: &Disk, fault: impl Fn(u64) -> Fault) -> (u64, u64) {
         assert!(fired || run.reached + 1 == reference.len());
         disk.lose_power(operation);
         disk.arm(Fault::None);
-        let found = Store::open_with(rows_options(Some(disk)), &path, &[]).ok();
+        let found = Store::open_with(rows_options(Some(disk)), &path, &Extensions::default()).ok();
         let found = found.and_then(|store| rows_state(&store).ok());
         let last = (run.reached + usize::from(run.attempted)).min(reference.len() - 1);
         let right = found.is_some_and(|found| reference[run.durable..=last].contains(&found));

@@ -62,7 +62,8 @@ impl Service for NodeService {
             | RequestKind::ReadIndex
             | RequestKind::Join
             | RequestKind::Propose
-            | RequestKind::Forward => async move { answer(node, from, kind, body).await }.boxed(),
+            | RequestKind::Forward
+            | RequestKind::Ask => async move { answer(node, from, kind, body).await }.boxed(),
         }
     }
 
@@ -131,7 +132,7 @@ impl Node {
 /// them before it knows who the members are.
 fn acts_for_clients(kind: RequestKind) -> bool {
     match kind {
-        RequestKind::ReadIndex | RequestKind::Propose | RequestKind::Forward => true,
+        RequestKind::ReadIndex | RequestKind::Propose | RequestKind::Forward | RequestKind::Ask => true,
         RequestKind::Append
         | RequestKind::Heartbeat
         | RequestKind::Vote
@@ -208,6 +209,10 @@ async fn answer(node: Arc<Node>, from: Identity, kind: RequestKind, body: Bytes)
         RequestKind::Forward => match node.forward_handler() {
             Some(handler) => Ok(handler.handle(from.node_id, body).await),
             None => Err(format!("node {} is not ready to run statements yet", node.id)),
+        },
+        RequestKind::Ask => match node.question_handler() {
+            Some(handler) => Ok(handler.handle(from.node_id, body).await),
+            None => Err(format!("node {} is not ready to answer yet", node.id)),
         },
         RequestKind::Append | RequestKind::Heartbeat | RequestKind::Join => {
             Err(format!("{kind:?} is answered elsewhere"))

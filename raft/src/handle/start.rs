@@ -19,7 +19,7 @@ use crate::log::{self, DirectoryLock, LogStore};
 use crate::machine::{Machine, MachineParts, OnFatal, StateMachine};
 use crate::network::Networks;
 use crate::quic::QuicTransport;
-use crate::rows::{Function, Store, StoreOptions};
+use crate::rows::{Extensions, Store, StoreOptions};
 use crate::snapshot::Snapshots;
 use crate::transport::Transport;
 use crate::types::{ClusterId, NodeInfo};
@@ -71,21 +71,21 @@ impl Options {
 /// a corrupt log, a port in use, a certificate that does not fit.
 ///
 /// An advertised address that ends in `:0` gets the port that the system chose for `listen`.
-pub async fn start(mut config: RaftConfig, functions: Vec<Function>) -> Result<Handle, StartError> {
+pub async fn start(mut config: RaftConfig, extensions: Extensions) -> Result<Handle, StartError> {
     let transport = QuicTransport::bind(&config).map_err(|error| StartError::new(chain(&error)))?;
     if let Some(host) = config.advertise.strip_suffix(":0") {
         config.advertise = format!("{host}:{}", transport.local_address().port());
     }
-    start_with(config, functions, Options::new(Arc::new(transport))).await
+    start_with(config, extensions, Options::new(Arc::new(transport))).await
 }
 
 /// Starts a node on a transport of the caller's.
 pub async fn start_with(
     config: RaftConfig,
-    functions: Vec<Function>,
+    extensions: Extensions,
     options: Options,
 ) -> Result<Handle, StartError> {
-    let opened = open(&config, &functions, &options).await?;
+    let opened = open(&config, &extensions, &options).await?;
     let failure = watch::Sender::new(None);
     let parts = MachineParts {
         store: opened.store,
@@ -118,6 +118,7 @@ pub async fn start_with(
         transport: options.transport,
         cluster: opened.cluster,
         forwards: std::sync::Mutex::default(),
+        questions: std::sync::Mutex::default(),
         places: Arc::new(Semaphore::new(PROPOSALS_WAITING_MAX)),
         rounds: Rounds::default(),
         members: tokio::sync::Mutex::new(()),
@@ -141,7 +142,7 @@ struct Opened {
     snapshots: Arc<Snapshots>,
 }
 
-async fn open(config: &RaftConfig, functions: &[Function], options: &Options) -> Result<Opened, StartError> {
+async fn open(config: &RaftConfig, extensions: &Extensions, options: &Options) -> Result<Opened, StartError> {
     let directory = &config.directory;
     fs::create_dir_all(directory).map_err(|error| {
         StartError::new(format!("the data directory `{}` cannot be made: {error}", directory.display()))
@@ -162,7 +163,7 @@ async fn open(config: &RaftConfig, functions: &[Function], options: &Options) ->
     if let Some(known) = identity.cluster {
         cluster.get_or_init(|| known);
     }
-    let store = Store::open_with(options.rows.clone(), &state, functions)
+    let store = Store::open_with(options.rows.clone(), &state, extensions)
         .map_err(|error| StartError::new(chain(&error)))?;
     let snapshots = Snapshots::open(directory.join("snapshots")).map_err(|error| {
         StartError::new(format!("`{}` cannot be opened: {error}", directory.join("snapshots").display()))

@@ -43,6 +43,7 @@ impl Node {
             last_log: metrics.last_log_index.unwrap_or(0),
             applied: published.view().version(),
             snapshot: metrics.snapshot.map_or(0, |id| id.index),
+            purged: metrics.purged.map_or(0, |id| id.index),
             members: membership.nodes().map(member).collect(),
         }
     }

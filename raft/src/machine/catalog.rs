@@ -3,7 +3,7 @@
 use grantd_catalog::command::{Done, Outcome, StorageChange};
 use grantd_catalog::id::{ObjectId, Timestamp, Version};
 use grantd_catalog::invariant;
-use grantd_catalog::object::{Body, Table};
+use grantd_catalog::object::{Body, Sequence, Table};
 use grantd_catalog::record::Change;
 use grantd_catalog::state::{RestoreError, State};
 use grantd_catalog::wire::{self, WireError};
@@ -32,6 +32,8 @@ pub(super) type RecordChange = (Vec<u8>, Option<Vec<u8>>);
 pub(super) enum StorageStep {
     /// Make the table of this object.
     Create(ObjectId, Table),
+    /// Make the table of this sequence, with its row.
+    CreateSequence(ObjectId, Sequence),
     /// Drop the table that this object had.
     Drop(ObjectId),
 }
@@ -137,10 +139,9 @@ impl Catalog {
 fn steps(done: &Done, after: &State, before: &State) -> Result<Vec<StorageStep>, CatalogError> {
     let step = |change: &StorageChange| match *change {
         StorageChange::Create(id) => match after.object(id).map(|object| &object.body) {
-            Some(Body::Table(table)) => Ok(StorageStep::Create(id, table.clone())),
-            Some(Body::Database | Body::Schema) | None => {
-                Err(CatalogError::Broken(format!("object {id} gets a table and is none")))
-            }
+            Some(Body::Table(table)) => Ok(StorageStep::Create(id, table.as_ref().clone())),
+            Some(Body::Sequence(sequence)) => Ok(StorageStep::CreateSequence(id, sequence.clone())),
+            Some(_) | None => Err(CatalogError::Broken(format!("object {id} gets a table and is none"))),
         },
         StorageChange::Drop(id) if before.object(id).is_some() => Ok(StorageStep::Drop(id)),
         StorageChange::Drop(id) => {

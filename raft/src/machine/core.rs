@@ -201,19 +201,16 @@ impl Core {
         (self.applied, self.members.stored.clone())
     }
 
-    /// Whether the row store takes the tables that a proposal makes, tried upon the applied state and undone. What it
-    /// does not take must not reach the log: it would end every node that applies it, each time it starts.
-    ///
-    /// Cost: SQLite's schema is read anew.
+    /// Whether the row store takes the tables that a proposal makes upon the applied state. What it does not take must
+    /// not reach the log: it would end every node that applies it, each time it starts. What is dropped is there, and the
+    /// table of a sequence is always the same.
     pub(super) fn try_tables(&mut self, proposal: &Proposal) -> Result<Option<Refusal>, MachineError> {
         let version = Version(self.applied.map_or(0, |applied| applied.index) + 1);
         let storage = self.catalog.tried(version, self.last.time, proposal)?;
-        self.store.begin()?;
         let made = storage.iter().try_for_each(|step| match step {
-            StorageStep::Create(id, table) => self.store.create_table(*id, table),
-            StorageStep::Drop(id) => self.store.drop_table(*id),
+            StorageStep::Create(id, table) => self.store.try_table(*id, table),
+            StorageStep::CreateSequence(..) | StorageStep::Drop(_) => Ok(()),
         });
-        self.store.rollback()?;
         match made {
             Ok(()) => Ok(None),
             Err(error) if error.is_of_statement() => Ok(Some(table_not_taken(&error))),
@@ -306,6 +303,7 @@ impl Core {
         for step in tried.storage {
             match step {
                 StorageStep::Create(id, table) => self.store.create_table(id, &table)?,
+                StorageStep::CreateSequence(id, sequence) => self.store.create_sequence(id, &sequence)?,
                 StorageStep::Drop(id) => self.store.drop_table(id)?,
             }
         }

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use futures::stream;
-use grantd_catalog::command::{Actor, Command, Done, NameContext, ObjectName, Outcome, RoleSpec};
+use grantd_catalog::command::{
+    Actor, Command, Done, DropBehavior, NameContext, ObjectName, Outcome, RoleSpec,
+};
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp};
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::object::{Column, ColumnType, Table};
+use grantd_catalog::object::{Column, ColumnType, Object, Sequence, Table};
 use grantd_catalog::privilege::Privilege;
-use grantd_catalog::require::Requirement;
+use grantd_catalog::require::{Need, Requirement};
 use openraft::EntryPayload;
 use openraft::storage::RaftStateMachine;
 
@@ -17,7 +19,7 @@ use crate::codec::{self, Kind};
 use crate::entry::{Body, Entry, Proposal, Reply, RowChange};
 use crate::machine::core::{Core, MachineError};
 use crate::machine::{Machine, MachineParts, OnFatal};
-use crate::rows::{Captured, Store};
+use crate::rows::{Captured, Extensions, Store, Value};
 use crate::snapshot::{SnapshotHeaderV1, Snapshots};
 use crate::types::{
     ClusterId, EntryBytes, LeaderId, LogEntry, LogId, Membership, NodeInfo, Payload, StoredMembershipV1,
@@ -30,7 +32,7 @@ struct World {
 }
 
 fn load(directory: &Path) -> Core {
-    let store = Store::open(&directory.join("state.db"), &[]).unwrap();
+    let store = Store::open(&directory.join("state.db"), &Extensions::default()).unwrap();
     let snapshots = Arc::new(Snapshots::open(directory.join("snapshots")).unwrap());
     Core::load(store, snapshots, &OnceLock::new()).unwrap()
 }
@@ -60,8 +62,21 @@ fn create_role(name: &str) -> Command {
 
 fn create_table() -> Command {
     let name = Name::from("id");
-    let key = Column { name, column_type: ColumnType::Int8, nullable: false, default: None, hidden: false };
-    let table = Table { columns: vec![key], primary_key: vec![0], unique: Vec::new(), checks: Vec::new() };
+    let key = Column {
+        name,
+        column_type: ColumnType::Int8,
+        nullable: false,
+        default: None,
+        hidden: false,
+        comment: None,
+    };
+    let table = Table {
+        columns: vec![key],
+        primary_key: vec![0],
+        unique: Vec::new(),
+        checks: Vec::new(),
+        references: Vec::new(),
+    };
     Command::CreateTable { name: ObjectName { parts: vec![Name::from("item")] }, table, if_not_exists: false }
 }
 
@@ -126,7 +141,7 @@ impl World {
     }
 
     fn rows(&self) -> u64 {
-        let store = Store::open(&self.directory.path().join("state.db"), &[]).unwrap();
+        let store = Store::open(&self.directory.path().join("state.db"), &Extensions::default()).unwrap();
         store.checksum().unwrap().1[0].rows
     }
 }
@@ -234,7 +249,7 @@ async fn after_an_error_the_machine_applies_nothing_more_and_says_so_once() {
     let told = Arc::clone(&reasons);
     let on_fatal: OnFatal = Arc::new(move |reason| told.lock().unwrap().push(reason.to_owned()));
     let parts = MachineParts {
-        store: Store::open(&directory.path().join("state.db"), &[]).unwrap(),
+        store: Store::open(&directory.path().join("state.db"), &Extensions::default()).unwrap(),
         snapshots: Arc::new(Snapshots::open(directory.path().join("snapshots")).unwrap()),
         cluster: Arc::default(),
         on_fatal,
@@ -306,4 +321,62 @@ async fn a_snapshot_replaces_everything_and_a_bad_one_nothing() {
     assert!(target.core.published().view().state().principal_id(&RoleName::normalize("ben")).is_some());
     assert_eq!(received.current().unwrap().unwrap().header().last, last);
     assert_eq!(load(target.directory.path()).applied(), Some(id(3)));
+}
+
+fn create_sequence(start: i64) -> Command {
+    let sequence = Sequence { start, increment: 1, min: 1, max: i64::MAX, owned_by: None };
+    let name = ObjectName { parts: vec![Name::from("ticket")] };
+    Command::CreateSequence { name, sequence, owned_by: None, if_not_exists: false }
+}
+
+fn last_value(core: &mut Core, sequence: ObjectId) -> Vec<Vec<Value>> {
+    let sql = format!("SELECT last_value, is_called FROM t{sequence}");
+    let store = core.store();
+    store.begin().unwrap();
+    let captured = store.capture(|rows| rows.run(&sql, &[])).unwrap();
+    store.rollback().unwrap();
+    let Captured::Changed(result, _) = captured else { panic!("{captured:?}") };
+    result.rows
+}
+
+#[test]
+fn a_sequence_begins_where_the_catalog_says_and_moves_with_the_rows_through_restart_and_snapshot() {
+    let mut world = World::new();
+    world.apply(catalog(create_sequence(5))).unwrap();
+    let state = world.core.view().state();
+    let is_sequence = |object: &Object| object.name.as_str() == "ticket";
+    let (sequence, _) = state.objects().find(|(_, object)| is_sequence(object)).unwrap();
+    let at = |last, called| vec![vec![Value::Integer(last), Value::Integer(called)]];
+    assert_eq!(last_value(&mut world.core, sequence), at(5, 0));
+
+    let (root, amy) = (PrincipalId::ROOT, world.amy());
+    let take = |world: &mut World, by, last: i64| {
+        let sql = format!("UPDATE t{sequence} SET last_value = {last}, is_called = 1");
+        let changeset = world.capture(&sql);
+        let mut requirement = Requirement::default();
+        let privileges = vec![Privilege::Update, Privilege::Usage];
+        requirement.need(Need::AnyOf { object: sequence, privileges });
+        RowChange { actor: Actor::of(by), requirement, changeset }
+    };
+    let items = vec![take(&mut world, root, 6), take(&mut world, amy, 7)];
+    let reply = world.apply(Body::Rows { base: 3, items }).unwrap();
+    assert_eq!(codes(&reply), ["done", "42501"]);
+    assert_eq!(last_value(&mut world.core, sequence), at(6, 1));
+
+    let (copy, (last, membership)) = world.core.snapshot_source().unwrap();
+    let snapshots = Snapshots::open(world.directory.path().join("snapshots")).unwrap();
+    let file = snapshots.build(copy, ClusterId(1), last, membership).unwrap();
+    let World { directory, core, .. } = world;
+    drop(core);
+    assert_eq!(last_value(&mut load(directory.path()), sequence), at(6, 1));
+    let mut other = World::new();
+    other.core.install(&file).unwrap();
+    assert_eq!(last_value(&mut other.core, sequence), at(6, 1));
+    other.next = 5;
+    let names = vec![ObjectName { parts: vec![Name::from("ticket")] }];
+    let drop_it = Command::DropSequences { names, if_exists: false, behavior: DropBehavior::Default };
+    assert_eq!(codes(&other.apply(catalog(drop_it)).unwrap()), ["done"]);
+    assert!(
+        other.core.store().checksum().unwrap().1.iter().all(|table| table.name != format!("t{sequence}"))
+    );
 }

@@ -392,7 +392,9 @@ fn capture(
 }
 
 fn makes_tables(proposal: &Proposal) -> bool {
-    proposal.commands.iter().any(|command| matches!(command, Command::CreateTable { .. }))
+    let makes =
+        |command: &Command| matches!(command, Command::CreateTable { .. } | Command::CreateSequence { .. });
+    proposal.commands.iter().any(makes)
 }
 
 fn is_retry(outcome: &Outcome) -> bool {

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,10 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Statement};
 
 use crate::config::{RESULT_BYTES_MAX, RESULT_ROWS_MAX};
-use crate::rows::{Access, CancelCheck, Function, RowSet, RowsError, StatementContext, Transaction, Value};
+use crate::rows::{
+    Access, CancelCheck, Extensions, Function, RowSet, RowsError, StatementContext, Transaction, Value,
+    virtual_table,
+};
 
 /// The most bytes of a value or row. A change of one fits in an entry with room to spare.
 const VALUE_BYTES_MAX: i32 = 32 << 20;
@@ -30,6 +34,10 @@ const STATEMENT_BYTES_MAX: i32 = 8 << 20;
 const EXPRESSION_DEPTH_MAX: i32 = 500;
 /// Instructions of SQLite's machine between two looks at the cancel check: some 10 µs.
 const CANCEL_INTERVAL: i32 = 2_000;
+/// From how many bytes on a function's arguments or value count as large.
+const LARGE_BYTES: usize = 16 << 10;
+/// The most bytes of large values that functions make for one statement: it could ask for more than there is memory.
+const MADE_BYTES_MAX: usize = 512 << 20;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_CACHED_MAX: usize = 256;
 /// Bytes of pages that a connection keeps, in KiB as SQLite takes it, negative.
@@ -62,6 +70,8 @@ pub(super) enum Mode {
     Write,
     /// A reader.
     Read,
+    /// A database of its own, empty and in memory, on which statements are tried.
+    Trial,
 }
 
 /// A connection with its recorder.
@@ -74,17 +84,51 @@ pub(super) struct Connection {
 
 /// What SQLite's callbacks see. Uncontended: callbacks run on the thread that uses the connection.
 #[derive(Default)]
-struct Shared {
+pub(super) struct Shared {
     recorder: Mutex<Recorder>,
     context: Mutex<Option<StatementContext>>,
     cancel: Mutex<Option<CancelCheck>>,
     /// When the statements of a client are interrupted, and the limit that this follows from.
     deadline: Mutex<Option<(Instant, Duration)>>,
+    /// How many bytes of large values functions made for the running statement.
+    made: AtomicUsize,
 }
 
 impl Shared {
+    /// What the running statement's caller put there.
+    pub(super) fn context(&self) -> Option<StatementContext> {
+        lock(&self.context).clone()
+    }
+
     fn is_late(&self) -> bool {
         lock(&self.deadline).is_some_and(|(deadline, _)| Instant::now() >= deadline)
+    }
+
+    /// Whether the client's statement is to end.
+    fn is_over(&self) -> bool {
+        self.is_late() || lock(&self.cancel).as_ref().is_some_and(|cancelled| cancelled())
+    }
+
+    /// Counts what a function made. SQLite may keep all of it until the statement ends.
+    fn count_made(&self, bytes: usize) -> Result<(), rusqlite::Error> {
+        if bytes < LARGE_BYTES {
+            return Ok(());
+        }
+        let before = self.made.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) <= MADE_BYTES_MAX {
+            return Ok(());
+        }
+        // Without a text of ours: with one, SQLite forgets the code.
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), None))
+    }
+
+    /// Ends a statement that is over also between two calls of functions on large values: each may take long, and
+    /// [`CANCEL_INTERVAL`] of them far longer than anybody waits.
+    fn stop_after(&self, bytes: usize) -> Result<(), rusqlite::Error> {
+        if bytes < LARGE_BYTES || !self.is_over() {
+            return Ok(());
+        }
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None))
     }
 }
 
@@ -101,11 +145,12 @@ impl Connection {
         path: &Path,
         mode: Mode,
         options: &StoreOptions,
-        functions: &[Function],
+        extensions: &Extensions,
     ) -> Result<Self, RowsError> {
         let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
         flags |= match mode {
             Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            Mode::Trial => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_MEMORY,
             Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         };
         let sqlite = match &options.vfs {
@@ -118,7 +163,10 @@ impl Connection {
         if mode == Mode::Write {
             connection.sqlite.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
         }
-        connection.install_functions(functions)?;
+        connection.install_functions(&extensions.functions)?;
+        for table in &extensions.tables {
+            virtual_table::install(&connection.sqlite, table, &connection.shared)?;
+        }
         connection.install_callbacks()?;
         Ok(connection)
     }
@@ -178,6 +226,7 @@ impl Connection {
         sqlite.pragma_update(None, "case_sensitive_like", true)?;
         match mode {
             Mode::Read => sqlite.pragma_update(None, "query_only", true)?,
+            Mode::Trial => {}
             Mode::Write => {
                 let journal: String =
                     sqlite.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -205,8 +254,11 @@ impl Connection {
                 let arguments: Result<Vec<Value>, RowsError> =
                     (0..call.len()).map(|at| Value::try_from(call.get_raw(at))).collect();
                 let arguments = arguments.map_err(|error| function_error(error.message))?;
-                let context = lock(&shared.context).clone();
+                shared.stop_after(arguments.iter().map(Value::bytes).sum())?;
+                let context = shared.context();
                 let value = body(context.as_ref(), &arguments).map_err(function_error)?;
+                shared.stop_after(value.bytes())?;
+                shared.count_made(value.bytes())?;
                 value.refuse_nan().map_err(|error| function_error(error.message))?;
                 Ok(rusqlite::types::Value::from(value))
             })?;
@@ -219,9 +271,7 @@ impl Connection {
         self.sqlite
             .authorizer(Some(move |asked: AuthContext<'_>| lock(&shared.recorder).authorize(&asked)))?;
         let shared = Arc::clone(&self.shared);
-        let cancelled =
-            move || shared.is_late() || lock(&shared.cancel).as_ref().is_some_and(|cancelled| cancelled());
-        self.sqlite.progress_handler(CANCEL_INTERVAL, Some(cancelled))?;
+        self.sqlite.progress_handler(CANCEL_INTERVAL, Some(move || shared.is_over()))?;
         Ok(())
     }
 
@@ -241,7 +291,11 @@ impl Recorder {
         let (access, legal) = match asked.action {
             AuthAction::Select | AuthAction::Recursive => return Authorization::Allow,
             AuthAction::Read { table_name, column_name } => (
-                Access::Read { table: table_name.to_owned(), column: column_name.to_owned() },
+                Access::Read {
+                    table: table_name.to_owned(),
+                    column: column_name.to_owned(),
+                    within: asked.accessor.map(str::to_owned),
+                },
                 // Not `is_user_table`: a CTE comes here under its own name, and the caller knows its CTEs.
                 !is_system(table_name),
             ),
@@ -315,6 +369,7 @@ impl Transaction for ClientTransaction<'_> {
         // What has this text was let through. From here on the authorizer allows everything: the session reads the
         // shape of a table when it first sees a change of it, on this connection, with a pragma.
         self.prepare(sql)?;
+        self.connection.shared.made.store(0, Ordering::Relaxed);
         let mut statement = self.connection.sqlite.prepare_cached(sql)?;
         let needed = statement.parameter_count();
         if needed > parameters.len() {
@@ -376,13 +431,14 @@ fn collect(statement: &mut Statement<'_>) -> Result<RowSet, RowsError> {
         for at in 0..width {
             let value = Value::try_from(row.get_ref(at)?)?;
             bytes += value.bytes();
+            // Not only after each row: one may be larger than the memory.
+            if bytes > RESULT_BYTES_MAX {
+                return Err(too_big(format!("the result has more than {RESULT_BYTES_MAX} bytes")));
+            }
             values.push(value);
         }
         if result.rows.len() == RESULT_ROWS_MAX {
             return Err(too_big(format!("the result has more than {RESULT_ROWS_MAX} rows")));
-        }
-        if bytes > RESULT_BYTES_MAX {
-            return Err(too_big(format!("the result has more than {RESULT_BYTES_MAX} bytes")));
         }
         result.rows.push(values);
     }

@@ -8,7 +8,8 @@
 use std::fmt::Write;
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Column, ColumnType, Table};
+use grantd_catalog::name::Name;
+use grantd_catalog::object::{Column, ColumnType, Sequence, Table};
 
 /// The name of an object's table in the row store.
 pub fn table_name(id: ObjectId) -> String {
@@ -40,6 +41,37 @@ pub fn create_table(id: ObjectId, table: &Table) -> String {
     writeln!(sql, "  PRIMARY KEY ({})", names(&table.primary_key)).expect("a string grows");
     sql.push_str(") STRICT, WITHOUT ROWID");
     sql
+}
+
+/// The table behind a sequence: `last_value` and `is_called` as PostgreSQL shows them, and a hidden key, because a
+/// changeset finds a row by its key. It has one row: [`sequence_row`].
+pub fn sequence_table() -> Table {
+    let column = |name: &str, column_type, hidden| Column {
+        name: Name::from(name),
+        column_type,
+        nullable: false,
+        default: None,
+        hidden,
+        comment: None,
+    };
+    Table {
+        columns: vec![
+            column("last_value", ColumnType::Int8, false),
+            column("log_cnt", ColumnType::Int8, false),
+            column("is_called", ColumnType::Bool, false),
+            column("rowid", ColumnType::Int8, true),
+        ],
+        primary_key: vec![3],
+        unique: Vec::new(),
+        checks: Vec::new(),
+        references: Vec::new(),
+    }
+}
+
+/// The statement that gives the sequence of `id` its row: its next value is the first one.
+pub fn sequence_row(id: ObjectId, sequence: &Sequence) -> String {
+    let start = sequence.start;
+    format!("INSERT INTO {} VALUES ({start}, 0, 0, 0)", quote(&table_name(id)))
 }
 
 /// The statement that drops the table of `id`.
@@ -82,7 +114,8 @@ fn define_column(sql: &mut String, column: &Column) {
         | ColumnType::Float8
         | ColumnType::Text { chars_max: None }
         | ColumnType::Bytes
-        | ColumnType::TimestampTz => {}
+        | ColumnType::TimestampTz
+        | ColumnType::Enum(_) => {}
     }
 }
 
@@ -92,7 +125,8 @@ fn storage_class(column_type: ColumnType) -> &'static str {
         | ColumnType::Int2
         | ColumnType::Int4
         | ColumnType::Int8
-        | ColumnType::TimestampTz => "INTEGER",
+        | ColumnType::TimestampTz
+        | ColumnType::Enum(_) => "INTEGER",
         ColumnType::Float8 => "REAL",
         ColumnType::Text { .. } | ColumnType::Uuid => "TEXT",
         ColumnType::Bytes => "BLOB",

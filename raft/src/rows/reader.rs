@@ -13,7 +13,7 @@ use crate::rows::connection::{Connection, Mode, StoreOptions};
 use crate::rows::file::{
     MetaKey, OpenRowsError, RecordBytes, TableChecksum, check_header, checksum, copy, read_meta, read_records,
 };
-use crate::rows::{Function, RowsError, Transaction};
+use crate::rows::{Extensions, RowsError, Transaction};
 
 /// The [`MetaKey::Applied`] of a moment, the sum over the catalog records in key order, and that of each table.
 pub type Checksums = (Option<Vec<u8>>, u32, Vec<TableChecksum>);
@@ -22,17 +22,17 @@ pub type Checksums = (Option<Vec<u8>>, u32, Vec<TableChecksum>);
 pub struct Readers {
     path: PathBuf,
     options: StoreOptions,
-    functions: Vec<Function>,
+    extensions: Extensions,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path, options: &StoreOptions, functions: &[Function]) -> Self {
+    pub(super) fn new(path: &Path, options: &StoreOptions, extensions: &Extensions) -> Self {
         Self {
             path: path.to_owned(),
             options: options.clone(),
-            functions: functions.to_vec(),
+            extensions: extensions.clone(),
             permits: Arc::new(Semaphore::new(READERS_MAX)),
             idle: Mutex::default(),
         }
@@ -46,7 +46,7 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => Connection::open(&self.path, Mode::Read, &self.options, &self.functions)?,
+            None => Connection::open(&self.path, Mode::Read, &self.options, &self.extensions)?,
         };
         Ok(Reader { connection: Some(connection), pool: Arc::clone(self), _permit: permit })
     }
@@ -103,7 +103,7 @@ pub struct SnapshotSource {
 
 impl SnapshotSource {
     pub(super) fn begin(path: &Path, options: &StoreOptions) -> Result<Self, RowsError> {
-        let connection = Connection::open(path, Mode::Read, options, &[])?;
+        let connection = Connection::open(path, Mode::Read, options, &Extensions::default())?;
         connection.sqlite.execute_batch("BEGIN")?;
         // A deferred transaction begins with its first read.
         read_meta(&connection.sqlite, MetaKey::Applied)?;
@@ -149,7 +149,8 @@ impl SnapshotSource {
 /// sees. Cost: reads the whole file, 1 GB takes some 1.6 s.
 pub fn quick_check(path: &Path) -> Result<(), OpenRowsError> {
     let failed = |error: RowsError| OpenRowsError::from_rows(path, error);
-    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &[]).map_err(failed)?;
+    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &Extensions::default())
+        .map_err(failed)?;
     if !check_header(&connection.sqlite, path)? {
         return Err(OpenRowsError::Foreign { path: path.to_owned() });
     }
@@ -172,7 +173,7 @@ pub struct SnapshotContents {
 
 /// Reads a snapshot file that [`quick_check`] found good.
 pub fn snapshot_contents(path: &Path) -> Result<SnapshotContents, RowsError> {
-    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &[])?;
+    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &Extensions::default())?;
     let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
     let records = read_records(&connection.sqlite)?;
     Ok(SnapshotContents { applied, records })

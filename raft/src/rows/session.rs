@@ -1,7 +1,8 @@
 //! SQLite's session extension: what a transaction changed as bytes, and those bytes applied to another database.
 //!
-//! The only `unsafe` of the project outside tests. rusqlite's own wrapper needs libclang at build time and lacks the
-//! two calls that replication needs: the object option for tables without a declared key, and the flags of apply.
+//! One of the two places with `unsafe` outside tests; the other is `virtual_table`. rusqlite's own wrapper needs
+//! libclang at build time and lacks the two calls that replication needs: the object option for tables without a
+//! declared key, and the flags of apply.
 //! Nothing unsafe leaves this module: a [`Session`] borrows its connection, and every pointer that SQLite hands out
 //! is copied from and freed before a function returns.
 //!

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::Table;
+use grantd_catalog::object::{Sequence, Table};
 use rusqlite::ffi;
 
 use crate::config::WRITE_TIME_MAX;
@@ -18,7 +18,7 @@ use crate::rows::file::{
 };
 use crate::rows::reader::{Readers, SnapshotSource};
 use crate::rows::session::{self, ApplyError, ChangedTable, Session};
-use crate::rows::{Function, RowsError, Transaction, ddl};
+use crate::rows::{Extensions, RowsError, Transaction, ddl};
 
 /// What came of a capture.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +46,9 @@ pub struct Store {
     options: StoreOptions,
     connection: Connection,
     readers: Arc<Readers>,
+    /// Where a table is tried before it is proposed. Undone DDL makes SQLite read its whole schema anew: here that is
+    /// nothing.
+    trial: Connection,
     /// Columns that are keys, by table; what [`Store::apply_changeset`] compares with.
     shapes: BTreeMap<String, Vec<bool>>,
 }
@@ -53,33 +56,37 @@ pub struct Store {
 impl Store {
     /// Opens or makes `state.db`. What a crash left is recovered by SQLite: the last transactions may be gone, each
     /// of them whole.
-    pub fn open(path: &Path, functions: &[Function]) -> Result<Self, OpenRowsError> {
-        Self::open_with(StoreOptions::default(), path, functions)
+    pub fn open(path: &Path, extensions: &Extensions) -> Result<Self, OpenRowsError> {
+        Self::open_with(StoreOptions::default(), path, extensions)
     }
 
     /// As [`Store::open`], with other options than the usual.
     pub fn open_with(
         options: StoreOptions,
         path: &Path,
-        functions: &[Function],
+        extensions: &Extensions,
     ) -> Result<Self, OpenRowsError> {
         // A file system of a test keeps its own files.
         if options.vfs.is_none() {
             private::open(path).map_err(|error| cannot_open(path, &error))?;
         }
-        let opened = Connection::open(path, Mode::Write, &options, functions);
+        let opened = Connection::open(path, Mode::Write, &options, extensions);
         let connection = opened.map_err(|error| OpenRowsError::from_rows(path, error))?;
         prepare_file(&connection.sqlite, path)?;
         // SQLite does not sync the name of a file that it made, and the log is purged on the word of this one.
         let directory = path.parent().unwrap_or(Path::new("."));
         let synced = File::open(directory).and_then(|opened| opened.sync_all());
         synced.map_err(|error| cannot_open(path, &error))?;
-        let readers = Readers::new(path, &options, functions);
+        let readers = Readers::new(path, &options, extensions);
+        let trial =
+            Connection::open(Path::new(":memory:"), Mode::Trial, &StoreOptions::default(), extensions)
+                .map_err(|error| OpenRowsError::from_rows(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             options,
             connection,
             readers: Arc::new(readers),
+            trial,
             shapes: BTreeMap::new(),
         })
     }
@@ -160,6 +167,23 @@ impl Store {
     /// Makes the table of an object.
     pub fn create_table(&mut self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
         self.execute(&ddl::create_table(id, table))
+    }
+
+    /// Whether SQLite takes the table that [`Store::create_table`] would make. Nothing is made. Cost: that of the
+    /// table alone, whatever else there is.
+    pub fn try_table(&self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
+        self.trial.sqlite.execute_batch("BEGIN")?;
+        let made = self.trial.sqlite.execute_batch(&ddl::create_table(id, table));
+        if !self.trial.sqlite.is_autocommit() {
+            self.trial.sqlite.execute_batch("ROLLBACK")?;
+        }
+        Ok(made?)
+    }
+
+    /// Makes the table of a sequence, with its row.
+    pub fn create_sequence(&mut self, id: ObjectId, sequence: &Sequence) -> Result<(), RowsError> {
+        self.create_table(id, &ddl::sequence_table())?;
+        self.execute(&ddl::sequence_row(id, sequence))
     }
 
     /// Drops the table of an object. Cost: grows with its rows.
@@ -251,7 +275,7 @@ impl Store {
         self.shapes.clear();
         self.connection.sqlite.flush_prepared_statement_cache();
         self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
-        let copied = Connection::open(file, Mode::Read, &self.options, &[])
+        let copied = Connection::open(file, Mode::Read, &self.options, &Extensions::default())
             .and_then(|from| copy(&from.sqlite, &mut self.connection.sqlite));
         self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
         copied

@@ -28,7 +28,7 @@ use grantd_raft::handle::{
     Checksum, ForwardHandler, Handle, Options, Receipt, RowWrite, StartError, Unavailable, WriteRefused,
     start_with,
 };
-use grantd_raft::rows::{RowSet, Transaction, Value};
+use grantd_raft::rows::{Extensions, RowSet, Transaction, Value};
 use grantd_raft::transport::memory::Hub;
 use tempfile::TempDir;
 
@@ -131,7 +131,7 @@ impl Cluster {
         let transport = self.hub.transport(id, &address);
         // A test that fails must not take the others with it.
         let options = Options { on_fatal: Arc::new(|_| {}), ..Options::new(transport) };
-        let handle = start_with(config, Vec::new(), options).await?;
+        let handle = start_with(config, Extensions::default(), options).await?;
         self.nodes.insert(id, Node { handle });
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Node {
 
     pub async fn make_table(&self, name: &str) -> TestTable {
         self.ok(create_table(name)).await;
-        let id = self.handle.view().state().resolve_table(&context(), &object(name)).unwrap();
+        let id = self.handle.view().state().resolve_relation(&context(), &object(name)).unwrap();
         TestTable { id, stored: format!("t{id}") }
     }
 
@@ -295,6 +295,7 @@ impl Node {
 
     pub fn serve_echo(&self) {
         self.handle.serve_forwards(Arc::new(Echo(self.id())));
+        self.handle.serve_questions(Arc::new(Echo(self.id())));
     }
 }
 
@@ -404,6 +405,7 @@ pub fn create_table(name: &str) -> Command {
         nullable,
         default: None,
         hidden: false,
+        comment: None,
     };
     let table = Table {
         columns: vec![
@@ -413,6 +415,7 @@ pub fn create_table(name: &str) -> Command {
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
+        references: Vec::new(),
     };
     Command::CreateTable { name: object(name), table, if_not_exists: false }
 }
