@@ -1,0 +1,266 @@
+//! The columns and rows of SHOW SESSIONS, SHOW QUERIES and SHOW CLUSTER NODES.
+//!
+//! Columns and order are CockroachDB v22.2's. A node that did not answer has a row with its number, its reason where the
+//! statement's text would be, and nothing else, as there.
+
+use grantd_catalog::command::Actor;
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::privilege::Privilege;
+use grantd_catalog::refusal::{lacks_activity, lacks_system_privilege};
+use grantd_catalog::view::View;
+
+use crate::activity::cluster::{ClusterActivity, Listing, NodeRow, Scope, Sight, sight};
+use crate::activity::report::SessionReport;
+use crate::sql::error::SqlError;
+use crate::sql::parse::activity::{ActivityStatement, Listed};
+use crate::sql::value::{ColumnInfo, Datum, SqlType};
+
+/// The columns; none: it returns no rows.
+pub fn columns(statement: &ActivityStatement) -> Option<Vec<ColumnInfo>> {
+    use SqlType::{Bool, Int8, Text, TimestampTz, Uuid};
+    let columns: &[(&str, SqlType)] = match statement {
+        ActivityStatement::Show(Listed::Sessions, _) => &[
+            ("node_id", Int8),
+            ("session_id", Text),
+            ("status", Text),
+            ("user_name", Text),
+            ("client_address", Text),
+            ("application_name", Text),
+            ("active_queries", Text),
+            ("last_active_query", Text),
+            ("session_start", TimestampTz),
+            ("active_query_start", TimestampTz),
+            ("num_txns_executed", Int8),
+        ],
+        ActivityStatement::Show(Listed::Queries, _) => &[
+            ("query_id", Text),
+            ("node_id", Int8),
+            ("session_id", Text),
+            ("user_name", Text),
+            ("start", TimestampTz),
+            ("query", Text),
+            ("client_address", Text),
+            ("application_name", Text),
+            ("distributed", Bool),
+            ("phase", Text),
+        ],
+        ActivityStatement::Show(Listed::Transactions, _) => &[
+            ("node_id", Int8),
+            ("txn_id", Uuid),
+            ("application_name", Text),
+            ("num_stmts", Int8),
+            ("num_retries", Int8),
+            ("num_auto_retries", Int8),
+        ],
+        ActivityStatement::Nodes => &[
+            ("node_id", Int8),
+            ("address", Text),
+            ("sql_address", Text),
+            ("role", Text),
+            ("leader", Int8),
+            ("term", Int8),
+            ("last_log", Int8),
+            ("applied", Int8),
+            ("snapshot", Int8),
+            ("purged", Int8),
+            ("reachable", Bool),
+            ("release", Text),
+            ("uptime_ms", Int8),
+        ],
+        ActivityStatement::Cancel { .. } => return None,
+    };
+    let column =
+        |(name, sql_type): &(&str, SqlType)| ColumnInfo { name: (*name).to_owned(), sql_type: *sql_type };
+    Some(columns.iter().map(column).collect())
+}
+
+/// SHOW SESSIONS.
+pub fn sessions(listing: &Listing) -> Vec<Vec<Datum>> {
+    let mut rows: Vec<_> = listing.sessions.iter().map(session).collect();
+    for (node, reason) in &listing.silent {
+        let mut row = vec![Datum::Null; 11];
+        row[0] = int(*node);
+        row[6] = Datum::Text(format!("-- {reason}"));
+        rows.push(row);
+    }
+    rows
+}
+
+fn session(session: &SessionReport) -> Vec<Datum> {
+    let running = session.running.as_ref();
+    vec![
+        int(session.node),
+        text(session.id),
+        text(if running.is_some() { "ACTIVE" } else { "IDLE" }),
+        text(&session.user),
+        text(&session.client_address),
+        text(&session.application_name),
+        text(running.map_or("", |running| running.text.as_str())),
+        text(session.last_query.as_deref().unwrap_or_default()),
+        Datum::TimestampTz(session.began_micros),
+        running.map_or(Datum::Null, |running| Datum::TimestampTz(running.began_micros)),
+        int(session.statements),
+    ]
+}
+
+/// SHOW QUERIES.
+pub fn queries(listing: &Listing) -> Vec<Vec<Datum>> {
+    let running = listing.sessions.iter().filter_map(|session| Some((session, session.running.as_ref()?)));
+    let mut rows: Vec<_> = running
+        .map(|(session, running)| {
+            vec![
+                text(running.id),
+                int(session.node),
+                text(session.id),
+                text(&session.user),
+                Datum::TimestampTz(running.began_micros),
+                text(&running.text),
+                text(&session.client_address),
+                text(&session.application_name),
+                // Every statement runs on one node.
+                Datum::Bool(false),
+                text("executing"),
+            ]
+        })
+        .collect();
+    for (node, reason) in &listing.silent {
+        let mut row = vec![Datum::Null; 10];
+        row[1] = int(*node);
+        row[5] = Datum::Text(format!("-- {reason}"));
+        rows.push(row);
+    }
+    rows
+}
+
+/// SHOW TRANSACTIONS: each running statement is one.
+pub fn transactions(listing: &Listing) -> Vec<Vec<Datum>> {
+    let running = listing.sessions.iter().filter_map(|session| Some((session, session.running.as_ref()?)));
+    let mut rows: Vec<_> = running
+        .map(|(session, running)| {
+            let id = Datum::Uuid(running.id.0.to_be_bytes());
+            vec![int(session.node), id, text(&session.application_name), int(1), int(0), int(0)]
+        })
+        .collect();
+    for (node, reason) in &listing.silent {
+        let mut row = vec![Datum::Null; 6];
+        row[0] = int(*node);
+        row[2] = Datum::Text(format!("-- {reason}"));
+        rows.push(row);
+    }
+    rows
+}
+
+/// SHOW CLUSTER NODES.
+pub fn nodes(rows: &[NodeRow]) -> Vec<Vec<Datum>> {
+    rows.iter()
+        .map(|row| {
+            let mut cells = vec![int(row.id), text(&row.raft_address), text(&row.sql_address)];
+            match &row.report {
+                Ok(report) => cells.extend([
+                    text(&report.server_state),
+                    report.leader.map_or(Datum::Null, int),
+                    int(report.term),
+                    int(report.last_log),
+                    int(report.applied),
+                    int(report.snapshot),
+                    int(report.purged),
+                    Datum::Bool(true),
+                    text(&report.release),
+                    int(report.uptime_ms),
+                ]),
+                Err(_) => {
+                    cells.extend(std::iter::repeat_n(Datum::Null, 7));
+                    cells.extend([Datum::Bool(false), Datum::Null, Datum::Null]);
+                }
+            }
+            cells
+        })
+        .collect()
+}
+
+fn text(value: impl ToString) -> Datum {
+    Datum::Text(value.to_string())
+}
+
+fn int(value: u64) -> Datum {
+    Datum::Int(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// The rows of one of `crdb_internal`'s tables of sessions, queries and nodes, as far as `actor` may see them on `view`;
+/// none: it is no such table. Columns are those of the statement of the same content. Takes at most
+/// [`crate::activity::cluster::ANSWER_TIME_MAX`]; nodes that do not answer have their row.
+///
+/// Errors: 42501, for the nodes without VIEWCLUSTERMETADATA, and for the queries without VIEWACTIVITY or
+/// VIEWACTIVITYREDACTED (since 22.2.13).
+pub async fn table(
+    activity: &ClusterActivity,
+    name: &str,
+    actor: Actor,
+    view: &View,
+) -> Result<Option<Vec<Vec<Datum>>>, SqlError> {
+    let scope = if name.starts_with("cluster_") { Scope::Cluster } else { Scope::Local };
+    Ok(Some(match name {
+        "node_sessions" | "cluster_sessions" => sessions(&activity.sessions(view, actor, scope).await),
+        "node_queries" | "cluster_queries" => {
+            may_see_others(view, actor)?;
+            queries(&activity.sessions(view, actor, scope).await)
+        }
+        "node_transactions" | "cluster_transactions" => {
+            transactions(&activity.sessions(view, actor, scope).await)
+        }
+        // What statements cost is not kept yet; who may not see it is told so.
+        "node_statement_statistics" => {
+            may_see_others(view, actor)?;
+            Vec::new()
+        }
+        "gossip_nodes" => {
+            may_see_nodes(view, actor)?;
+            nodes(&activity.nodes().await)
+        }
+        "ranges" => {
+            may_see_nodes(view, actor)?;
+            vec![range(&activity.nodes().await)]
+        }
+        "node_runtime_info" => {
+            may_see_nodes(view, actor)?;
+            let own = activity.own();
+            let row =
+                |field: &str, value: String| vec![int(own.node()), text("grantd"), text(field), text(value)];
+            vec![
+                row("release", env!("CARGO_PKG_VERSION").to_owned()),
+                row("sessions", own.len().to_string()),
+                row("uptime_ms", own.uptime_ms().to_string()),
+            ]
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// The one range: everything, on every member, led by whom most say.
+fn range(nodes: &[NodeRow]) -> Vec<Datum> {
+    let members: Vec<_> = nodes.iter().map(|row| row.id.to_string()).collect();
+    let leader = nodes.iter().filter_map(|row| row.report.as_ref().ok()).find_map(|report| report.leader);
+    vec![
+        Datum::Int(1),
+        text("/Min"),
+        text("/Max"),
+        Datum::Text(format!("{{{}}}", members.join(","))),
+        leader.map_or(Datum::Null, int),
+    ]
+}
+
+/// VIEWACTIVITY or VIEWACTIVITYREDACTED, as privilege or option, or admin.
+fn may_see_others(view: &View, actor: Actor) -> Result<(), SqlError> {
+    match sight(view, actor) {
+        Sight::Own => Err(lacks_activity(&view.state().principal_name(actor.current)).into()),
+        Sight::Redacted | Sight::Full => Ok(()),
+    }
+}
+
+/// VIEWCLUSTERMETADATA, or admin.
+pub fn may_see_nodes(view: &View, actor: Actor) -> Result<(), SqlError> {
+    let privilege = Privilege::ViewClusterMetadata;
+    let user = || view.state().principal_name(actor.current);
+    let held = view.state().check_privilege(actor.current, ObjectId::CLUSTER, privilege);
+    held.map_err(|_| lacks_system_privilege(&user(), privilege).into())
+}
