@@ -1,0 +1,214 @@
+//! What belongs to what: comments, owners, grantees, default privileges.
+
+use std::sync::Arc;
+
+use grantd_catalog::id::{ObjectId, PrincipalId};
+use grantd_catalog::list::{self, DefaultAclRow};
+use grantd_catalog::object::{Body, Object};
+use grantd_catalog::system;
+use grantd_raft::rows::Value;
+
+use super::item::{self, Item};
+use super::{Computed, Items, Look, Of, array, number, oid, text};
+use crate::sql::system::context::StatementInfo;
+use crate::sql::value::{Element, SqlType};
+use SqlType::{Array, Int4, Oid, Text};
+
+pub(super) const TABLES: &[&dyn Computed] =
+    &[&PG_DESCRIPTION, &PG_SHDESCRIPTION, &PG_DEPEND, &PG_SHDEPEND, &PG_DEFAULT_ACL];
+
+/// The OID of a table of pg_catalog: what `'pg_class'::regclass` says.
+pub fn class(name: &str) -> u32 {
+    let schema = system::schema_id("pg_catalog");
+    let found = system::objects()
+        .iter()
+        .find(|(_, object)| Some(object.parent) == schema && object.name.as_str() == name);
+    found.map_or(0, |(id, _)| id.0)
+}
+
+/// The table of pg_catalog that lists such objects.
+fn class_of(object: &Object) -> u32 {
+    class(match object.body {
+        Body::Database => "pg_database",
+        Body::Schema => "pg_namespace",
+        Body::Type(_) => "pg_type",
+        Body::Function(_) => "pg_proc",
+        Body::Table(_) | Body::View(_) | Body::Sequence(_) | Body::VirtualTable => "pg_class",
+        Body::ExternalConnection(_) => return 0,
+    })
+}
+
+/// The OID under which pg_catalog lists an object.
+pub fn oid_of(id: ObjectId, object: &Object) -> u32 {
+    match object.body {
+        Body::Type(_) | Body::Function(_) => oid::above(id),
+        _ => id.0,
+    }
+}
+
+fn any(_: &Object) -> bool {
+    true
+}
+
+/// The current database's schemas and everything in them.
+fn everything(info: &Arc<StatementInfo>) -> Items<Item> {
+    let own = Arc::clone(info);
+    let schemas = item::schema_ids(info).into_iter().filter(|id| !id.is_virtual());
+    let schemas = schemas.map(move |id| Item { info: Arc::clone(&own), id });
+    Box::new(schemas.chain(item::children(info, any).filter(|item| !item.id.is_virtual())))
+}
+
+/// A comment on an object or, with a number, on a column.
+struct Comment {
+    class: u32,
+    oid: u32,
+    column: i64,
+    text: String,
+}
+
+fn comments(item: &Item) -> Vec<Comment> {
+    let object = item.object();
+    let (class, oid) = (class_of(object), oid_of(item.id, object));
+    let own = object.comment.clone().map(|text| Comment { class, oid, column: 0, text });
+    let columns = item::columns(&item.info, item.id).into_iter();
+    let on_columns =
+        columns.filter_map(|facts| Some(Comment { class, oid, column: facts.number, text: facts.comment? }));
+    own.into_iter().chain(on_columns).collect()
+}
+
+static PG_DESCRIPTION: Of<Comment> = Of {
+    schema: "pg_catalog",
+    name: "pg_description",
+    keys: &["objoid"],
+    items: |look| match look.wanted("objoid") {
+        None => Box::new(everything(&look.info).flat_map(|item| comments(&item))),
+        Some(wanted) => {
+            let ids = [Some(ObjectId(wanted)), oid::below(wanted)].into_iter().flatten();
+            let info = Arc::clone(&look.info);
+            Box::new(ids.flat_map(move |id| item::child(&info, id, any)).flat_map(|item| comments(&item)))
+        }
+    },
+    columns: &[
+        ("objoid", Oid, |comment| number(comment.oid)),
+        ("classoid", Oid, |comment| number(comment.class)),
+        ("objsubid", Int4, |comment| Value::Integer(comment.column)),
+        ("description", Text, |comment| text(comment.text.as_str())),
+    ],
+};
+
+static PG_SHDESCRIPTION: Of<Comment> = Of {
+    schema: "pg_catalog",
+    name: "pg_shdescription",
+    keys: &[],
+    items: |look| Box::new(item::databases(look).flat_map(|item| comments(&item))),
+    columns: &[
+        ("objoid", Oid, |comment| number(comment.oid)),
+        ("classoid", Oid, |comment| number(comment.class)),
+        ("description", Text, |comment| text(comment.text.as_str())),
+    ],
+};
+
+/// That one object cannot be without another.
+struct Depends {
+    class: u32,
+    oid: u32,
+    on_class: u32,
+    on: u32,
+    kind: &'static str,
+}
+
+static PG_DEPEND: Of<Depends> = Of {
+    schema: "pg_catalog",
+    name: "pg_depend",
+    keys: &[],
+    items: |look| {
+        Box::new(everything(&look.info).flat_map(|item| {
+            let object = item.object();
+            let state = item.info.view.state();
+            let owned = matches!(object.body, Body::Sequence(_));
+            let rows: Vec<_> = object
+                .references()
+                .into_iter()
+                .filter_map(|on| Some((on, state.object(on)?)))
+                .map(|(on, referred)| Depends {
+                    class: class_of(object),
+                    oid: oid_of(item.id, object),
+                    on_class: class_of(referred),
+                    on: oid_of(on, referred),
+                    kind: if owned { "a" } else { "n" },
+                })
+                .collect();
+            rows
+        }))
+    },
+    columns: &[
+        ("classid", Oid, |depends| number(depends.class)),
+        ("objid", Oid, |depends| number(depends.oid)),
+        ("objsubid", Int4, |_| number(0)),
+        ("refclassid", Oid, |depends| number(depends.on_class)),
+        ("refobjid", Oid, |depends| number(depends.on)),
+        ("refobjsubid", Int4, |_| number(0)),
+        ("deptype", Text, |depends| text(depends.kind)),
+    ],
+};
+
+/// That an object depends on a role: `o` by ownership, `a` by what was granted.
+struct OnRole {
+    database: u32,
+    class: u32,
+    oid: u32,
+    role: PrincipalId,
+    kind: &'static str,
+}
+
+fn on_roles(item: &Item) -> Vec<OnRole> {
+    let object = item.object();
+    let database = match object.body {
+        Body::Database => 0,
+        _ => item.info.view.state().database_of(item.id).map_or(0, |id| id.0),
+    };
+    let row =
+        |role, kind| OnRole { database, class: class_of(object), oid: oid_of(item.id, object), role, kind };
+    let real = |role: &PrincipalId| !matches!(*role, PrincipalId::NODE | PrincipalId::PUBLIC);
+    let owner = Some(object.owner).filter(real).map(|owner| row(owner, "o"));
+    let grantees = object.acl.entries().iter().map(|entry| entry.grantee);
+    let grantees = grantees.filter(|grantee| *grantee != object.owner).filter(real);
+    owner.into_iter().chain(grantees.map(|grantee| row(grantee, "a"))).collect()
+}
+
+static PG_SHDEPEND: Of<OnRole> = Of {
+    schema: "pg_catalog",
+    name: "pg_shdepend",
+    keys: &[],
+    items: |look| {
+        Box::new(item::databases(look).chain(everything(&look.info)).flat_map(|item| on_roles(&item)))
+    },
+    columns: &[
+        ("dbid", Oid, |row| number(row.database)),
+        ("classid", Oid, |row| number(row.class)),
+        ("objid", Oid, |row| number(row.oid)),
+        ("objsubid", Int4, |_| number(0)),
+        ("refclassid", Oid, |_| number(class("pg_authid"))),
+        ("refobjid", Oid, |row| number(row.role.0)),
+        ("deptype", Text, |row| text(row.kind)),
+    ],
+};
+
+static PG_DEFAULT_ACL: Of<(u16, DefaultAclRow)> = Of {
+    schema: "pg_catalog",
+    name: "pg_default_acl",
+    keys: &[],
+    items: |look: &Look| {
+        let database = item::current_database(&look.info);
+        let rows = database.map(|database| list::default_acls(&look.info.view, Some(database)));
+        Box::new((0..).zip(rows.unwrap_or_default()))
+    },
+    columns: &[
+        ("oid", Oid, |(number_in_list, row)| number(oid::part(row.database, *number_in_list))),
+        // 0: objects of all roles.
+        ("defaclrole", Oid, |(_, row)| number(row.creator.map_or(0, |creator| creator.0))),
+        ("defaclnamespace", Oid, |(_, row)| number(row.schema.map_or(0, |schema| schema.0))),
+        ("defaclobjtype", Text, |(_, row)| text(row.object_type)),
+        ("defaclacl", Array(Element::AclItem), |(_, row)| array(row.acl.iter().map(String::as_str))),
+    ],
+};
