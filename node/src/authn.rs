@@ -10,8 +10,8 @@ pub mod scram;
 
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::refusal::{Refusal, no_such_database};
-use grantd_catalog::role::PasswordVerifier;
+use grantd_catalog::refusal::{Refusal, may_not_log_in, no_such_database};
+use grantd_catalog::role::{PasswordVerifier, RoleOption};
 use grantd_catalog::view::View;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use x509_parser::oid_registry::{
@@ -38,14 +38,15 @@ pub enum Login {
 pub struct Candidate {
     /// Who it is.
     pub principal: PrincipalId,
-    /// What its password is checked against; none: passwords always fail.
+    /// What its password is checked against; none: it has none, or it has expired, and passwords fail.
     pub verifier: Option<PasswordVerifier>,
     /// Whether the database that it asked for exists. To be told after the proof only.
     pub database_exists: bool,
 }
 
-/// Decides whether `user` may try to log in, on one view. Source: authorization spec, C.3 and C.4.
-pub fn decide_login(view: &View, user: &RoleName, database: &Name) -> Login {
+/// Decides whether `user` may try to log in, on one view, at `now_us`, microseconds since the Unix epoch. A password that
+/// has expired is as none. Source: authorization spec, C.3 and C.4.
+pub fn decide_login(view: &View, user: &RoleName, database: &Name, now_us: i64) -> Login {
     let state = view.state();
     let Some(principal) = state.principal_id(user) else { return Login::Unknown };
     let Some(record) = state.principal(principal) else { return Login::Unknown };
@@ -54,8 +55,24 @@ pub fn decide_login(view: &View, user: &RoleName, database: &Name) -> Login {
     }
     Login::Allowed(Candidate {
         principal,
-        verifier: record.password.clone(),
+        verifier: record.password.clone().filter(|_| state.password_valid(principal, now_us)),
         database_exists: state.resolve_database(database).is_ok(),
+    })
+}
+
+/// Decides whether `user` may try to log in where no SQL is spoken, on one view: NOLOGIN forbids it, NOSQLLOGIN does not.
+/// Source: authorization spec, C.3.
+pub fn decide_console_login(view: &View, user: &RoleName, now_us: i64) -> Login {
+    let state = view.state();
+    let Some(principal) = state.principal_id(user) else { return Login::Unknown };
+    let Some(record) = state.principal(principal) else { return Login::Unknown };
+    if principal != PrincipalId::ROOT && record.options.contains(RoleOption::NoLogin) {
+        return Login::Forbidden(may_not_log_in(user));
+    }
+    Login::Allowed(Candidate {
+        principal,
+        verifier: record.password.clone().filter(|_| state.password_valid(principal, now_us)),
+        database_exists: true,
     })
 }
 
@@ -98,7 +115,7 @@ mod tests {
     use grantd_catalog::command::{Actor, Command, NameContext, Outcome, RoleSpec, Targets};
     use grantd_catalog::id::{Timestamp, Version};
     use grantd_catalog::privilege::Privilege;
-    use grantd_catalog::role::RoleOption;
+    use grantd_catalog::role::{RoleOption, ValidUntil};
     use grantd_catalog::state::State;
 
     use super::*;
@@ -117,6 +134,8 @@ mod tests {
         }
     }
 
+    const NOW_US: i64 = 1_000;
+
     /// What a catalog that `commands` made says of `user`.
     fn login_after(commands: &[Command], user: &str, database: &str) -> Login {
         let mut state = State::bootstrap();
@@ -127,7 +146,7 @@ mod tests {
             assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
         }
         let view = View::build(Version(1), state);
-        decide_login(&view, &RoleName::normalize(user), &Name::normalize(database))
+        decide_login(&view, &RoleName::normalize(user), &Name::normalize(database), NOW_US)
     }
 
     #[test]
@@ -163,6 +182,42 @@ mod tests {
         };
         let commands = [role("bob", &[]), role("quiet", &[]), grant("quiet"), member];
         assert_eq!(login_after(&commands, "bob", "defaultdb"), forbidden);
+    }
+
+    #[test]
+    fn where_no_sql_is_spoken_only_nologin_forbids() {
+        let decided = |option: RoleOption| {
+            let mut state = State::bootstrap();
+            let context = NameContext { database: None, search_path: Vec::new() };
+            let (version, time, actor) = (Version(1), Timestamp::default(), Actor::of(PrincipalId::ROOT));
+            state.apply(version, time, actor, &context, &role("bob", &[option]), &mut Vec::new());
+            decide_console_login(&View::build(Version(1), state), &RoleName::normalize("bob"), NOW_US)
+        };
+        assert!(matches!(decided(RoleOption::NoLogin), Login::Forbidden(_)));
+        assert!(matches!(decided(RoleOption::NoSqlLogin), Login::Allowed(_)));
+        let view = View::build(Version(1), State::bootstrap());
+        for user in ["nobody", "public", "node", "none"] {
+            assert_eq!(decide_console_login(&view, &RoleName::normalize(user), NOW_US), Login::Unknown);
+        }
+    }
+
+    #[test]
+    fn an_expired_password_is_as_none_and_the_user_may_try_still() {
+        let verifier = PasswordVerifier::new("a verifier".to_owned());
+        let until = |us| Command::AlterRole {
+            name: spec("bob"),
+            if_exists: false,
+            options: vec![
+                RoleOptionClause::Password(Some(verifier.clone())),
+                RoleOptionClause::ValidUntil(ValidUntil::At(us)),
+            ],
+        };
+        for (us, accepted) in [(NOW_US, true), (NOW_US - 1, false)] {
+            let Login::Allowed(bob) = login_after(&[role("bob", &[]), until(us)], "bob", "defaultdb") else {
+                panic!("bob may try");
+            };
+            assert_eq!(bob.verifier.is_some(), accepted);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 14] = [
+pub const KEYS: [Key; 15] = [
     Key {
         name: "data_dir",
         value: "DIR",
@@ -64,6 +64,12 @@ pub const KEYS: [Key; 14] = [
         value: "HOST:PORT",
         default: "",
         help: "Where SQL clients reach it, as `grantd node status` shows it. Default: `sql_listen`",
+    },
+    Key {
+        name: "debug_listen",
+        value: "HOST:PORT",
+        default: "",
+        help: "Where it serves profiles and task counts over HTTPS, to who holds VIEWDEBUG. Default: nowhere",
     },
     Key {
         name: "join",
@@ -178,6 +184,8 @@ pub struct Settings {
     pub sql_listen: SocketAddr,
     /// Where SQL clients reach it; none: where it listens.
     pub sql_advertise: Option<String>,
+    /// Where it serves what VIEWDEBUG shows; none: nowhere; port 0: the system chooses.
+    pub debug_listen: Option<SocketAddr>,
     /// Whom it asks to be let in.
     pub join: Vec<String>,
     /// How it logs.
@@ -329,6 +337,10 @@ impl Written {
             sql_advertise: match sql_listen.port() {
                 0 if self.word("sql_advertise")?.is_empty() => None,
                 _ => Some(self.advertised("sql_advertise", "sql_listen", sql_listen)?),
+            },
+            debug_listen: match self.word("debug_listen")?.is_empty() {
+                true => None,
+                false => Some(self.address("debug_listen")?),
             },
             join: self.join()?,
             log_format,

@@ -17,7 +17,7 @@ use grantd_catalog::refusal::{Refusal, SqlState};
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
-use grantd_raft::handle::{ForwardHandler, Handle, Receipt, RowWrite, Unavailable, WriteRefused};
+use grantd_raft::handle::{ForwardHandler, Handle, Receipt, RowWrite, Status, Unavailable, WriteRefused};
 use grantd_raft::rows::Transaction;
 
 /// What the gate needs of a node of the cluster: [`Handle`], and in tests a stand-in of one process.
@@ -41,6 +41,24 @@ pub trait Replica: Send + Sync + 'static {
     async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Bytes, Unavailable>;
     /// Who answers what others forward.
     fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>);
+    /// Asks one member about itself; the error says why there is no answer.
+    async fn ask(&self, node: u64, question: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        let _ = (question, timeout);
+        Err(format!("node {node} is not a member"))
+    }
+    /// Asks every other member, at once.
+    async fn ask_others(&self, question: Bytes, timeout: Duration) -> Vec<(u64, Result<Bytes, String>)> {
+        let _ = (question, timeout);
+        Vec::new()
+    }
+    /// Who answers what others ask about this node.
+    fn serve_questions(&self, handler: Arc<dyn ForwardHandler>) {
+        drop(handler);
+    }
+    /// How the cluster is, as this node knows; none: it is in none.
+    fn status(&self) -> Option<Status> {
+        None
+    }
 }
 
 /// A read of rows, told the version of its snapshot.
@@ -82,6 +100,22 @@ impl Replica for Handle {
 
     fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>) {
         Handle::serve_forwards(self, handler);
+    }
+
+    async fn ask(&self, node: u64, question: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        Handle::ask(self, node, question, timeout).await
+    }
+
+    async fn ask_others(&self, question: Bytes, timeout: Duration) -> Vec<(u64, Result<Bytes, String>)> {
+        Handle::ask_others(self, question, timeout).await
+    }
+
+    fn serve_questions(&self, handler: Arc<dyn ForwardHandler>) {
+        Handle::serve_questions(self, handler);
+    }
+
+    fn status(&self) -> Option<Status> {
+        Some(Handle::status(self))
     }
 }
 

@@ -21,11 +21,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::activity::logins;
 use crate::admin::{AdminServer, Answer, Answerer, ChecksumReport, MemberReport, Request, StatusReport};
 use crate::cert;
 use crate::config::Settings;
+use crate::debug::DebugServer;
 use crate::failure::Failure;
 use crate::pgwire::backend::Cluster;
 use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
@@ -44,6 +47,9 @@ pub struct Node {
     drain_timeout: Duration,
     sql: Server,
     admin: AdminServer,
+    /// Ends the sessions of roles that may not log in any more.
+    logins: JoinHandle<()>,
+    debug: Option<DebugServer>,
 }
 
 /// How a node stops.
@@ -71,19 +77,21 @@ impl Node {
             listener.local_addr().map_err(|error| Failure::new("the SQL port is gone").because(&error))?;
         let server = server_config(&identity, &settings.certs_dir)?;
         let config = raft_config(&settings, identity, sql_address);
-        let handle = handle::start(config, system::functions()).await.map_err(|error| {
+        let handle = handle::start(config, system::extensions()).await.map_err(|error| {
             Failure::new(format!("node {node_id} cannot start in `{}`", settings.data_dir.display()))
                 .because(&error)
         })?;
         let parts = serve(&settings, &handle, listener, server).await;
-        let (sql, admin) = match parts {
+        let parts = match parts {
             Ok(parts) => parts,
             Err(failure) => {
                 handle.shutdown().await;
                 return Err(failure);
             }
         };
-        let node = Self { handle, node_id, sql_address, drain_timeout: settings.drain_timeout, sql, admin };
+        let Parts { sql, admin, logins, debug } = parts;
+        let drain_timeout = settings.drain_timeout;
+        let node = Self { handle, node_id, sql_address, drain_timeout, sql, admin, logins, debug };
         node.announce(&settings);
         Ok(node)
     }
@@ -110,6 +118,10 @@ impl Node {
 
     /// Stops it. When this returns its ports and its directory are free.
     pub async fn stop(self, how: Stop) {
+        self.logins.abort();
+        if let Some(debug) = self.debug {
+            debug.stop().await;
+        }
         match how {
             Stop::Drain => {
                 self.sql.drain(self.drain_timeout).await;
@@ -151,21 +163,56 @@ impl Node {
     }
 }
 
+/// What a node answers with.
+struct Parts {
+    sql: Server,
+    admin: AdminServer,
+    logins: JoinHandle<()>,
+    debug: Option<DebugServer>,
+}
+
 async fn serve(
     settings: &Settings,
     handle: &Handle,
     listener: TcpListener,
     config: ServerConfig,
-) -> Result<(Server, AdminServer), Failure> {
+) -> Result<Parts, Failure> {
+    let engine = Engine::new(Arc::new(handle.clone()));
+    let debug = match (settings.debug_listen, &config.tls) {
+        (Some(address), Some(tls)) => Some(debug_server(address, tls, &engine, config.fake_salt_key).await?),
+        _ => None,
+    };
     let admin = AdminServer::start(&settings.data_dir, answerer(handle.clone()))?;
-    let backend = Cluster { engine: Engine::new(Arc::new(handle.clone())), handle: handle.clone() };
+    let activity = engine.activity().own().clone();
+    let backend = Cluster { engine, handle: handle.clone() };
     match Server::start(listener, config, backend) {
-        Ok(sql) => Ok((sql, admin)),
+        Ok(sql) => {
+            let (versions, viewed) = (handle.watch(), handle.clone());
+            let logins = tokio::spawn(logins::watch(activity, versions, move || viewed.view()));
+            Ok(Parts { sql, admin, logins, debug })
+        }
         Err(error) => {
             admin.stop().await;
             Err(Failure::new("cannot serve SQL").because(&error))
         }
     }
+}
+
+async fn debug_server(
+    address: SocketAddr,
+    tls: &Arc<rustls::ServerConfig>,
+    engine: &Engine,
+    fake_salt_key: [u8; 32],
+) -> Result<DebugServer, Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(format!("cannot listen on {address} for debug requests"))
+            .because(&error)
+            .help("another process has the port? Choose another with --debug-listen, or leave it out")
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let server = DebugServer::start(listener, tls, engine.clone(), fake_salt_key).map_err(failed)?;
+    info!(address = %server.address(), "debug requests are answered to who holds VIEWDEBUG");
+    Ok(server)
 }
 
 /// Hands leadership over, if it is here. Not being able to costs the others an election, nothing else.

@@ -7,6 +7,6 @@ pub mod error;
 pub mod value;
 pub mod parse;
 pub mod translate;
-pub mod plan;
 pub mod system;
+pub mod plan;
 pub mod execute;

@@ -1,6 +1,6 @@
 //! SQL scripts, run through the engine on one node in this process.
 //!
-//! A script is prose (`# …`), who acts (`as amy`), and statements (`> …`, continued by lines that begin with two
+//! A script is prose (`# …`), who acts (`as amy`; `as amy, newly connected` in a session of its own), and statements (`> …`, continued by lines that begin with two
 //! blanks) with what they print. `UPDATE_SQL_SCRIPTS=1 cargo test -p grantd-node --test sql` writes what they print
 //! now.
 
@@ -20,7 +20,8 @@ use grantd_node::gate::{Gate, Permit, Write};
 use grantd_node::session::Session;
 use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{Engine, Response};
-use grantd_node::sql::value::{Datum, text};
+use grantd_node::sql::system::variable;
+use grantd_node::sql::value::{Datum, SqlType, text};
 use grantd_raft::rows::Transaction;
 
 use self::local::Local;
@@ -73,6 +74,11 @@ async fn run_script(script: &str) -> String {
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_prefix("as ") {
             who = name.trim().to_owned();
+            // `as amy, newly connected`
+            if let Some(name) = name.trim().strip_suffix(", newly connected") {
+                who = name.to_owned();
+                sessions.remove(&who);
+            }
         }
         out.push_str(line);
         out.push('\n');
@@ -144,7 +150,6 @@ async fn engine() -> (tempfile::TempDir, Arc<Local>, Engine, Session) {
 
 #[tokio::test]
 async fn parameters_take_their_types_from_where_they_stand() {
-    use grantd_node::sql::value::SqlType;
     let (_directory, _replica, engine, mut session) = engine().await;
     execute(
         &engine,
@@ -284,6 +289,40 @@ async fn a_cancelled_or_late_statement_ends_with_57014() {
     assert!(execute(&engine, &mut session, "SELECT 1").await.is_ok());
 }
 
+/// SQLite asks whether to go on after some thousand steps of its own, and each step may be a call that takes long.
+#[tokio::test]
+async fn a_statement_of_few_but_long_calls_ends_in_time() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    let call = "a LIKE '%' || left(a, 1000) || 'b'";
+    let many = [call; 90].join(" OR ");
+    execute(&engine, &mut session, "SET statement_timeout = '100ms'").await.unwrap();
+    let begun = std::time::Instant::now();
+    let text = format!("SELECT 1 FROM (SELECT repeat('a', 60000) AS a) AS q WHERE {many}");
+    let error = execute(&engine, &mut session, &text).await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "57014");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "{:?}", begun.elapsed());
+    let slow = "SELECT 1 FROM (SELECT repeat('a', 60000) AS a) AS q, generate_series(1, 100) AS s \
+        WHERE reverse(a) || s::TEXT = 'b'";
+    execute(&engine, &mut session, "SET statement_timeout = '1ms'").await.unwrap();
+    let error = execute(&engine, &mut session, slow).await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "57014");
+}
+
+/// SQLite keeps the value of every column of a row, and of every constant call, at once.
+#[tokio::test]
+async fn what_the_functions_of_a_statement_make_together_is_bounded() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    let calls = |each: fn(usize) -> String| (0..60).map(each).collect::<Vec<_>>();
+    let columns = calls(|n| format!("repeat('a', {})", 16_000_000 - n)).join(", ");
+    let tests = calls(|n| format!("repeat('a', {}) = 'b'", 16_000_000 - n)).join(" OR ");
+    for text in [format!("SELECT {columns}"), format!("SELECT 1 WHERE {tests}")] {
+        let error = execute(&engine, &mut session, &text).await.unwrap_err();
+        assert_eq!(error.body.code.as_str(), "54000");
+        assert_eq!(error.body.message, "string or blob too big");
+    }
+    assert!(execute(&engine, &mut session, "SELECT length(repeat('a', 16000000))").await.is_ok());
+}
+
 #[tokio::test]
 async fn a_password_is_a_verifier_before_it_is_proposed() {
     let (_directory, replica, engine, mut session) = engine().await;
@@ -302,11 +341,119 @@ async fn a_password_is_a_verifier_before_it_is_proposed() {
     assert_eq!(empty.body.message, "empty passwords are not permitted");
 }
 
+/// Views that double at each level, and views and functions in each other without end, are refused.
+#[tokio::test]
+async fn views_on_views_and_functions_in_functions_are_bounded() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    let mut refused = Vec::new();
+    for (kind, most) in [("wide", 20), ("deep", 200), ("call", 200)] {
+        for at in 0..most {
+            let below = at - 1;
+            let (create, read) = match (kind, at) {
+                ("call", 0) => (
+                    "CREATE FUNCTION call0(a INT) RETURNS INT LANGUAGE SQL AS 'SELECT a'".to_owned(),
+                    String::new(),
+                ),
+                ("call", _) => (
+                    format!(
+                        "CREATE FUNCTION call{at}(a INT) RETURNS INT LANGUAGE SQL AS 'SELECT call{below}(a) + 1'"
+                    ),
+                    format!("SELECT call{at}(1)"),
+                ),
+                (_, 0) => (format!("CREATE VIEW {kind}0 AS SELECT 1 AS k"), String::new()),
+                (_, _) => {
+                    let second = if kind == "wide" { format!(", wide{below} AS b") } else { String::new() };
+                    let create =
+                        format!("CREATE VIEW {kind}{at} AS SELECT a.k FROM {kind}{below} AS a{second}");
+                    (create, format!("SELECT k FROM {kind}{at}"))
+                }
+            };
+            let create = execute(&engine, &mut session, &create).await;
+            let read = execute(&engine, &mut session, &read).await;
+            if let Err(error) = create.and(read) {
+                refused.push((kind, at, error.body.code.as_str().to_owned()));
+                break;
+            }
+        }
+    }
+    assert_eq!(refused.len(), 3, "{refused:?}");
+    assert!(refused.iter().all(|(_, at, code)| *at > 5 && code == "54000"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_follower_forwards_what_moves_a_sequence_and_the_session_remembers() {
+    let (_directory, replica, engine, mut session) = engine().await;
+    execute(&engine, &mut session, "CREATE SEQUENCE s; CREATE TABLE t (k INT PRIMARY KEY, v INT)")
+        .await
+        .unwrap();
+    replica.follow();
+    let one = execute(&engine, &mut session, "SELECT nextval('s') AS n").await.unwrap();
+    assert_eq!(one[0].tag, "SELECT 1");
+    assert_eq!(one[0].rows.as_ref().unwrap().rows, [[Datum::Int(1)]]);
+    let response = execute(
+        &engine,
+        &mut session,
+        "INSERT INTO t VALUES (nextval('s'), currval('s')); SELECT currval('s'), lastval(), k, v FROM t",
+    )
+    .await
+    .unwrap();
+    assert_eq!(response[1].rows.as_ref().unwrap().rows, [[2, 2, 2, 2].map(Datum::Int)]);
+    let mut other = replica.session("root");
+    let error = execute(&engine, &mut other, "INSERT INTO t VALUES (9, currval('s'))").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "55000");
+    assert_eq!(execute(&engine, &mut other, "SELECT nextval('s')").await.unwrap()[0].tag, "SELECT 1");
+    let response = execute(&engine, &mut session, "SELECT currval('s'), last_value FROM s").await.unwrap();
+    assert_eq!(response[0].rows.as_ref().unwrap().rows, [[2, 3].map(Datum::Int)]);
+}
+
+#[tokio::test]
+async fn a_parameter_of_an_enum_type_is_a_label() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    execute(
+        &engine,
+        &mut session,
+        "CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE t (k INT PRIMARY KEY, m mood);
+         CREATE FUNCTION is_sad(m mood) RETURNS BOOL LANGUAGE SQL AS $$SELECT m = 'sad'$$",
+    )
+    .await
+    .unwrap();
+    let insert = engine.prepare(&session, "INSERT INTO t VALUES ($1, $2) RETURNING m", &[]).await.unwrap();
+    let [_, mood] = insert.parameters.as_slice() else { panic!("{insert:?}") };
+    assert!(mood.oid() > 100_000, "{mood:?}");
+    assert_eq!(SqlType::from_oid(mood.oid()), Some(*mood));
+    let label = |label: &str| Datum::Text(label.to_owned());
+    let row = [Datum::Int(1), label("happy")];
+    let response = engine.execute(&mut session, &insert, &row).await.unwrap();
+    assert_eq!(response.rows.unwrap().rows, [[label("happy")]]);
+    engine.execute(&mut session, &insert, &[Datum::Int(2), Datum::Null]).await.unwrap();
+    let nowhere = engine.prepare(&session, "SELECT $1", &[SqlType::from_oid(999_999)]).await.unwrap_err();
+    assert_eq!(nowhere.body.code.as_str(), "42704");
+    let wrong = engine.execute(&mut session, &insert, &[Datum::Int(3), label("glad")]).await.unwrap_err();
+    assert_eq!(wrong.body.code.as_str(), "22P02");
+    assert_eq!(wrong.body.message, "invalid input value for enum mood: \"glad\"");
+    for (text, found) in [
+        ("SELECT k FROM t WHERE m = $1", 1),
+        ("SELECT k FROM t WHERE m > $1", 0),
+        ("SELECT $1::mood AS x ORDER BY x", 1),
+        ("SELECT 1 WHERE NOT is_sad($1)", 1),
+    ] {
+        for hints in [&[][..], &[Some(*mood)]] {
+            let prepared = engine.prepare(&session, text, hints).await.unwrap();
+            assert_eq!(prepared.parameters, [*mood], "{text}");
+            let response = engine.execute(&mut session, &prepared, &[label("happy")]).await.unwrap();
+            assert_eq!(response.tag, format!("SELECT {found}"), "{text}");
+        }
+    }
+}
+
 /// A session of someone whom the catalog knows.
 impl Local {
     fn session(&self, name: &str) -> Session {
-        let id = self.current().state().principal_id(&RoleName::normalize(name)).expect("the user exists");
-        Session::new(Actor::of(id), Some(Name::normalize("defaultdb")))
+        let view = self.current();
+        let id = view.state().principal_id(&RoleName::normalize(name)).expect("the user exists");
+        let mut session = Session::new(Actor::of(id), Some(Name::normalize("defaultdb")));
+        variable::begin(&mut session, &view);
+        session
     }
 }
 

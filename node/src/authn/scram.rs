@@ -75,11 +75,6 @@ pub fn make_verifier(password: &Secret) -> Result<PasswordVerifier, getrandom::E
     Ok(PasswordVerifier::new(Verifier::derive(password.expose(), &salt, ITERATIONS).to_text()))
 }
 
-/// Whether the text of a PASSWORD clause means a verifier that was made elsewhere, and not a password.
-pub fn is_prehashed(text: &str) -> bool {
-    text.starts_with("SCRAM-SHA-256$")
-}
-
 /// Checks a verifier that was made elsewhere and gives it in its canonical text.
 pub fn check_prehashed(text: &str) -> Result<PasswordVerifier, VerifierError> {
     Verifier::parse(text).map(|verifier| PasswordVerifier::new(verifier.to_text()))

@@ -66,6 +66,7 @@ impl Cluster {
             listen: raft,
             advertise: raft.to_string(),
             sql_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            debug_listen: None,
             sql_advertise: None,
             join: join.into_iter().collect(),
             log_format: LogFormat::Text,
@@ -116,6 +117,11 @@ impl Cluster {
         let mut known = self.nodes.values().map(|node| node.status().leader);
         let first = known.next()??;
         (self.nodes.contains_key(&first) && known.all(|leader| leader == Some(first))).then_some(first)
+    }
+
+    /// The index of the last entry of a running node's log.
+    pub fn last_log(&self, id: NodeId) -> u64 {
+        self.node(id).status().last_log
     }
 
     fn all_vote(&self) -> bool {

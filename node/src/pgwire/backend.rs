@@ -1,12 +1,14 @@
 //! What the protocol drives: the login decision, and statements.
 
 use std::future::Future;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use grantd_catalog::command::Actor;
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
 use grantd_raft::handle::Handle;
 
+use crate::activity::Newcomer;
 use crate::authn::{Login, decide_login};
 use crate::pgwire::machine::Described;
 use crate::pgwire::reply::state;
@@ -30,6 +32,14 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether the actor acts as an administrator, as far as this node knows: for display.
     fn is_superuser(&self, actor: Actor) -> bool;
+
+    /// A session begins: where others see it. A backend that keeps no list does nothing.
+    fn opened(&self, session: &mut Session, newcomer: Newcomer) {
+        drop((session, newcomer));
+    }
+
+    /// Gives a new session the variables that its role, its database and the cluster give it.
+    fn begin(&self, session: &mut Session);
 
     /// Applies a setting that came with the connection.
     ///
@@ -90,11 +100,22 @@ impl Backend for Cluster {
     async fn login(&self, user: &RoleName, database: &Name) -> Result<Login, SqlError> {
         let view = self.handle.linearizable().await;
         let view = view.map_err(|error| SqlError::new(state::CANNOT_CONNECT_NOW, error.to_string()))?;
-        Ok(decide_login(&view, user, database))
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // The clock of this node: VALID UNTIL is decided where the client is, and changes nothing.
+        let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        Ok(decide_login(&view, user, database, now_us))
     }
 
     fn is_superuser(&self, actor: Actor) -> bool {
         self.handle.view().acts_as(actor.current, PrincipalId::ADMIN)
+    }
+
+    fn opened(&self, session: &mut Session, newcomer: Newcomer) {
+        session.register(self.engine.activity().own(), newcomer);
+    }
+
+    fn begin(&self, session: &mut Session) {
+        variable::begin(session, &self.handle.view());
     }
 
     fn set(&self, session: &mut Session, name: &str, value: &str) -> Result<(), SqlError> {

@@ -18,12 +18,16 @@ use crate::pgwire::login::{LoggedIn, NotIn, login};
 use crate::pgwire::machine::{Executed, Machine, Next, frame_error};
 use crate::pgwire::reply::{Replies, Severity, state};
 use crate::pgwire::stream::Stream;
-use crate::session::{Cancelled, Session};
+use crate::session::Session;
 use crate::sql::error::SqlError;
 use crate::sql::execute::Response;
+use crate::sql::system::variable::search_path_text;
 
 /// The version of PostgreSQL that clients are told, as CockroachDB v22.2 tells them.
 pub const SERVER_VERSION: &str = "13.0.0";
+
+/// How long a client whose session was ended may take to read what it was sent, and why.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve<B: Backend>(shared: &Shared<B>, tcp: TcpStream) {
@@ -91,12 +95,14 @@ async fn converse<B: Backend>(
     let mut next = Next::Flush;
     loop {
         next = match next {
-            Next::Read => match read(shared, stream, &mut machine, draining, &session.cancelled).await? {
+            Next::Read => match read(shared, stream, &mut machine, draining, &session).await? {
                 ControlFlow::Continue(next) => next,
                 ControlFlow::Break(()) => return Ok(()),
             },
             Next::Flush => {
-                stream.send(&mut machine.replies.bytes).await?;
+                if send(stream, &mut machine, &session).await?.is_break() {
+                    return Ok(());
+                }
                 machine.flushed()
             }
             Next::Split(text) => machine.split(shared.backend.split(&text)),
@@ -105,14 +111,55 @@ async fn converse<B: Backend>(
             }
             Next::Run(text) => {
                 let result = shared.backend.run(&mut session, &text).await;
-                machine.executed(reported.executed(result, &mut session, &shared.backend))
+                let executed = reported.executed(result, &mut session, &shared.backend);
+                next_after(&mut machine, executed, &session)
             }
             Next::Execute { statement, parameters } => {
                 let result = shared.backend.execute(&mut session, &statement.plan, &parameters).await;
-                machine.executed(reported.executed(result, &mut session, &shared.backend))
+                let executed = reported.executed(result, &mut session, &shared.backend);
+                next_after(&mut machine, executed, &session)
             }
-            Next::Close => return stream.send(&mut machine.replies.bytes).await,
+            Next::Close => return send(stream, &mut machine, &session).await.map(|_| ()),
         };
+    }
+}
+
+/// Where a statement's result leads: to the client, unless others ended the session meanwhile.
+fn next_after<P>(machine: &mut Machine<P>, executed: Executed, session: &Session) -> Next<P> {
+    session.describe();
+    match end_reason(session) {
+        Some(reason) => machine.fatal(&reason),
+        None => machine.executed(executed),
+    }
+}
+
+/// Sends what there is to be sent; `Break`: the session has ended and its client does not read.
+async fn send<P>(
+    stream: &mut Stream,
+    machine: &mut Machine<P>,
+    session: &Session,
+) -> io::Result<ControlFlow<()>> {
+    let overdue = async {
+        ended(session).await;
+        tokio::time::sleep(LAST_WORDS_MAX).await;
+    };
+    tokio::select! {
+        biased;
+        sent = stream.send(&mut machine.replies.bytes) => sent.map(ControlFlow::Continue),
+        () = overdue => Ok(ControlFlow::Break(())),
+    }
+}
+
+/// Why others ended the session, if they did.
+fn end_reason(session: &Session) -> Option<SqlError> {
+    session.registration.as_ref()?.end_reason().cloned().map(SqlError::from)
+}
+
+/// Waits until others end the session; for ever if nobody can.
+async fn ended(session: &Session) -> SqlError {
+    match &session.registration {
+        Some(registration) => registration.ended().await.into(),
+        None => std::future::pending().await,
     }
 }
 
@@ -122,7 +169,7 @@ async fn read<B: Backend>(
     stream: &mut Stream,
     machine: &mut Machine<B::Plan>,
     draining: &mut watch::Receiver<bool>,
-    cancelled: &Cancelled,
+    session: &Session,
 ) -> io::Result<ControlFlow<(), Next<B::Plan>>> {
     loop {
         match frame::split(&mut stream.input, FRAME_BYTES_MAX) {
@@ -132,7 +179,9 @@ async fn read<B: Backend>(
             Ok(None) => {}
             Err(error) => return Ok(ControlFlow::Continue(machine.fatal(&frame_error(&error)))),
         }
-        stream.send(&mut machine.replies.bytes).await?;
+        if send(stream, machine, session).await?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         let idle = machine.is_idle();
         let between_messages = stream.input.is_empty();
         let filled = tokio::select! {
@@ -140,6 +189,7 @@ async fn read<B: Backend>(
             () = drained(draining), if idle => {
                 return Ok(ControlFlow::Continue(machine.fatal(&shutting_down(state::ADMIN_SHUTDOWN))));
             }
+            reason = ended(session) => return Ok(ControlFlow::Continue(machine.fatal(&reason))),
             () = patience(shared.config.limits.idle_timeout) => {
                 let error = SqlError::new(
                     state::IDLE_SESSION_TIMEOUT,
@@ -154,7 +204,7 @@ async fn read<B: Backend>(
         }
         if idle && between_messages {
             // A cancel request that came while nothing was to be done has hit nothing.
-            cancelled.clear();
+            session.cancelled.clear();
         }
     }
 }
@@ -198,7 +248,7 @@ impl Reported {
     }
 
     fn all(&self) -> [(&'static str, String); 3] {
-        let path = self.search_path.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+        let path = search_path_text(&self.search_path);
         [
             ("is_superuser", if self.superuser { "on" } else { "off" }.to_owned()),
             ("application_name", self.application_name.clone()),

@@ -55,11 +55,16 @@ pub const fn wire_size(sql_type: SqlType) -> i16 {
     match sql_type {
         SqlType::Bool => 1,
         SqlType::Int2 => 2,
-        SqlType::Int4 | SqlType::Oid => 4,
+        SqlType::Int4 | SqlType::Oid | SqlType::Reg(_) | SqlType::Enum(_) => 4,
         SqlType::Int8 | SqlType::Float8 | SqlType::TimestampTz => 8,
         SqlType::Uuid => 16,
         SqlType::Name => 64,
-        SqlType::Text | SqlType::Varchar | SqlType::Bytea | SqlType::TextArray | SqlType::Unknown => -1,
+        SqlType::Text
+        | SqlType::Varchar
+        | SqlType::Bytea
+        | SqlType::TextArray
+        | SqlType::Array(_)
+        | SqlType::Unknown => -1,
     }
 }
 
@@ -92,7 +97,13 @@ pub fn encode(datum: &Datum, sql_type: SqlType, format: Format, out: &mut BytesM
     let start = out.len();
     out.put_i32(0);
     match format {
-        Format::Text => text::write(datum, out).expect("a buffer grows as needed"),
+        Format::Text => match (datum, sql_type) {
+            (Datum::TextArray(items), SqlType::Array(element)) if element.is_vector() => {
+                let items: Vec<_> = items.iter().flatten().map(String::as_str).collect();
+                out.put_slice(items.join(" ").as_bytes());
+            }
+            _ => text::write(datum, out).expect("a buffer grows as needed"),
+        },
         Format::Binary => encode_binary(datum, sql_type, out)?,
     }
     let length = i32::try_from(out.len() - start - 4)
@@ -109,9 +120,10 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
         (Datum::Int(value), SqlType::Oid) => out.put_u32(narrow(*value)?),
         (Datum::Int(value), SqlType::Int8) => out.put_i64(*value),
         (Datum::Float(value), SqlType::Float8) => out.put_f64(*value),
-        (Datum::Text(value), SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown) => {
-            out.put_slice(value.as_bytes());
-        }
+        (
+            Datum::Text(value),
+            SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Enum(_) | SqlType::Unknown,
+        ) => out.put_slice(value.as_bytes()),
         (Datum::Bytes(value), SqlType::Bytea) => out.put_slice(value),
         (Datum::Uuid(value), SqlType::Uuid) => out.put_slice(value),
         (Datum::TimestampTz(micros), SqlType::TimestampTz) => {
@@ -120,7 +132,8 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
                 SqlError::new(state::DATETIME_OVERFLOW, "timestamp is out of range for the binary format")
             })?);
         }
-        (Datum::TextArray(items), SqlType::TextArray) => encode_array(items, out)?,
+        (Datum::TextArray(items), SqlType::TextArray) => encode_array(items, SqlType::Text, out)?,
+        (Datum::TextArray(items), SqlType::Array(element)) => encode_array(items, element.wire_type(), out)?,
         _ => {
             let message = format!("a value of type {sql_type:?} was expected and another was computed");
             return Err(SqlError::new(state::INTERNAL, message));
@@ -129,13 +142,13 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
     Ok(())
 }
 
-fn encode_array(items: &[Option<String>], out: &mut BytesMut) -> Result<(), SqlError> {
+fn encode_array(items: &[Option<String>], of: SqlType, out: &mut BytesMut) -> Result<(), SqlError> {
     let length = |bytes: usize| {
         i32::try_from(bytes).map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "an array is too long"))
     };
     out.put_i32(i32::from(!items.is_empty()));
     out.put_i32(i32::from(items.iter().any(Option::is_none)));
-    out.put_u32(SqlType::Text.oid());
+    out.put_u32(of.oid());
     if !items.is_empty() {
         out.put_i32(length(items.len())?);
         out.put_i32(1);
@@ -143,6 +156,10 @@ fn encode_array(items: &[Option<String>], out: &mut BytesMut) -> Result<(), SqlE
     for item in items {
         match item {
             None => out.put_i32(-1),
+            Some(item) if of.int_range().is_some() || of == SqlType::Bool => {
+                let value = text::parse(item, of)?;
+                encode(&value, of, Format::Binary, out)?;
+            }
             Some(item) => {
                 out.put_i32(length(item.len())?);
                 out.put_slice(item.as_bytes());

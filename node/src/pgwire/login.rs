@@ -10,6 +10,7 @@ use grantd_catalog::command::Actor;
 use grantd_catalog::refusal::state::INVALID_AUTHORIZATION;
 use grantd_catalog::refusal::{Refusal, SqlState, authentication_failed};
 
+use crate::activity::{Newcomer, Proof};
 use crate::authn::scram::{self, Binding, Exchange, ExchangeError, Verifier};
 use crate::authn::{Candidate, Login, certificate_user, refuse_database};
 use crate::pgwire::backend::Backend;
@@ -69,11 +70,12 @@ pub(super) async fn login<B: Backend>(shared: &Shared<B>, stream: &mut Stream) -
         replies.negotiate(startup.negotiated(), startup.extensions.clone());
         stream.send(&mut replies.bytes).await?;
     }
-    let candidate = authenticate(shared, stream, &startup).await?;
+    let (candidate, proof) = authenticate(shared, stream, &startup).await?;
     if !candidate.database_exists {
         return Err(refuse_database(&startup.database).into());
     }
     let mut session = Session::new(Actor::of(candidate.principal), Some(startup.database.clone()));
+    shared.backend.begin(&mut session);
     startup.configure(&mut session, |session, name, value| shared.backend.set(session, name, value))?;
     let place = Arc::clone(&shared.places).try_acquire_owned().ok();
     if place.is_none() && !shared.backend.is_superuser(session.actor) {
@@ -88,6 +90,14 @@ pub(super) async fn login<B: Backend>(shared: &Shared<B>, stream: &mut Stream) -
         .registry
         .register(startup.user.clone(), session.cancelled.clone(), width)
         .map_err(no_randomness)?;
+    let newcomer = Newcomer {
+        user: startup.user.clone(),
+        principal: candidate.principal,
+        proof,
+        client_address: stream.peer(),
+        cancelled: session.cancelled.clone(),
+    };
+    shared.backend.opened(&mut session, newcomer);
     Ok(LoggedIn { session, startup, registration, _place: place })
 }
 
@@ -154,7 +164,7 @@ async fn authenticate<B: Backend>(
     shared: &Shared<B>,
     stream: &mut Stream,
     startup: &Startup,
-) -> Result<Candidate, NotIn> {
+) -> Result<(Candidate, Proof), NotIn> {
     let user = &startup.user;
     let certified = stream.client_certificate().and_then(certificate_user).as_ref() == Some(user);
     let candidate = match shared.backend.login(user, &startup.database).await? {
@@ -162,7 +172,7 @@ async fn authenticate<B: Backend>(
             info!(%user, "login refused: no login privilege");
             return Err(refusal.into());
         }
-        Login::Allowed(candidate) if certified => return Ok(candidate),
+        Login::Allowed(candidate) if certified => return Ok((candidate, Proof::Certificate)),
         Login::Allowed(candidate) => Some(candidate),
         Login::Unknown => None,
     };
@@ -178,7 +188,7 @@ async fn authenticate<B: Backend>(
     let verifier = verifier.unwrap_or_else(|| Verifier::fake(&shared.config.fake_salt_key, user.as_str()));
     let proved = exchange(shared, stream, verifier).await?;
     match candidate {
-        Some(candidate) if proved && real => Ok(candidate),
+        Some(candidate) if proved && real => Ok((candidate, Proof::Password)),
         _ => {
             info!(%user, "login refused: password authentication failed");
             Err(authentication_failed(user).into())

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use grantd_catalog::name::RoleName;
 use grantd_raft::config::NodeId;
 
-use crate::session::Cancelled;
+use crate::activity::Cancelled;
 
 /// Bits of a process number that number the sessions of a node; the bits above hold the node, so that a cancel request
 /// that reaches another node can be routed. The sign bit stays clear: clients print the number.

@@ -50,6 +50,16 @@ impl Stream {
         }
     }
 
+    /// Where the client is: `address:port`. Empty if the socket cannot say any more.
+    pub fn peer(&self) -> String {
+        let address = match &self.io {
+            Io::Plain(tcp) => tcp.peer_addr(),
+            Io::Tls(tls) => tls.get_ref().0.peer_addr(),
+            Io::Gone => return String::new(),
+        };
+        address.map(|address| address.to_string()).unwrap_or_default()
+    }
+
     /// Whether it is under TLS.
     pub fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))

@@ -1,9 +1,11 @@
 //! The line editor: history, completion, a little colour.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
@@ -12,6 +14,9 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
+
+use grantd_catalog::privilege::Privilege;
+use grantd_catalog::role::RoleOption;
 
 use crate::failure::Failure;
 use crate::shell::meta::{COMMANDS, SHORTCUTS};
@@ -69,7 +74,7 @@ impl LineReader {
         }
     }
 
-    /// Keeps a statement, unless it may hold a password.
+    /// Keeps a statement, unless it may hold a password or the URI of an external connection.
     pub(super) fn remember(&mut self, statement: &str) {
         if !may_be_kept(statement) {
             return;
@@ -83,7 +88,9 @@ impl LineReader {
 
 /// Whether a statement may enter the history.
 pub(super) fn may_be_kept(statement: &str) -> bool {
-    !statement.trim().is_empty() && !statement.to_ascii_lowercase().contains("password")
+    let lower = statement.to_ascii_lowercase();
+    let secret = ["password", "connection"].iter().any(|word| lower.contains(word));
+    !statement.trim().is_empty() && !secret
 }
 
 /// Makes the file with mode 0600, whatever the umask, and narrows one that is there.
@@ -103,71 +110,135 @@ impl Hinter for Words {
 
 impl Validator for Words {}
 
-/// What Tab offers beside meta-commands.
-const KEYWORDS: [&str; 62] = [
+/// What Tab offers beside meta-commands, privileges and role options.
+const KEYWORDS: [&str; 116] = [
     "ADMIN",
-    "ALL",
+    "AFTER",
     "ALTER",
     "AND",
     "AS",
     "ASC",
     "AUTHORIZATION",
+    "BEFORE",
     "BY",
+    "CALLED",
+    "CANCEL",
     "CASCADE",
-    "CONNECT",
-    "CREATE",
-    "CREATEDB",
-    "CREATELOGIN",
-    "CREATEROLE",
+    "CLUSTER",
+    "COLUMN",
+    "COLUMNS",
+    "COMMENT",
+    "CONNECTION",
+    "CONSTRAINTS",
+    "CURRENT_USER",
     "DATABASE",
     "DATABASES",
-    "DELETE",
+    "DEFAULT",
     "DESC",
-    "DROP",
+    "DISCARD",
+    "ENCRYPTED",
+    "ENUM",
+    "ENUMS",
     "EXISTS",
+    "EXPLAIN",
+    "EXTERNAL",
     "FOR",
     "FROM",
+    "FUNCTION",
+    "FUNCTIONS",
     "GRANT",
+    "GRANTEE",
     "GRANTS",
     "GROUP",
     "IF",
+    "IMMUTABLE",
     "IN",
-    "INSERT",
+    "INCREMENT",
+    "INDEXES",
+    "INPUT",
     "INTO",
+    "IS",
     "KEY",
+    "LANGUAGE",
     "LIMIT",
+    "LOCAL",
     "LOGIN",
-    "NOLOGIN",
+    "MAXVALUE",
+    "MINVALUE",
+    "NOCANCELQUERY",
+    "NOCREATEDB",
+    "NOCREATELOGIN",
+    "NOCREATEROLE",
+    "NODES",
     "NOT",
+    "NOVIEWACTIVITY",
     "NULL",
     "ON",
     "OPTION",
     "ORDER",
+    "OWNED",
     "OWNER",
     "PASSWORD",
     "PRIMARY",
+    "PRIVILEGE",
     "PRIVILEGES",
+    "QUERIES",
+    "QUERY",
     "REASSIGN",
+    "RENAME",
+    "REPLACE",
+    "RESET",
+    "RESTRICT",
     "RETURNING",
+    "RETURNS",
     "REVOKE",
     "ROLE",
     "ROLES",
     "SCHEMA",
     "SCHEMAS",
-    "SELECT",
+    "SEQUENCE",
+    "SEQUENCES",
+    "SESSION",
+    "SESSIONS",
+    "SESSION_USER",
     "SET",
+    "SETTING",
+    "SETTINGS",
     "SHOW",
+    "SQLLOGIN",
+    "STABLE",
+    "START",
+    "STATEMENTS",
+    "STRICT",
+    "SYSTEM",
     "TABLE",
     "TABLES",
     "TO",
-    "UPDATE",
+    "TRANSACTIONS",
+    "TYPE",
+    "TYPES",
+    "UNTIL",
     "USE",
     "USER",
     "USERS",
+    "VALID",
+    "VALUE",
     "VALUES",
+    "VIEW",
+    "VOLATILE",
     "WHERE",
     "WITH",
 ];
+
+/// Every word that Tab offers and that is shown bold, sorted.
+fn words() -> &'static BTreeSet<&'static str> {
+    static WORDS: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+        let privileges = Privilege::each().map(Privilege::word);
+        let options = RoleOption::each().map(RoleOption::word);
+        KEYWORDS.into_iter().chain(privileges).chain(options).collect()
+    });
+    &WORDS
+}
 
 impl Completer for Words {
     type Candidate = Pair;
@@ -196,7 +267,7 @@ fn candidates(word: &str) -> Vec<Pair> {
         return all.filter(|command| command.starts_with(word)).map(pair).collect();
     }
     let upper = word.to_ascii_uppercase();
-    KEYWORDS.iter().filter(|keyword| keyword.starts_with(&upper)).map(|keyword| pair(keyword)).collect()
+    words().iter().filter(|keyword| keyword.starts_with(&upper)).map(|keyword| pair(keyword)).collect()
 }
 
 impl Highlighter for Words {
@@ -204,7 +275,7 @@ impl Highlighter for Words {
         let mut out = String::with_capacity(line.len() + 32);
         for piece in line.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_')) {
             let word = piece.trim_end_matches(|c: char| !(c.is_alphanumeric() || c == '_'));
-            if KEYWORDS.contains(&word.to_ascii_uppercase().as_str()) {
+            if words().contains(word.to_ascii_uppercase().as_str()) {
                 out.push_str("\x1b[1m");
                 out.push_str(word);
                 out.push_str("\x1b[0m");
@@ -233,6 +304,7 @@ mod tests {
     fn a_statement_with_a_password_is_not_remembered() {
         assert!(!may_be_kept("CREATE USER x WITH PASSWORD 'secret'"));
         assert!(!may_be_kept("alter user x password 'secret'"));
+        assert!(!may_be_kept("CREATE EXTERNAL CONNECTION c AS 's3://b?AWS_SECRET_ACCESS_KEY=x'"));
         assert!(may_be_kept("SHOW USERS"));
     }
 
@@ -249,7 +321,13 @@ mod tests {
     #[test]
     fn tab_completes_keywords_and_meta_commands() {
         assert_eq!(offered("rev"), ["REVOKE"]);
-        assert_eq!(offered(r"\d"), [r"\dg", r"\dn", r"\dt", r"\du", r"\dr", r"\dp"]);
+        assert_eq!(offered("viewc"), ["VIEWCLUSTERMETADATA", "VIEWCLUSTERSETTING"]);
+        assert_eq!(offered("seq"), ["SEQUENCE", "SEQUENCES"]);
+        assert_eq!(offered("noc"), ["NOCANCELQUERY", "NOCREATEDB", "NOCREATELOGIN", "NOCREATEROLE"]);
+        assert_eq!(
+            offered(r"\d"),
+            [r"\d", r"\dg", r"\dn", r"\dt", r"\ds", r"\dT", r"\df", r"\du", r"\dr", r"\drg", r"\dp", r"\ddp",]
+        );
         assert!(offered("").is_empty());
     }
 

@@ -30,22 +30,32 @@ pub struct Shortcut {
 }
 
 /// Every shortcut.
-pub const SHORTCUTS: [Shortcut; 6] = [
+pub const SHORTCUTS: [Shortcut; 11] = [
     Shortcut { command: r"\l", statement: "SHOW DATABASES", help: "databases" },
     Shortcut { command: r"\dn", statement: "SHOW SCHEMAS", help: "schemas of the current database" },
     Shortcut { command: r"\dt", statement: "SHOW TABLES", help: "tables of the current database" },
+    Shortcut { command: r"\ds", statement: "SHOW SEQUENCES", help: "sequences of the current database" },
+    Shortcut { command: r"\dT", statement: "SHOW ENUMS", help: "types of the current database" },
+    Shortcut { command: r"\df", statement: "SHOW FUNCTIONS", help: "functions of the current database" },
     Shortcut { command: r"\du", statement: "SHOW USERS", help: "users, their options and memberships" },
     Shortcut { command: r"\dr", statement: "SHOW ROLES", help: "roles, their options and memberships" },
+    Shortcut { command: r"\drg", statement: "SHOW GRANTS ON ROLE", help: "who belongs to which role" },
     Shortcut { command: r"\dp", statement: "SHOW GRANTS", help: "who holds what in the current database" },
+    Shortcut {
+        command: r"\ddp",
+        statement: "SHOW DEFAULT PRIVILEGES",
+        help: "what your new objects are granted to whom",
+    },
 ];
 
 /// The shell's own commands, for help and completion.
-pub const COMMANDS: [(&str, &str); 6] = [
+pub const COMMANDS: [(&str, &str); 7] = [
     (r"\?", "this help"),
     (r"\q", "leave (also: quit, exit, Ctrl-D)"),
     (r"\c [DATABASE]", "change the database; without a name: show where you are"),
     (r"\timing [on|off]", "show how long each statement took"),
     (r"\format table|csv|json", "how results are shown"),
+    (r"\d TABLE", "the columns of one table"),
     (r"\dg TABLE", "grants on one table"),
 ];
 
@@ -77,6 +87,8 @@ fn command_with(command: &str, argument: &str) -> Result<Meta, String> {
         (r"\q", "") => Ok(Meta::Quit),
         (r"\c", "") => Ok(Meta::ConnectionInfo),
         (r"\c", database) => Ok(Meta::Run(format!("USE {database}"))),
+        (r"\d", "") => Err(r"\d needs a table: \d orders".to_owned()),
+        (r"\d", table) => Ok(Meta::Run(format!("SHOW COLUMNS FROM {table}"))),
         (r"\dg", "") => Err(r"\dg needs a table: \dg orders".to_owned()),
         (r"\dg", table) => Ok(Meta::Run(format!("SHOW GRANTS ON TABLE {table}"))),
         (r"\timing", "") => Ok(Meta::Timing(None)),
@@ -118,6 +130,8 @@ mod tests {
         assert_eq!(parse(r"\du"), run("SHOW USERS"));
         assert_eq!(parse(r"\dt;"), run("SHOW TABLES"));
         assert_eq!(parse(r"\c shop"), run("USE shop"));
+        assert_eq!(parse(r"\dT"), run("SHOW ENUMS"));
+        assert_eq!(parse(r"\d shop.orders"), run("SHOW COLUMNS FROM shop.orders"));
         assert_eq!(parse(r"\dg shop.orders"), run("SHOW GRANTS ON TABLE shop.orders"));
     }
 

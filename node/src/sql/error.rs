@@ -15,6 +15,7 @@ pub mod state {
     pub const DIVISION_BY_ZERO: SqlState = SqlState::new("22012");
     pub const CHARACTER_NOT_IN_REPERTOIRE: SqlState = SqlState::new("22021");
     pub const INVALID_ESCAPE_SEQUENCE: SqlState = SqlState::new("22025");
+    pub const SEQUENCE_LIMIT_EXCEEDED: SqlState = SqlState::new("2200H");
     pub const INVALID_TEXT_REPRESENTATION: SqlState = SqlState::new("22P02");
     pub const INVALID_LIMIT: SqlState = SqlState::new("2201W");
     pub const NOT_NULL_VIOLATION: SqlState = SqlState::new("23502");
@@ -32,6 +33,8 @@ pub mod state {
     pub const AMBIGUOUS_PARAMETER: SqlState = SqlState::new("42P08");
     pub const INVALID_COLUMN_REFERENCE: SqlState = SqlState::new("42P10");
     pub const INVALID_TABLE_DEFINITION: SqlState = SqlState::new("42P16");
+    pub const INVALID_FUNCTION_DEFINITION: SqlState = SqlState::new("42P13");
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: SqlState = SqlState::new("55000");
     pub const QUERY_CANCELED: SqlState = SqlState::new("57014");
     pub const CANNOT_CONNECT_NOW: SqlState = SqlState::new("57P03");
     pub const INTERNAL: SqlState = SqlState::new("XX000");

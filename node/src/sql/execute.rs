@@ -8,19 +8,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantd_catalog::command::Command;
+use grantd_catalog::require::{Need, Requirement};
+use grantd_catalog::role::RoleOption;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
 use grantd_raft::rows::{CancelCheck, RowSet};
 
+use crate::activity::cluster::ClusterActivity;
+use crate::activity::{Activity, Cancelled};
 use crate::gate::{Gate, ReadOutcome, Replica, applied};
 use crate::session::{Notice, Session};
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::{self, Statement};
 use crate::sql::plan::{self, Origin, Plan};
-use crate::sql::system::context::{StatementInfo, now_micros};
-use crate::sql::system::{show, variable};
+use crate::sql::system::catalog;
+use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
+use crate::sql::system::sequence::Sequences;
+use crate::sql::system::{activity, show, variable};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+mod activity_statement;
 mod forward;
 mod password;
 mod run;
@@ -72,14 +79,26 @@ pub struct Rows {
 #[derive(Clone)]
 pub struct Engine {
     gate: Gate,
+    activity: ClusterActivity,
 }
 
 impl Engine {
     /// An engine on `replica`, which from now on also runs what followers forward to it while it leads.
     pub fn new(replica: Arc<dyn Replica>) -> Self {
-        let gate = Gate::new(replica);
-        gate.serve_forwards(Arc::new(forward::Server::new(gate.clone())));
-        Self { gate }
+        let gate = Gate::new(Arc::clone(&replica));
+        let activity = ClusterActivity::new(Activity::new(replica.node_id()), replica);
+        gate.serve_forwards(Arc::new(forward::Server::new(gate.clone(), activity.own().clone())));
+        Self { gate, activity }
+    }
+
+    /// The sessions of this node and, through it, of the others.
+    pub fn activity(&self) -> &ClusterActivity {
+        &self.activity
+    }
+
+    /// What acts are decided by.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
     }
 
     /// Splits a simple query's text into its statements. One syntax error anywhere refuses the whole text (42601).
@@ -121,15 +140,19 @@ impl Engine {
             | Statement::Insert(_)
             | Statement::Upsert(_)
             | Statement::Update(_)
+            | Statement::Truncate(_)
             | Statement::Delete(_) => {
-                let view = self.gate.view().await?;
+                let view = unless_cancelled(session, self.gate.view()).await?;
                 let plan = plan_rows(&view, session, &statement, hints)?;
                 planned_on = Some(view);
                 (plan.parameters, plan.columns)
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
+            Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
             Statement::Empty
             | Statement::CreateTable(_)
+            | Statement::CreateView(_)
+            | Statement::CreateFunction(_)
             | Statement::Role(_)
             | Statement::Command(..)
             | Statement::Set(_) => (Vec::new(), None),
@@ -158,15 +181,26 @@ impl Engine {
         parameters: &[Datum],
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
+        let _running = session.begin(&prepared.text);
         if session.cancelled.is_raised() {
             return Err(SqlError::cancelled());
         }
         match prepared.statement.as_ref() {
             Statement::Empty => Ok(Response { tag: String::new(), rows: None }),
             Statement::Query(_) => self.read(session, prepared, parameters, view).await,
-            Statement::Insert(_) | Statement::Upsert(_) | Statement::Update(_) | Statement::Delete(_) => {
-                self.write(session, prepared, parameters).await
+            Statement::Activity(statement) => {
+                let cancelled = session.cancelled.clone();
+                tokio::select! {
+                    biased;
+                    result = self.show_or_cancel(session, statement) => result,
+                    () = cancelled.raised() => Err(SqlError::cancelled()),
+                }
             }
+            Statement::Insert(_)
+            | Statement::Upsert(_)
+            | Statement::Update(_)
+            | Statement::Truncate(_)
+            | Statement::Delete(_) => self.write(session, prepared, parameters).await,
             Statement::CreateTable(table) => {
                 let view = self.gate.view().await?;
                 let context = session.name_context();
@@ -174,11 +208,33 @@ impl Engine {
                 let command = plan::table::create(origin, table)?;
                 self.command(session, command, "CREATE TABLE").await
             }
+            Statement::CreateView(statement) => {
+                let view = self.gate.view().await?;
+                let context = session.name_context();
+                let origin = Origin { view: &view, actor: session.actor, context: &context };
+                let (command, needed) = plan::object::view(origin, statement)?;
+                self.stored(session, (command, &needed), &view, "CREATE VIEW").await
+            }
+            Statement::CreateFunction(statement) => {
+                let view = self.gate.view().await?;
+                let context = session.name_context();
+                let origin = Origin { view: &view, actor: session.actor, context: &context };
+                let (command, needed) = plan::object::function(origin, statement)?;
+                self.stored(session, (command, &needed), &view, "CREATE FUNCTION").await
+            }
             Statement::Role(statement) => {
-                let (command, tag) = password::hashed(statement).await?;
+                let view = self.gate.view().await?;
+                let (command, tag) = password::hashed(view.state(), statement).await?;
                 self.command(session, command, tag).await
             }
-            Statement::Command(command, tag) => self.command(session, command.clone(), tag).await,
+            Statement::Command(command, tag) => {
+                if let Command::AlterRoleSettings { role, change, .. } = command {
+                    let view = self.gate.view().await?;
+                    variable::check_change(&view, change)
+                        .map_err(|error| first_denied(&view, session, role.is_none()).unwrap_or(error))?;
+                }
+                self.command(session, command.clone(), tag).await
+            }
             Statement::Set(statement) => {
                 let view = self.view_if(variable::set_reads_catalog(statement)).await?;
                 variable::set(session, &view, statement)?;
@@ -186,15 +242,29 @@ impl Engine {
             }
             Statement::Show(statement) => {
                 let view = self.view_if(show::reads_catalog(statement)).await?;
-                let needed = show::requirement(statement);
-                self.gate
-                    .permit(&view, session.actor, &needed)
-                    .map_err(|_| show::denied(session.actor, &view))?;
+                let needed = show::requirement(statement, &view, session)?;
+                self.gate.permit(&view, session.actor, &needed)?;
                 let (rows, tag) = show::rows(statement, &view, session)?;
                 let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
                 Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }) })
             }
         }
+    }
+
+    /// CREATE VIEW and CREATE FUNCTION: what the catalog asks comes first, as in the original, then what only the plan
+    /// of the text knows.
+    async fn stored(
+        &self,
+        session: &mut Session,
+        (command, needed): (Command, &Requirement),
+        view: &View,
+        tag: &str,
+    ) -> Result<Response, SqlError> {
+        let context = session.name_context();
+        let commands = vec![command.clone()];
+        self.gate.permit_commands(Proposal { actor: session.actor, context, commands }).await?;
+        self.gate.permit(view, session.actor, needed)?;
+        self.command(session, command, tag).await
     }
 
     /// What is newest of all, if it is `needed`; else what was applied here, which costs no round.
@@ -224,49 +294,79 @@ impl Engine {
     }
 
     /// A query, on this node's own rows.
+    ///
+    /// One that moves a sequence is a write.
     async fn read(
         &self,
-        session: &Session,
+        session: &mut Session,
         prepared: &Prepared,
         parameters: &[Datum],
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
         let hints = run::hints(&prepared.parameters);
-        let cancel = cancel_check(session);
+        // Raised for good when this execution is given up: its reader may still be at work then, and the session's own
+        // flag is for the next statement.
+        let given_up = Cancelled::default();
+        let cancel = cancel_check(session, &given_up);
         let mut view = match view {
             Some(view) => view,
-            None => self.gate.view().await?,
+            None => unless_cancelled(session, self.gate.view()).await?,
         };
         for _ in 0..REPLANS_MAX {
             let plan = plan_rows(&view, session, &prepared.statement, &hints)?;
             run::same_columns(prepared, &plan)?;
+            if !plan.sequences.is_empty() {
+                return self.write(session, prepared, parameters).await;
+            }
             let permit = self.gate.permit(&view, session.actor, &plan.requirement)?;
-            let info = self.info(session, &view);
+            let tables = plan.tables.keys().copied();
+            let live = catalog::activity::fetch(&self.activity, tables, session.actor, &view);
+            let live = unless_cancelled(session, live).await?;
+            let info = self.info(session, &view, live);
             let (values, cancel) = (values.clone(), Arc::clone(&cancel));
             let tag = plan.tag;
-            let outcome =
-                self.gate.read(permit, move |rows| run::checked(&plan, rows, &values, info, cancel)).await?;
-            match outcome {
+            let read = self.gate.read(permit, move |rows| run::checked(&plan, rows, &values, info, cancel));
+            let outcome = unless_cancelled(session, read).await;
+            if outcome.is_err() {
+                given_up.raise();
+            }
+            match outcome? {
                 ReadOutcome::Done(Ok(rows)) => return response(prepared, tag, rows),
                 ReadOutcome::Done(Err(run::RunError::Sql(error))) => return Err(error),
-                ReadOutcome::Done(Err(run::RunError::Moved)) => view = self.gate.view().await?,
-                ReadOutcome::Behind(version) => view = self.gate.at_least(version).await?,
+                ReadOutcome::Done(Err(run::RunError::Moved)) => {
+                    view = unless_cancelled(session, self.gate.view()).await?;
+                }
+                ReadOutcome::Behind(version) => {
+                    view = unless_cancelled(session, self.gate.at_least(version)).await?;
+                }
             }
         }
         Err(SqlError::new(state::SERIALIZATION_FAILURE, "tables changed while the query was planned")
             .with_hint("Try again."))
     }
 
-    fn info(&self, session: &Session, view: &Arc<View>) -> StatementInfo {
+    fn info(&self, session: &Session, view: &Arc<View>, live: LiveRows) -> StatementInfo {
         StatementInfo {
             view: Arc::clone(view),
             actor: session.actor,
             context: session.name_context(),
             now_micros: now_micros(),
             node_id: self.gate.node_id(),
+            session: Some(Arc::new(session.clone())),
+            live,
+            sequences: Arc::new(Sequences::of(session.sequences.clone())),
         }
     }
+}
+
+/// Whether somebody may ALTER ROLE … SET comes before what the variable takes. None: they may.
+fn first_denied(view: &View, session: &Session, all_roles: bool) -> Option<SqlError> {
+    let need = match all_roles {
+        true => Need::Admin { action: "ALTER ROLE ALL ... SET".to_owned() },
+        false => Need::Option(RoleOption::CreateRole),
+    };
+    view.state().check(session.actor.current, &need).err().map(SqlError::from)
 }
 
 /// Plans a query or a change of rows.
@@ -287,8 +387,12 @@ fn plan_with(origin: Origin<'_>, statement: &Statement, hints: &[Option<SqlType>
         Statement::Upsert(insert) => plan::insert(origin, insert, true, hints),
         Statement::Update(update) => plan::update(origin, update, hints),
         Statement::Delete(delete) => plan::delete(origin, delete, hints),
+        Statement::Truncate(name) => plan::truncate(origin, name),
         Statement::Empty
         | Statement::CreateTable(_)
+        | Statement::CreateView(_)
+        | Statement::CreateFunction(_)
+        | Statement::Activity(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)
@@ -296,11 +400,24 @@ fn plan_with(origin: Origin<'_>, statement: &Statement, hints: &[Option<SqlType>
     }
 }
 
-/// True when the client cancelled, or `statement_timeout` has passed.
-fn cancel_check(session: &Session) -> CancelCheck {
-    let cancelled = session.cancelled.clone();
+/// What a statement waits for, until it is cancelled (57014). For waits that may be given up at any time.
+async fn unless_cancelled<T, E: Into<SqlError>>(
+    session: &Session,
+    wait: impl Future<Output = Result<T, E>>,
+) -> Result<T, SqlError> {
+    tokio::select! {
+        biased;
+        result = wait => result.map_err(E::into),
+        () = session.cancelled.raised() => Err(SqlError::cancelled()),
+    }
+}
+
+/// True when the statement was cancelled or given up, or `statement_timeout` has passed.
+fn cancel_check(session: &Session, given_up: &Cancelled) -> CancelCheck {
+    let (cancelled, given_up) = (session.cancelled.clone(), given_up.clone());
     let deadline = variable::statement_timeout(session).and_then(|limit| Instant::now().checked_add(limit));
-    Arc::new(move || cancelled.is_raised() || deadline.is_some_and(|deadline| Instant::now() >= deadline))
+    let stopped = move || given_up.is_raised() || cancelled.is_raised();
+    Arc::new(move || stopped() || deadline.is_some_and(|deadline| Instant::now() >= deadline))
 }
 
 /// How long a forwarded statement may take: `statement_timeout`, or the most that is waited for a leader.
@@ -311,7 +428,9 @@ fn time_left(session: &Session) -> Duration {
 /// What a client is told of the row store's rows.
 fn response(prepared: &Prepared, tag: &str, rows: RowSet) -> Result<Response, SqlError> {
     let Some(columns) = &prepared.columns else {
-        return Ok(Response { tag: format!("{tag} {}", rows.changes), rows: None });
+        let counted = tag != "TRUNCATE";
+        let tag = if counted { format!("{tag} {}", rows.changes) } else { tag.to_owned() };
+        return Ok(Response { tag, rows: None });
     };
     let count = if tag == "SELECT" { rows.rows.len() as u64 } else { rows.changes };
     let mut converted = Vec::with_capacity(rows.rows.len());

@@ -16,12 +16,20 @@ use crate::sql::error::SqlError;
 
 pub mod names;
 pub mod role;
+pub mod types;
 pub mod grant;
+pub mod default;
+pub mod sequence;
 pub mod object;
+pub mod alter;
 pub mod session;
+pub mod activity;
+pub mod show;
 
+use self::activity::ActivityStatement;
 use self::role::RoleStatement;
-use self::session::{SetStatement, ShowStatement};
+use self::session::SetStatement;
+use self::show::ShowStatement;
 
 /// The most bytes of one statement, and of one simple query's text.
 pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
@@ -29,6 +37,8 @@ pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
 pub const NESTING_MAX: usize = 40;
 /// The most tokens between two commas of one level.
 pub const SEGMENT_TOKENS_MAX: usize = 2_000;
+/// The most bytes of one identifier. A name that is kept has at most 63; one that is not there is told the client.
+pub const IDENTIFIER_BYTES_MAX: usize = 1_024;
 /// The most statements in one simple query.
 pub const STATEMENTS_MAX: usize = 1_000;
 
@@ -44,7 +54,15 @@ pub enum Statement {
     Upsert(Box<ast::Insert>),
     Update(Box<ast::Update>),
     Delete(Box<ast::Delete>),
+    /// TRUNCATE of one table.
+    Truncate(Box<ast::ObjectName>),
     CreateTable(Box<ast::CreateTable>),
+    /// CREATE [OR REPLACE] VIEW, not MATERIALIZED and not TEMPORARY.
+    CreateView(Box<ast::CreateView>),
+    /// CREATE [OR REPLACE] FUNCTION.
+    CreateFunction(Box<ast::CreateFunction>),
+    /// SHOW SESSIONS and the like, CANCEL, SHOW CLUSTER NODES.
+    Activity(ActivityStatement),
     /// CREATE and ALTER ROLE: a password in it is still text.
     Role(RoleStatement),
     /// A command that needs nothing but the catalog, and its tag.
@@ -86,6 +104,29 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
     let expression = parser.parse_expr().map_err(|error| parser_error(text, error))?;
     end_of(text, &mut parser)?;
     Ok(expression)
+}
+
+/// Parses the signature of a function, `s.f(int, string)`: its name and the types of its arguments.
+pub fn parse_signature(text: &str) -> Result<(ast::ObjectName, Vec<ast::DataType>), SqlError> {
+    let mut parser = parser(tokenize(text)?);
+    let wrong = |error| parser_error(text, error);
+    let name = parser.parse_object_name(false).map_err(wrong)?;
+    parser.expect_token(&Token::LParen).map_err(wrong)?;
+    let mut types = Vec::new();
+    if !parser.consume_token(&Token::RParen) {
+        types = parser.parse_comma_separated(|parser| parser.parse_data_type()).map_err(wrong)?;
+        parser.expect_token(&Token::RParen).map_err(wrong)?;
+    }
+    end_of(text, &mut parser)?;
+    Ok((name, types))
+}
+
+/// Parses a name that was written in a string.
+pub fn parse_object_name(text: &str) -> Result<ast::ObjectName, SqlError> {
+    let mut parser = parser(tokenize(text)?);
+    let name = parser.parse_object_name(false).map_err(|error| parser_error(text, error))?;
+    end_of(text, &mut parser)?;
+    Ok(name)
 }
 
 fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
@@ -137,6 +178,10 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     let mut segments = vec![0_usize];
     for token in tokens {
         match &token.token {
+            Token::Word(word) if word.value.len() > IDENTIFIER_BYTES_MAX => {
+                let most = IDENTIFIER_BYTES_MAX;
+                return Err(SqlError::too_large(format!("an identifier of more than {most} bytes")));
+            }
             Token::LParen | Token::LBracket | Token::LBrace => segments.push(0),
             Token::RParen | Token::RBracket | Token::RBrace if segments.len() > 1 => {
                 segments.pop();
@@ -167,14 +212,48 @@ fn bounds(tokens: &[TokenWithSpan]) -> Option<(Location, Location)> {
     Some((first.span.start, last.span.end))
 }
 
-fn parse_tokens(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
+fn parse_tokens(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
+    spell_out_table(&mut tokens);
     let mut reader = Reader { text, parser: parser(tokens) };
     let statement = reader.statement()?;
     end_of(text, &mut reader.parser)?;
     Ok(statement)
 }
 
-fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+/// `TABLE t` is `SELECT * FROM t`; `sqlparser` knows it behind UNION only.
+fn spell_out_table(tokens: &mut Vec<TokenWithSpan>) {
+    let Some(first) = tokens.iter().position(|token| !matches!(token.token, Token::Whitespace(_))) else {
+        return;
+    };
+    if !is_word(&tokens[first].token, "TABLE") {
+        return;
+    }
+    let span = tokens[first].span;
+    let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+    tokens.splice(first..=first, words.map(|token| TokenWithSpan { token, span }));
+}
+
+/// `current_user()` is `current_user`: CockroachDB writes it in both ways, `sqlparser` reads only the second.
+fn without_parentheses(tokens: &mut Vec<TokenWithSpan>) {
+    let is_user = |token: &Token| is_word(token, "CURRENT_USER") || is_word(token, "SESSION_USER");
+    let behind_period = |at: usize| at > 0 && tokens[at - 1].token == Token::Period;
+    let mut dropped = Vec::new();
+    for at in (0..tokens.len()).filter(|&at| is_user(&tokens[at].token) && !behind_period(at)) {
+        let mut next = (at + 1..tokens.len()).filter(|&i| !matches!(tokens[i].token, Token::Whitespace(_)));
+        if let (Some(open), Some(close)) = (next.next(), next.next())
+            && tokens[open].token == Token::LParen
+            && tokens[close].token == Token::RParen
+        {
+            dropped.extend([open, close]);
+        }
+    }
+    let mut dropped = dropped.into_iter().peekable();
+    let mut index = 0..;
+    tokens.retain(|_| dropped.next_if_eq(&index.next().unwrap_or_default()).is_none());
+}
+
+fn parser(mut tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    without_parentheses(&mut tokens);
     Parser::new(&PostgreSqlDialect {}).with_recursion_limit(NESTING_MAX).with_tokens_with_locations(tokens)
 }
 
@@ -202,27 +281,29 @@ impl Reader<'_> {
             "INSERT" => self.insert(false),
             "UPSERT" => self.insert(true),
             "UPDATE" | "DELETE" => self.update_or_delete(),
+            "TRUNCATE" => self.truncate(),
             "CREATE" => self.create(),
             "ALTER" => self.alter(),
             "DROP" => self.drop(),
             "GRANT" => self.grant(),
             "REVOKE" => self.revoke(),
             "REASSIGN" => self.reassign(),
+            "COMMENT" => self.comment(),
+            "EXPLAIN" => self.explain(),
             "USE" => self.use_database(),
             "SET" => self.set(),
             "RESET" => self.reset(),
             "SHOW" => self.show(),
             "DISCARD" => self.discard(),
+            "CANCEL" => self.cancel(),
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => {
                 Err(SqlError::unsupported(format!("{word}: a transaction of several statements"))
                     .with_hint("Each statement is a transaction of its own."))
             }
-            "TRUNCATE" | "EXPLAIN" | "COPY" | "ANALYZE" | "ANALYSE" | "VACUUM" | "REINDEX" | "CALL"
-            | "DO" | "MERGE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "PREPARE" | "EXECUTE" | "DEALLOCATE"
-            | "DECLARE" | "FETCH" | "MOVE" | "CLOSE" | "LOCK" | "COMMENT" | "REFRESH" | "BACKUP"
-            | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE" | "RESUME" | "CANCEL" | "IMPORTS" => {
-                Err(SqlError::unsupported(word))
-            }
+            "COPY" | "ANALYZE" | "ANALYSE" | "VACUUM" | "REINDEX" | "CALL" | "DO" | "MERGE" | "LISTEN"
+            | "NOTIFY" | "UNLISTEN" | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DECLARE" | "FETCH" | "MOVE"
+            | "CLOSE" | "LOCK" | "REFRESH" | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE"
+            | "RESUME" => Err(SqlError::unsupported(word)),
             _ => Err(self.expected("a statement")),
         }
     }
@@ -249,6 +330,18 @@ impl Reader<'_> {
             ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
             _ => Err(SqlError::unsupported("this form of UPDATE or DELETE")),
         }
+    }
+
+    fn truncate(&mut self) -> Result<Statement, SqlError> {
+        self.expect_words(&["TRUNCATE"])?;
+        self.words(&["TABLE"]);
+        let name = self.sql(|parser| parser.parse_object_name(false))?;
+        if self.comma() {
+            return Err(SqlError::unsupported("TRUNCATE of several tables"));
+        }
+        // No table refers to another one's rows.
+        let _ = self.words(&["CASCADE"]) || self.words(&["RESTRICT"]);
+        Ok(Statement::Truncate(Box::new(name)))
     }
 
     /// Runs a function of `sqlparser` and translates its error.
@@ -387,6 +480,12 @@ pub fn name_of(ident: &ast::Ident) -> Name {
         Some(_) => Name::normalize(&ident.value),
         None => Name::normalize(&ident.value.to_lowercase()),
     }
+}
+
+/// Whether a name in lower case can be written only in quotes.
+pub fn is_reserved_word(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    RESERVED.contains(&upper.as_str()) || matches!(upper.as_str(), "SELECT" | "FROM")
 }
 
 /// Whether a word can be the name of something only when it is quoted.

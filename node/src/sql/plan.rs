@@ -3,33 +3,40 @@
 //! A plan holds for one version of the catalog. It never decides: `execute` asks the gate.
 //!
 //! Every name in the row store's SQL is made here (`t<id>` for tables, `q<n>` for what has an alias, `w<n>` for a
-//! WITH item, `k<n>` for a column of a subquery), so that no name of a client can shadow another, in any case.
+//! WITH item, `v<n>` for a view and what WITH holds in one, `f<n>` for a function's arguments, `k<n>` for a column of a
+//! subquery), so that no name of a client can shadow another, in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use grantd_catalog::command::{Actor, NameContext, ObjectName};
 use grantd_catalog::id::{ObjectId, Version};
-use grantd_catalog::object::{Body, Table};
+use grantd_catalog::object::{Body, ColumnType, Object, Table};
 use grantd_catalog::privilege::Privilege;
-use grantd_catalog::require::Requirement;
+use grantd_catalog::require::{Need, Requirement};
 use grantd_catalog::view::View;
 use grantd_raft::rows::Access;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::translate::{Parameters, function};
+use crate::sql::translate::{self, Parameters, function};
 use crate::sql::value::{ColumnInfo, SqlType};
 
 mod scope;
+mod written;
+mod stored;
+mod sequence;
+mod routine;
 mod expression;
 mod from;
 mod combine;
 mod query;
 mod dml;
+mod introspect;
 pub mod table;
+pub mod object;
 
-pub use self::dml::{delete, insert, update};
+pub use self::dml::{delete, insert, truncate, update};
 pub use self::query::select;
 
 use self::scope::Scope;
@@ -50,8 +57,12 @@ pub struct Plan {
     pub columns: Option<Vec<ColumnInfo>>,
     /// What it needs, in the order of the original's checks.
     pub requirement: Requirement,
-    /// How each table is used, by object id.
+    /// How each table is used that the client named, or a function's body, by object id.
     pub tables: BTreeMap<ObjectId, Usage>,
+    /// The sequences that it moves. A statement that moves any is a write.
+    pub sequences: BTreeMap<ObjectId, Motion>,
+    /// The views and functions whose text is part of it, by the names that the plan made for them.
+    pub expansions: BTreeMap<String, Expansion>,
     /// The command tag without its count: `SELECT`, `INSERT 0`, `UPDATE`, `DELETE`.
     pub tag: &'static str,
     /// For an INSERT: the source of its rows, and the columns it fills, to say which key exists already.
@@ -66,6 +77,24 @@ pub struct Usage {
     pub inserts: bool,
     pub updates: bool,
     pub deletes: bool,
+    pub truncates: bool,
+}
+
+/// How a statement moves a sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub struct Motion {
+    pub next: bool,
+    pub set: bool,
+}
+
+/// A view or function whose text is part of a statement.
+#[derive(Clone, Debug)]
+pub struct Expansion {
+    /// What the statement needs for it: SELECT on the view that the client named, EXECUTE on the function.
+    pub need: Need,
+    /// What is read within it by the right of its owner: the tables of a view. Of a function, nothing.
+    pub reads: BTreeSet<ObjectId>,
 }
 
 /// Where the rows of an INSERT come from.
@@ -80,8 +109,42 @@ pub struct Source {
 impl Plan {
     /// The second of the two checks: whether all that SQLite says the statement touches is covered by the
     /// requirement and by the tables that the plan names. The error says what is not, for the log.
+    ///
+    /// A table that only a view reads is covered by SELECT on the view, and only within the view's text: the same table
+    /// named elsewhere in the statement needs its own.
     pub fn covers(&self, accesses: &[Access]) -> Result<(), String> {
+        for expansion in self.expansions.values() {
+            self.requires(&expansion.need)?;
+        }
+        for (id, motion) in &self.sequences {
+            if motion.next {
+                self.requires(&may_take(*id))?;
+            }
+            if motion.set {
+                self.requires(&Need::Privilege { object: *id, privilege: Privilege::Update })?;
+            }
+        }
         accesses.iter().try_for_each(|access| self.covers_one(access))
+    }
+
+    fn requires(&self, need: &Need) -> Result<(), String> {
+        match self.requirement.needs.contains(need) {
+            true => Ok(()),
+            false => Err(format!("it needs {need:?}, which the plan does not require")),
+        }
+    }
+
+    /// Whether a read is a view's, by the right of its owner. Where SQLite does not say where rows are counted, any
+    /// view of the statement that reads the table will do, unless the plan says that the table is also read elsewhere.
+    fn is_by_view(&self, table: ObjectId, column: &str, within: Option<&str>) -> bool {
+        let reads = |expansion: &Expansion| expansion.reads.contains(&table);
+        match within {
+            Some(name) => self.expansions.get(name).is_some_and(reads),
+            None => {
+                let is_read_elsewhere = self.tables.get(&table).is_some_and(|usage| usage.reads);
+                column.is_empty() && !is_read_elsewhere && self.expansions.values().any(reads)
+            }
+        }
     }
 
     fn covers_one(&self, access: &Access) -> Result<(), String> {
@@ -93,22 +156,35 @@ impl Plan {
             Access::Other { what } => return Err(format!("it does {what}")),
             // What a WITH item or a subquery holds was reported where it was read from.
             Access::Read { table, .. } if is_generated(table) => return Ok(()),
-            Access::Read { table, .. } => (table, Privilege::Select),
+            // The items of an array, which is an expression like others.
+            Access::Read { table, .. } if table == "json_each" => return Ok(()),
+            Access::Read { table, column, within } => {
+                let by_view = |id: &ObjectId| self.is_by_view(*id, column, within.as_deref());
+                if table_id(table).as_ref().is_some_and(by_view) {
+                    return Ok(());
+                }
+                (table, Privilege::Select)
+            }
             Access::Insert { table } => (table, Privilege::Insert),
             Access::Update { table, .. } => (table, Privilege::Update),
             Access::Delete { table } => (table, Privilege::Delete),
         };
-        let id = table.strip_prefix('t').and_then(|digits| digits.parse().ok()).map(ObjectId);
-        let Some((id, usage)) = id.and_then(|id| self.tables.get(&id).map(|usage| (id, *usage))) else {
+        let Some((id, usage)) = table_id(table).and_then(|id| self.tables.get(&id).map(|usage| (id, *usage)))
+        else {
             return Err(format!("it touches {table}, which the plan does not name"));
         };
+        let privilege = match privilege {
+            Privilege::Delete if usage.truncates => Privilege::Drop,
+            other => other,
+        };
         let used = match privilege {
+            Privilege::Drop => usage.truncates,
             Privilege::Select => usage.reads,
             Privilege::Insert => usage.inserts,
             Privilege::Update => usage.updates,
             _ => usage.deletes,
         };
-        let need = grantd_catalog::require::Need::Privilege { object: id, privilege };
+        let need = Need::Privilege { object: id, privilege };
         if used && self.requirement.needs.contains(&need) {
             Ok(())
         } else {
@@ -117,9 +193,20 @@ impl Plan {
     }
 }
 
-/// A name that a plan makes for what is no table: `q1`, `w1`.
+/// The object whose rows are in the row store's table of this name.
+fn table_id(name: &str) -> Option<ObjectId> {
+    name.strip_prefix('t').and_then(|digits| digits.parse().ok()).map(ObjectId)
+}
+
+/// What nextval() needs.
+fn may_take(sequence: ObjectId) -> Need {
+    Need::AnyOf { object: sequence, privileges: vec![Privilege::Update, Privilege::Usage] }
+}
+
+/// A name that a plan makes for what is no table: `q1`, `w1`, `v1`, `f1`.
 fn is_generated(name: &str) -> bool {
-    name.strip_prefix(['q', 'w']).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    name.strip_prefix(['q', 'w', 'v', 'f'])
+        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What a plan is made from.
@@ -139,10 +226,20 @@ struct Planner<'a> {
     parameters: Parameters,
     requirement: Requirement,
     tables: BTreeMap<ObjectId, Usage>,
+    sequences: BTreeMap<ObjectId, Motion>,
+    expansions: BTreeMap<String, Expansion>,
+    /// How much of the catalog's text is part of the statement.
+    expanded: stored::Expanded,
+    /// The text of a view or function that is being planned, if any.
+    inside: stored::Inside,
+    /// Set while what is planned is to be stored: collects its names in full.
+    written: Option<written::Written>,
     /// The WITH items in sight, inner ones last.
     with: Vec<scope::WithItem>,
     names: usize,
     depth: usize,
+    /// Set while a select list is read.
+    lateral: Option<introspect::Lateral>,
     /// Cleared where no row may be read: DEFAULT, CHECK, VALUES of an INSERT are no such place, but these are.
     allows_subquery: bool,
 }
@@ -151,12 +248,18 @@ impl<'a> Planner<'a> {
     fn new(origin: Origin<'a>, hints: &[Option<SqlType>]) -> Self {
         Self {
             origin,
-            parameters: Parameters::new(hints),
+            parameters: Parameters::new(hints).with_catalog(origin.view.state()),
             requirement: Requirement::default(),
             tables: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+            expansions: BTreeMap::new(),
+            expanded: stored::Expanded::default(),
+            inside: stored::Inside::default(),
+            written: None,
             with: Vec::new(),
             names: 0,
             depth: 0,
+            lateral: None,
             allows_subquery: true,
         }
     }
@@ -169,6 +272,8 @@ impl<'a> Planner<'a> {
             columns,
             requirement: self.requirement,
             tables: self.tables,
+            sequences: self.sequences,
+            expansions: self.expansions,
             tag,
             source: None,
         }
@@ -180,22 +285,56 @@ impl<'a> Planner<'a> {
         format!("{letter}{}", self.names)
     }
 
-    /// The table that a statement names, with USAGE on its schema and `privileges` on it required, in this order.
+    /// The relation that a statement names, with USAGE on its schema required.
+    fn relation_object(&mut self, name: &ast::ObjectName) -> Result<(ObjectId, &'a Object), SqlError> {
+        let (id, _) = resolve(self.origin, name)?;
+        let object = self.object(id)?;
+        self.mention(id, object)?;
+        self.write_name(written::span(name), id);
+        Ok((id, object))
+    }
+
+    fn object(&self, id: ObjectId) -> Result<&'a Object, SqlError> {
+        let view = self.origin.view;
+        view.state().object(id).ok_or_else(|| SqlError::internal("a name without an object"))
+    }
+
+    /// Adds a need, unless what is planned is a view's text, which is read by the right of the view's owner.
+    fn need(&mut self, need: Need) {
+        if self.inside.definer.is_none() {
+            self.requirement.need(need);
+        }
+    }
+
+    /// The table that a change is of, with USAGE on its schema and `privileges` on it required, in this order.
     fn table(
         &mut self,
         name: &ast::ObjectName,
         privileges: &[Privilege],
     ) -> Result<(ObjectId, &'a Table), SqlError> {
-        let view = self.origin.view;
-        let (id, _) = resolve(self.origin, name)?;
-        let object = view.state().object(id).ok_or_else(|| SqlError::internal("a table without a record"))?;
-        let Body::Table(table) = &object.body else {
-            return Err(SqlError::new(
-                grantd_catalog::refusal::state::WRONG_OBJECT_TYPE,
-                format!("\"{}\" is not a table", object.name),
-            ));
-        };
-        self.requirement.privilege(object.parent, Privilege::Usage);
+        let (id, object) = self.relation_object(name)?;
+        match &object.body {
+            Body::Table(table) => {
+                self.uses(id, privileges);
+                Ok((id, table))
+            }
+            Body::View(_) => {
+                let verb = privileges.first().map_or("SELECT", |privilege| privilege.word());
+                Err(SqlError::new(
+                    grantd_catalog::refusal::state::WRONG_OBJECT_TYPE,
+                    format!("cannot run {verb} on view \"{}\" - views are not updateable", object.name),
+                ))
+            }
+            _ => Err(not_a_table(object)),
+        }
+    }
+
+    /// Requires `privileges` on a table, and remembers how it is used.
+    fn uses(&mut self, id: ObjectId, privileges: &[Privilege]) {
+        if let Some(definer) = &mut self.inside.definer {
+            definer.reads.insert(id);
+            return;
+        }
         let usage = self.tables.entry(id).or_default();
         for privilege in privileges {
             self.requirement.privilege(id, *privilege);
@@ -204,10 +343,30 @@ impl<'a> Planner<'a> {
                 Privilege::Insert => usage.inserts = true,
                 Privilege::Update => usage.updates = true,
                 Privilege::Delete => usage.deletes = true,
+                Privilege::Drop => usage.truncates = true,
                 _ => {}
             }
         }
-        Ok((id, table))
+    }
+
+    /// The type that a statement names; USAGE on an enum type and its schema is required.
+    fn column_type(&mut self, data_type: &ast::DataType) -> Result<ColumnType, SqlError> {
+        let unknown = match translate::column_type(data_type) {
+            Ok(known) => return Ok(known),
+            Err(unknown) => unknown,
+        };
+        let ast::DataType::Custom(name, modifiers) = data_type else { return Err(unknown) };
+        let full = object_name(name)?;
+        let known_elsewhere = full.parts.last().is_some_and(|word| ELSEWHERE.contains(&word.as_str()));
+        if !modifiers.is_empty() || known_elsewhere {
+            return Err(unknown);
+        }
+        let id = self.origin.view.state().resolve_type(self.origin.context, &full)?;
+        let object = self.object(id)?;
+        self.mention(id, object)?;
+        self.need(Need::Privilege { object: id, privilege: Privilege::Usage });
+        self.write_name(written::span(name), id);
+        Ok(ColumnType::Enum(id))
     }
 
     /// Runs `inner` one level deeper.
@@ -226,25 +385,41 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// Finds a table; 42P01 and its kin, with a hint where a system table was meant.
+/// Types of CockroachDB and PostgreSQL that are not here, which must not read as the name of a type that was forgotten.
+const ELSEWHERE: [&str; 22] = [
+    "bit",
+    "box",
+    "box2d",
+    "char",
+    "cidr",
+    "circle",
+    "citext",
+    "geography",
+    "geometry",
+    "inet",
+    "line",
+    "money",
+    "name",
+    "oid",
+    "path",
+    "point",
+    "polygon",
+    "regclass",
+    "regproc",
+    "regtype",
+    "tsvector",
+    "xml",
+];
+
+fn not_a_table(object: &Object) -> SqlError {
+    grantd_catalog::refusal::wrong_object_kind(&object.name, "table").into()
+}
+
+/// Finds a table; 42P01 and its kin.
 fn resolve(origin: Origin<'_>, name: &ast::ObjectName) -> Result<(ObjectId, ObjectName), SqlError> {
     let name = object_name(name)?;
-    if let [.., schema, _] = name.parts.as_slice()
-        && matches!(schema.as_str(), "pg_catalog" | "information_schema" | "crdb_internal" | "pg_extension")
-    {
-        let written: Vec<_> = name.parts.iter().map(|part| part.as_str()).collect();
-        return Err(SqlError::unsupported(format!("the system table {}", written.join("."))).with_hint(
-            "SHOW ROLES, SHOW GRANTS, SHOW DATABASES, SHOW SCHEMAS and SHOW TABLES list what there is.",
-        ));
-    }
-    match origin.view.state().resolve_table(origin.context, &name) {
-        Ok(id) => Ok((id, name)),
-        Err(refusal) => {
-            let system = name.parts.len() == 1 && name.parts[0].as_str().starts_with("pg_");
-            let error = SqlError::from(refusal);
-            Err(if system { error.with_hint("The tables of pg_catalog are not there yet.") } else { error })
-        }
-    }
+    let id = origin.view.state().resolve_relation(origin.context, &name)?;
+    Ok((id, name))
 }
 
 /// The parts of a name.

@@ -1,16 +1,27 @@
 //! What a statement can ask about the session and the catalog: variables, listings, and inquiry functions.
 
+pub mod sequence;
 pub mod context;
 pub mod inquiry;
 pub mod variable;
+mod name;
+mod connection;
 pub mod show;
+pub mod activity;
+pub mod catalog;
 
-use grantd_raft::rows::Function;
+use grantd_raft::rows::{Extensions, Function};
 
-/// Every function of the row store, for `raft::handle::start`.
+/// What the row store offers to statements, for `raft::handle::start`.
+pub fn extensions() -> Extensions {
+    Extensions { functions: functions(), tables: catalog::tables() }
+}
+
+/// Every function of the row store.
 pub fn functions() -> Vec<Function> {
     let mut functions = crate::sql::translate::scalar::functions();
     functions.extend(context::functions());
     functions.extend(inquiry::functions());
+    functions.extend(catalog::functions::functions());
     functions
 }

@@ -6,15 +6,19 @@
 //! Where SQLite would answer something else than PostgreSQL without saying so (overflow to REAL, division by zero to
 //! NULL, LIKE without case, text functions on ASCII only) a function of ours is called: [`scalar`].
 
-use grantd_catalog::object::ColumnType;
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::object::{Body, ColumnType};
+use grantd_catalog::state::State;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::SqlType;
 
 pub mod scalar;
+pub mod enums;
 pub mod cast;
 pub mod operator;
+pub mod introspect;
 pub mod function;
 
 /// The most parameters of a statement.
@@ -46,17 +50,39 @@ pub enum Form {
     Parameter(usize),
 }
 
-/// The types of a statement's parameters, as far as they are known.
+/// The types of a statement's parameters, as far as they are known, and the catalog that knows the labels of enums.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
     types: Vec<Option<SqlType>>,
+    /// A clone shares everything. None: there are no enum types.
+    catalog: Option<State>,
 }
 
 impl Parameters {
     /// Starts with what the client said.
     pub fn new(hints: &[Option<SqlType>]) -> Self {
         let known = |hint: &Option<SqlType>| hint.filter(|hint| *hint != SqlType::Unknown);
-        Self { types: hints.iter().map(known).collect() }
+        Self { types: hints.iter().map(known).collect(), catalog: None }
+    }
+
+    /// The same, with enum types from `catalog`.
+    #[must_use]
+    pub fn with_catalog(self, catalog: &State) -> Self {
+        Self { catalog: Some(catalog.clone()), ..self }
+    }
+
+    /// Whether there is such an enum type: a client may have given its OID.
+    fn has_enum(&self, id: ObjectId) -> bool {
+        let object = self.catalog.as_ref().and_then(|catalog| catalog.object(id));
+        object.is_some_and(|object| matches!(object.body, Body::Type(_)))
+    }
+
+    /// What stands in rows for a label of an enum type (22P02 if it has no such).
+    pub fn label(&self, id: ObjectId, label: &str) -> Result<i64, SqlError> {
+        self.catalog
+            .as_ref()
+            .ok_or_else(|| SqlError::internal("an enum type at a place without a catalog"))
+            .and_then(|catalog| enums::position(catalog, id, label))
     }
 
     /// The expression of `$n`.
@@ -76,6 +102,8 @@ impl Parameters {
         }
         let sql = format!("?{}", index + 1);
         Ok(match self.types[index] {
+            Some(SqlType::Enum(id)) if !self.has_enum(id) => return Err(enums::unknown(id)),
+            Some(SqlType::Enum(id)) => Typed::computed(enums::input(&sql, id), SqlType::Enum(id)),
             Some(sql_type) => Typed::computed(sql, sql_type),
             None => Typed { sql, sql_type: SqlType::Unknown, form: Form::Parameter(index) },
         })
@@ -136,6 +164,15 @@ pub fn string(text: &str) -> String {
 /// An identifier in SQLite's quotes.
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// An identifier as a statement would have to write it: in quotes unless it is plain.
+pub fn quote_ident(name: &str) -> String {
+    let mut chars = name.chars();
+    let plain = chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+        && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let reserved = crate::sql::parse::is_reserved_word(name);
+    if plain && !reserved { name.to_owned() } else { quote(name) }
 }
 
 /// A literal.

@@ -1,5 +1,6 @@
 //! Values and types as clients see them, and how the row store holds them.
 
+use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::ColumnType;
 use grantd_raft::rows::Value;
 
@@ -24,9 +25,71 @@ pub enum SqlType {
     Oid,
     Name,
     TextArray,
+    /// An array of another type that the system tables have.
+    Array(Element),
+    /// An OID whose text is a name; in results it is that text.
+    Reg(Reg),
+    /// An enum type of the catalog. Inside of a statement its values are positions, in results they are labels.
+    Enum(ObjectId),
     /// Not known: a parameter that nothing pins down, a bare NULL.
     Unknown,
 }
+
+/// What an array that is not [`SqlType::TextArray`] is of. The two vectors are arrays that PostgreSQL prints with blanks
+/// between and counts from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "PostgreSQL's types of the same name")]
+pub enum Element {
+    Name,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    AclItem,
+    Int2Vector,
+    OidVector,
+    /// Its items are `t` and `f`.
+    Bool,
+}
+
+impl Element {
+    /// The type of one item inside of a statement.
+    pub const fn sql_type(self) -> SqlType {
+        match self {
+            Self::Name => SqlType::Name,
+            Self::Int2 | Self::Int2Vector => SqlType::Int2,
+            Self::Int4 => SqlType::Int4,
+            Self::Int8 => SqlType::Int8,
+            Self::Oid | Self::OidVector => SqlType::Oid,
+            Self::AclItem | Self::Bool => SqlType::Text,
+        }
+    }
+
+    /// The type that clients are told an item has.
+    pub const fn wire_type(self) -> SqlType {
+        match self {
+            Self::Bool => SqlType::Bool,
+            other => other.sql_type(),
+        }
+    }
+
+    /// Whether it is one of the two vectors.
+    pub const fn is_vector(self) -> bool {
+        matches!(self, Self::Int2Vector | Self::OidVector)
+    }
+}
+
+/// What an OID is of whose text is a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "regclass and its kin")]
+pub enum Reg {
+    Class,
+    Type,
+    Role,
+    Namespace,
+}
+/// The OID of an enum type is this and the number of its object.
+const ENUM_OID_BASE: u32 = 100_000;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,12 +128,13 @@ pub enum Family {
     Uuid,
     Timestamp,
     TextArray,
+    Enum(ObjectId),
     Unknown,
 }
 
 impl SqlType {
-    /// Every type.
-    pub const ALL: [Self; 14] = [
+    /// Every type that every cluster has.
+    pub const ALL: [Self; 27] = [
         Self::Bool,
         Self::Int2,
         Self::Int4,
@@ -84,6 +148,19 @@ impl SqlType {
         Self::Oid,
         Self::Name,
         Self::TextArray,
+        Self::Array(Element::Name),
+        Self::Array(Element::Int2),
+        Self::Array(Element::Int4),
+        Self::Array(Element::Int8),
+        Self::Array(Element::Oid),
+        Self::Array(Element::AclItem),
+        Self::Array(Element::Bool),
+        Self::Array(Element::Int2Vector),
+        Self::Array(Element::OidVector),
+        Self::Reg(Reg::Class),
+        Self::Reg(Reg::Type),
+        Self::Reg(Reg::Role),
+        Self::Reg(Reg::Namespace),
         Self::Unknown,
     ];
 
@@ -101,28 +178,45 @@ impl SqlType {
             Self::Float8 => 701,
             Self::Unknown => 705,
             Self::TextArray => 1009,
+            Self::Array(Element::Int2Vector) => 22,
+            Self::Array(Element::OidVector) => 30,
+            Self::Array(Element::Bool) => 1000,
+            Self::Array(Element::Name) => 1003,
+            Self::Array(Element::Int2) => 1005,
+            Self::Array(Element::Int4) => 1007,
+            Self::Array(Element::Int8) => 1016,
+            Self::Array(Element::Oid) => 1028,
+            Self::Array(Element::AclItem) => 1034,
+            Self::Reg(Reg::Class) => 2205,
+            Self::Reg(Reg::Type) => 2206,
+            Self::Reg(Reg::Namespace) => 4089,
+            Self::Reg(Reg::Role) => 4096,
             Self::Varchar => 1043,
             Self::TimestampTz => 1184,
             Self::Uuid => 2950,
+            Self::Enum(id) => ENUM_OID_BASE.wrapping_add(id.0),
         }
     }
 
-    /// The type of an OID; none: not one of ours.
+    /// The type of an OID; none: not one of ours. Whether an enum type exists only the catalog knows.
     pub fn from_oid(oid: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.oid() == oid)
+        let known = Self::ALL.into_iter().find(|known| known.oid() == oid);
+        let enum_id = || oid.checked_sub(ENUM_OID_BASE).filter(|id| *id >= ObjectId::FIRST_ORDINARY.0);
+        known.or_else(|| enum_id().map(|id| Self::Enum(ObjectId(id))))
     }
 
     /// What it compares with.
     pub const fn family(self) -> Family {
         match self {
             Self::Bool => Family::Bool,
-            Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid => Family::Int,
+            Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid | Self::Reg(_) => Family::Int,
             Self::Float8 => Family::Float,
             Self::Text | Self::Varchar | Self::Name => Family::Text,
             Self::Bytea => Family::Bytes,
             Self::Uuid => Family::Uuid,
             Self::TimestampTz => Family::Timestamp,
-            Self::TextArray => Family::TextArray,
+            Self::TextArray | Self::Array(_) => Family::TextArray,
+            Self::Enum(id) => Family::Enum(id),
             Self::Unknown => Family::Unknown,
         }
     }
@@ -143,6 +237,20 @@ impl SqlType {
             Self::Oid => "oid",
             Self::Name => "name",
             Self::TextArray => "string[]",
+            Self::Array(Element::Bool) => "bool[]",
+            Self::Array(Element::Name) => "name[]",
+            Self::Array(Element::Int2) => "int2[]",
+            Self::Array(Element::Int4) => "int4[]",
+            Self::Array(Element::Int8) => "int[]",
+            Self::Array(Element::Oid) => "oid[]",
+            Self::Array(Element::AclItem) => "aclitem[]",
+            Self::Array(Element::Int2Vector) => "int2vector",
+            Self::Array(Element::OidVector) => "oidvector",
+            Self::Reg(Reg::Class) => "regclass",
+            Self::Reg(Reg::Type) => "regtype",
+            Self::Reg(Reg::Role) => "regrole",
+            Self::Reg(Reg::Namespace) => "regnamespace",
+            Self::Enum(_) => "enum",
             Self::Unknown => "unknown",
         }
     }
@@ -160,6 +268,7 @@ impl SqlType {
             ColumnType::Bytes => Self::Bytea,
             ColumnType::Uuid => Self::Uuid,
             ColumnType::TimestampTz => Self::TimestampTz,
+            ColumnType::Enum(id) => Self::Enum(id),
         }
     }
 
@@ -168,7 +277,7 @@ impl SqlType {
         match self {
             Self::Int2 => Some((i16::MIN as i64, i16::MAX as i64)),
             Self::Int4 => Some((i32::MIN as i64, i32::MAX as i64)),
-            Self::Oid => Some((0, u32::MAX as i64)),
+            Self::Oid | Self::Reg(_) => Some((0, u32::MAX as i64)),
             Self::Int8 => Some((i64::MIN, i64::MAX)),
             Self::Bool
             | Self::Float8
@@ -179,6 +288,8 @@ impl SqlType {
             | Self::TimestampTz
             | Self::Name
             | Self::TextArray
+            | Self::Array(_)
+            | Self::Enum(_)
             | Self::Unknown => None,
         }
     }
@@ -205,7 +316,7 @@ impl Datum {
             Self::Bytes(value) => Value::Blob(value.clone()),
             Self::Uuid(value) => Value::Text(text::uuid(value)),
             Self::TimestampTz(value) => Value::Integer(*value),
-            Self::TextArray(_) => return Err(SqlError::unsupported("an array as a parameter")),
+            Self::TextArray(items) => Value::Text(text::array_text(items)),
         };
         let family = match self {
             Self::Null => Family::Unknown,
@@ -218,7 +329,9 @@ impl Datum {
             Self::TimestampTz(_) => Family::Timestamp,
             Self::TextArray(_) => Family::TextArray,
         };
-        if family == expected.family() || (expected == SqlType::Unknown && family == Family::Text) {
+        // The row store looks a label up.
+        let is_label = family == Family::Text && matches!(expected, SqlType::Enum(_) | SqlType::Unknown);
+        if family == expected.family() || is_label {
             Ok(value)
         } else if let (Self::Text(written), false) = (self, expected == SqlType::Unknown) {
             // A client may send every parameter as text.
@@ -240,10 +353,13 @@ impl Datum {
             (Family::Bool, Value::Integer(1)) => Self::Bool(true),
             (Family::Int, Value::Integer(value)) => Self::Int(value),
             (Family::Float, Value::Real(value)) => Self::Float(value),
-            (Family::Text | Family::Unknown, Value::Text(value)) => Self::Text(value),
+            (Family::Text | Family::Enum(_) | Family::Unknown, Value::Text(value)) => Self::Text(value),
             (Family::Bytes, Value::Blob(value)) => Self::Bytes(value),
             (Family::Uuid, Value::Text(value)) => Self::Uuid(text::parse_uuid(&value).ok_or_else(wrong)?),
             (Family::Timestamp, Value::Integer(value)) => Self::TimestampTz(value),
+            (Family::TextArray, Value::Text(value)) => {
+                Self::TextArray(text::parse_array(&value).ok_or_else(wrong)?)
+            }
             _ => return Err(wrong()),
         })
     }

@@ -63,6 +63,8 @@ impl Backend for Script {
         actor.current == PrincipalId::ROOT
     }
 
+    fn begin(&self, _session: &mut Session) {}
+
     fn set(&self, session: &mut Session, name: &str, value: &str) -> Result<(), SqlError> {
         match name {
             "application_name" => session.application_name = value.to_owned(),

@@ -35,7 +35,7 @@ struct Inner {
 
 impl Local {
     pub fn new(directory: &Path) -> Self {
-        let mut store = Store::open(&directory.join("state.db"), &system::functions()).unwrap();
+        let mut store = Store::open(&directory.join("state.db"), &system::extensions()).unwrap();
         let version = Version(1);
         store.begin().unwrap();
         store.put_meta(MetaKey::Applied, &version.0.to_le_bytes()).unwrap();
@@ -140,10 +140,11 @@ impl Replica for Local {
             };
             for change in &done.storage {
                 match change {
-                    StorageChange::Create(id) => {
-                        let Body::Table(table) = &state.object(*id).unwrap().body else { panic!("no table") };
-                        inner.store.create_table(*id, table).unwrap();
-                    }
+                    StorageChange::Create(id) => match &state.object(*id).unwrap().body {
+                        Body::Table(table) => inner.store.create_table(*id, table).unwrap(),
+                        Body::Sequence(sequence) => inner.store.create_sequence(*id, sequence).unwrap(),
+                        _ => panic!("no table"),
+                    },
                     StorageChange::Drop(id) => inner.store.drop_table(*id).unwrap(),
                 }
             }

@@ -6,7 +6,7 @@ use super::{Format, POSTGRES_EPOCH_MICROS};
 use crate::pgwire::reply::state;
 use crate::sql::error::SqlError;
 use crate::sql::value::text::{self, ARRAY_ITEMS_MAX};
-use crate::sql::value::{Datum, SqlType};
+use crate::sql::value::{Datum, Element, SqlType};
 
 /// Decodes parameter `index` (from 0) of `sql_type`.
 ///
@@ -66,7 +66,7 @@ fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
 
 fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
     match sql_type {
-        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown => {
+        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Enum(_) | SqlType::Unknown => {
             utf8(bytes).map(|text| Datum::Text(text.to_owned()))
         }
         SqlType::Bool => match array(bytes)? {
@@ -76,7 +76,9 @@ fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
         },
         SqlType::Int2 => array(bytes).map(|bytes| Datum::Int(i16::from_be_bytes(bytes).into())),
         SqlType::Int4 => array(bytes).map(|bytes| Datum::Int(i32::from_be_bytes(bytes).into())),
-        SqlType::Oid => array(bytes).map(|bytes| Datum::Int(u32::from_be_bytes(bytes).into())),
+        SqlType::Oid | SqlType::Reg(_) => {
+            array(bytes).map(|bytes| Datum::Int(u32::from_be_bytes(bytes).into()))
+        }
         SqlType::Int8 => array(bytes).map(|bytes| Datum::Int(i64::from_be_bytes(bytes))),
         SqlType::Float8 => array(bytes).map(|bytes| Datum::Float(f64::from_be_bytes(bytes))),
         SqlType::Bytea => Ok(Datum::Bytes(bytes.to_vec())),
@@ -85,7 +87,9 @@ fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
             let micros = i64::from_be_bytes(array(bytes)?).checked_add(POSTGRES_EPOCH_MICROS);
             micros.map(Datum::TimestampTz).ok_or(Fault::Range)
         }
-        SqlType::TextArray => binary_array(bytes.clone()),
+        SqlType::TextArray | SqlType::Array(Element::Name) => binary_array(bytes.clone()),
+        // Clients send arrays of numbers as text unless they were told otherwise.
+        SqlType::Array(_) => Err(Fault::Binary),
     }
 }
 

@@ -46,6 +46,18 @@ fn numbers_print_as_postgresql_prints_them() {
 }
 
 #[test]
+fn a_value_of_an_enum_type_is_its_label_in_both_formats() {
+    let mood = SqlType::from_oid(100_104).unwrap();
+    let happy = Datum::Text("happy".to_owned());
+    for format in [Format::Text, Format::Binary] {
+        let bytes = encoded(&happy, mood, format);
+        assert_eq!(bytes, "happy");
+        assert_eq!(parameter(Some(&bytes), mood, format, 0).unwrap(), happy);
+    }
+    assert_eq!((wire_oid(mood), wire_size(mood)), (100_104, 4));
+}
+
+#[test]
 fn times_print_as_postgresql_prints_them_in_utc() {
     let time = |micros| text_of(Datum::TimestampTz(micros));
     assert_eq!(time(0), "1970-01-01 00:00:00+00");

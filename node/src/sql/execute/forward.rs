@@ -9,15 +9,17 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use grantd_catalog::command::{Actor, NameContext};
-use grantd_catalog::id::Version;
+use grantd_catalog::id::{ObjectId, Version};
 use grantd_catalog::refusal::Refusal;
 use grantd_raft::codec::{Kind, open_value, seal_value};
 use grantd_raft::config::{FORWARD_BYTES_MAX, NodeId};
 use grantd_raft::handle::ForwardHandler;
 use grantd_raft::rows::{RowSet, Value};
 
-use super::write::{StatementWrite, serve};
+use super::write::{StatementWrite, Written, serve};
+use crate::activity::{Activity, Cancelled, Id};
 use crate::gate::Gate;
+use crate::session::SequenceValues;
 use crate::sql::error::SqlError;
 use crate::sql::parse::{self, Statement};
 use crate::sql::value::SqlType;
@@ -26,12 +28,22 @@ const FORMAT: u16 = 1;
 
 #[derive(Encode, Decode)]
 struct RequestV1 {
+    /// By which the asking node stops it.
+    id: Id,
     actor: Actor,
     context: NameContext,
     text: String,
     /// PostgreSQL's OIDs.
     types: Vec<u32>,
     values: Vec<ValueV1>,
+    sequences: SequencesV1,
+}
+
+/// What a session remembers of sequences.
+#[derive(Encode, Decode)]
+struct SequencesV1 {
+    values: Vec<(ObjectId, i64)>,
+    latest: Option<ObjectId>,
 }
 
 #[derive(Encode, Decode)]
@@ -45,9 +57,27 @@ enum ValueV1 {
 
 #[derive(Encode, Decode)]
 enum AnswerV1 {
-    Done { version: Version, columns: Vec<String>, rows: Vec<Vec<ValueV1>>, changes: u64 },
+    Done {
+        version: Version,
+        columns: Vec<String>,
+        rows: Vec<Vec<ValueV1>>,
+        changes: u64,
+        sequences: SequencesV1,
+    },
     Refused(Refusal),
     NotLeader,
+}
+
+impl From<SequenceValues> for SequencesV1 {
+    fn from(values: SequenceValues) -> Self {
+        Self { values: values.values.into_iter().collect(), latest: values.latest }
+    }
+}
+
+impl From<SequencesV1> for SequenceValues {
+    fn from(values: SequencesV1) -> Self {
+        Self { values: values.values.into_iter().collect(), latest: values.latest }
+    }
 }
 
 impl From<Value> for ValueV1 {
@@ -80,13 +110,15 @@ pub(super) async fn ask(
     text: &str,
     write: &StatementWrite,
     timeout: Duration,
-) -> Result<Option<(Version, RowSet)>, SqlError> {
+) -> Result<Option<Written>, SqlError> {
     let request = RequestV1 {
+        id: write.id,
         actor: write.actor,
         context: write.context.clone(),
         text: text.to_owned(),
         types: write.types.iter().map(|known| known.oid()).collect(),
         values: write.values.iter().cloned().map(ValueV1::from).collect(),
+        sequences: write.remembered.clone().into(),
     };
     let bytes = seal_value(Kind::Message, FORMAT, &request);
     if bytes.len() > FORWARD_BYTES_MAX {
@@ -96,9 +128,9 @@ pub(super) async fn ask(
     }
     let Some(answer) = gate.forward(Bytes::from(bytes), timeout).await? else { return Ok(None) };
     match open_value(Kind::Message, FORMAT, &answer) {
-        Ok(AnswerV1::Done { version, columns, rows, changes }) => {
+        Ok(AnswerV1::Done { version, columns, rows, changes, sequences }) => {
             let rows = rows.into_iter().map(|row| row.into_iter().map(Value::from).collect()).collect();
-            Ok(Some((version, RowSet { columns, rows, changes })))
+            Ok(Some((version, RowSet { columns, rows, changes }, sequences.into())))
         }
         Ok(AnswerV1::Refused(refusal)) => Err(refusal.into()),
         Ok(AnswerV1::NotLeader) => Ok(None),
@@ -113,20 +145,21 @@ pub(super) async fn ask(
 /// Answers what followers ask.
 pub(super) struct Server {
     gate: Gate,
+    activity: Activity,
 }
 
 impl Server {
-    pub(super) fn new(gate: Gate) -> Self {
-        Self { gate }
+    pub(super) fn new(gate: Gate, activity: Activity) -> Self {
+        Self { gate, activity }
     }
 }
 
 impl ForwardHandler for Server {
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let gate = self.gate.clone();
+        let (gate, activity) = (self.gate.clone(), self.activity.clone());
         async move {
-            let answer = match run(&gate, &request).await {
-                Ok(Some((version, rows))) => AnswerV1::Done {
+            let answer = match run(&gate, &activity, &request).await {
+                Ok(Some((version, rows, remembers))) => AnswerV1::Done {
                     version,
                     columns: rows.columns,
                     rows: rows
@@ -135,6 +168,7 @@ impl ForwardHandler for Server {
                         .map(|row| row.into_iter().map(ValueV1::from).collect())
                         .collect(),
                     changes: rows.changes,
+                    sequences: remembers.into(),
                 },
                 Ok(None) => AnswerV1::NotLeader,
                 Err(error) => AnswerV1::Refused(error.body),
@@ -155,7 +189,7 @@ impl ForwardHandler for Server {
     }
 }
 
-async fn run(gate: &Gate, request: &Bytes) -> Result<Option<(Version, RowSet)>, SqlError> {
+async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option<Written>, SqlError> {
     let request: RequestV1 = open_value(Kind::Message, FORMAT, request)
         .map_err(|error| SqlError::internal(format!("a forwarded statement cannot be read: {error}")))?;
     let types = request
@@ -168,10 +202,18 @@ async fn run(gate: &Gate, request: &Bytes) -> Result<Option<(Version, RowSet)>, 
     let statement = parse::parse(&request.text)?;
     if !matches!(
         statement,
-        Statement::Insert(_) | Statement::Upsert(_) | Statement::Update(_) | Statement::Delete(_)
+        Statement::Query(_)
+            | Statement::Insert(_)
+            | Statement::Upsert(_)
+            | Statement::Update(_)
+            | Statement::Truncate(_)
+            | Statement::Delete(_)
     ) {
-        return Err(SqlError::internal("only changes of rows are forwarded"));
+        return Err(SqlError::internal("only changes of rows and sequences are forwarded"));
     }
+    let forwarded = activity.forwarded(request.id);
+    let (cancelled, given_up) = (forwarded.cancelled().clone(), Cancelled::default());
+    let stopped = given_up.clone();
     let write = StatementWrite {
         statement: Arc::new(statement),
         types,
@@ -179,9 +221,14 @@ async fn run(gate: &Gate, request: &Bytes) -> Result<Option<(Version, RowSet)>, 
         actor: request.actor,
         context: request.context,
         node_id: gate.node_id(),
-        cancel: Arc::new(|| false),
+        cancel: Arc::new(move || cancelled.is_raised() || stopped.is_raised()),
+        id: request.id,
+        given_up,
+        begun: Arc::default(),
+        remembers: SequenceValues::default(),
+        remembered: request.sequences.into(),
         planned: None,
         result: None,
     };
-    serve(gate, write).await
+    serve(gate, write, forwarded.cancelled()).await
 }

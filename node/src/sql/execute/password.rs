@@ -1,30 +1,34 @@
 //! Passwords become verifiers on the node that took the statement: no other node, and no log, ever has the text.
 
 use grantd_catalog::command::{Command, RoleOptionClause};
-use grantd_catalog::refusal::state;
+use grantd_catalog::refusal::state::INVALID_PARAMETER_VALUE;
 use grantd_catalog::role::PasswordVerifier;
+use grantd_catalog::state::{PasswordText, State};
 
 use crate::authn::scram;
 use crate::secret::Secret;
 use crate::sql::error::SqlError;
 use crate::sql::parse::role::{RoleStatement, WrittenOption, WrittenPassword};
 
-/// The command and tag of a CREATE or ALTER ROLE.
-pub(super) async fn hashed(statement: &RoleStatement) -> Result<(Command, &'static str), SqlError> {
+/// The command and tag of a CREATE or ALTER ROLE. `state` says what a password must be.
+pub(super) async fn hashed(
+    state: &State,
+    statement: &RoleStatement,
+) -> Result<(Command, &'static str), SqlError> {
     match statement {
         RoleStatement::Create { name, is_role, if_not_exists, options } => {
-            let options = clauses(options).await?;
+            let options = clauses(state, options).await?;
             let (name, is_role, if_not_exists) = (name.clone(), *is_role, *if_not_exists);
             Ok((Command::CreateRole { name, is_role, if_not_exists, options }, "CREATE ROLE"))
         }
         RoleStatement::Alter { name, if_exists, options } => {
-            let options = clauses(options).await?;
+            let options = clauses(state, options).await?;
             Ok((Command::AlterRole { name: name.clone(), if_exists: *if_exists, options }, "ALTER ROLE"))
         }
     }
 }
 
-async fn clauses(options: &[WrittenOption]) -> Result<Vec<RoleOptionClause>, SqlError> {
+async fn clauses(state: &State, options: &[WrittenOption]) -> Result<Vec<RoleOptionClause>, SqlError> {
     let passwords = options.iter().filter(|option| matches!(option, WrittenOption::Password(_))).count();
     if passwords > 1 {
         // Each costs a hash, and the statement is refused anyway.
@@ -34,29 +38,21 @@ async fn clauses(options: &[WrittenOption]) -> Result<Vec<RoleOptionClause>, Sql
     for option in options {
         clauses.push(match option {
             WrittenOption::Flag(option, sets) => RoleOptionClause::Flag(*option, *sets),
+            WrittenOption::ValidUntil(until) => RoleOptionClause::ValidUntil(*until),
             WrittenOption::Password(None) => RoleOptionClause::Password(None),
             WrittenOption::Password(Some(written)) => {
-                RoleOptionClause::Password(Some(verifier(written).await?))
+                RoleOptionClause::Password(Some(verifier(state, written).await?))
             }
         });
     }
     Ok(clauses)
 }
 
-async fn verifier(written: &WrittenPassword) -> Result<PasswordVerifier, SqlError> {
+async fn verifier(state: &State, written: &WrittenPassword) -> Result<PasswordVerifier, SqlError> {
     let text = written.expose();
-    if text.is_empty() {
-        return Err(SqlError::new(state::INVALID_PASSWORD, "empty passwords are not permitted"));
-    }
-    if text.starts_with("md5") && text.len() == 35 {
-        return Err(SqlError::new(
-            state::FEATURE_NOT_SUPPORTED,
-            "the password hash scheme \"md5\" is not supported",
-        ));
-    }
-    if scram::is_prehashed(text) {
+    if state.judge_password(text)? == PasswordText::Verifier {
         return scram::check_prehashed(text)
-            .map_err(|error| SqlError::new(state::INVALID_PARAMETER_VALUE, error.to_string()));
+            .map_err(|error| SqlError::new(INVALID_PARAMETER_VALUE, error.to_string()));
     }
     let secret = Secret::new(text.to_owned());
     // Thousands of rounds: not on a thread that other sessions wait for.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{Body, Table};
 use grantd_catalog::view::View;
-use grantd_raft::rows::{CancelCheck, RowSet, RowsError, Transaction, Value};
+use grantd_raft::rows::{CancelCheck, RowSet, RowsError, StatementContext, Transaction, Value};
 
 use super::Prepared;
 use crate::sql::error::{SqlError, state};
 use crate::sql::plan::Plan;
 use crate::sql::system::context::StatementInfo;
-use crate::sql::translate::{quote, scalar};
+use crate::sql::system::sequence::Position;
+use crate::sql::translate::{enums, function, quote, scalar};
 use crate::sql::value::{Datum, SqlType, text};
 
 const SQLITE_INTERRUPT: i32 = 9;
@@ -67,10 +68,10 @@ pub(super) fn checked(
     info: StatementInfo,
     cancel: CancelCheck,
 ) -> Result<RowSet, RunError> {
-    let view = Arc::clone(&info.view);
-    rows.set_context(Some(Arc::new(info)));
+    let info = Arc::new(info);
+    rows.set_context(Some(Arc::clone(&info) as StatementContext));
     rows.set_cancel(Some(cancel));
-    let outcome = prepare_and_run(plan, rows, parameters, &view);
+    let outcome = prepare_and_run(plan, rows, parameters, &info);
     rows.set_cancel(None);
     rows.set_context(None);
     outcome
@@ -80,18 +81,40 @@ fn prepare_and_run(
     plan: &Plan,
     rows: &mut dyn Transaction,
     parameters: &[Value],
-    view: &View,
+    info: &StatementInfo,
 ) -> Result<RowSet, RunError> {
+    let view = info.view.as_ref();
     let accesses = rows.prepare(&plan.sql).map_err(|error| explain(plan, view, &error))?;
     if let Err(hole) = plan.covers(&accesses) {
         tracing::error!(%hole, version = %plan.version, "a plan does not require what its statement touches");
         return Err(SqlError::internal("the statement touches more than it was allowed for").into());
     }
-    rows.run(&plan.sql, parameters).map_err(|error| match explain(plan, view, &error) {
+    for id in plan.sequences.keys() {
+        let position = position(*id, rows).map_err(|error| explain(plan, view, &error))?;
+        info.sequences.load(*id, position.ok_or_else(|| SqlError::internal("a sequence without a row"))?);
+    }
+    let result = rows.run(&plan.sql, parameters).map_err(|error| match explain(plan, view, &error) {
         RunError::Sql(sql) if sql.body.code == state::UNIQUE_VIOLATION => {
             RunError::Sql(with_key(sql, plan, view, rows, parameters, &error.message))
         }
         other => other,
+    })?;
+    for (id, position) in info.sequences.changed() {
+        let sql = format!("UPDATE t{id} SET last_value = ?1, is_called = ?2");
+        let values = [Value::Integer(position.last), Value::Integer(position.is_called.into())];
+        rows.run(&sql, &values).map_err(|error| explain(plan, view, &error))?;
+    }
+    Ok(result)
+}
+
+/// Where a sequence is; none: it has no row.
+fn position(id: ObjectId, rows: &mut dyn Transaction) -> Result<Option<Position>, RowsError> {
+    let found = rows.run(&format!("SELECT last_value, is_called FROM t{id}"), &[])?;
+    Ok(match found.rows.first().map(Vec::as_slice) {
+        Some([Value::Integer(last), Value::Integer(is_called)]) => {
+            Some(Position { last: *last, is_called: *is_called != 0, is_changed: false })
+        }
+        _ => None,
     })
 }
 
@@ -113,10 +136,12 @@ fn explain(plan: &Plan, view: &View, error: &RowsError) -> RunError {
     if message.contains("integer overflow") {
         return crate::sql::value::out_of_range(SqlType::Int8).into();
     }
-    if message.starts_with("Expression tree is too large") || message.contains("parser stack overflow") {
+    let deep = ["Expression tree is too large", "parser stack overflow", "nested too deep"];
+    if deep.iter().any(|words| message.contains(words)) {
         return SqlError::too_large("the statement is nested too deeply").into();
     }
-    if message.starts_with("too many ") {
+    // `at most 64 tables in a join`: those of views count.
+    if message.starts_with("too many ") || message.starts_with("at most ") {
         return SqlError::too_large(message).into();
     }
     if let Some(error) = constraint(view, message) {
@@ -174,7 +199,7 @@ fn described(view: &View, id: ObjectId) -> Option<(&str, &Table)> {
     let object = view.state().object(id)?;
     match &object.body {
         Body::Table(table) => Some((object.name.as_str(), table)),
-        Body::Database | Body::Schema => None,
+        _ => None,
     }
 }
 
@@ -203,7 +228,8 @@ fn with_key(
     message: &str,
 ) -> SqlError {
     let mut key = || -> Option<String> {
-        let source = plan.source.as_ref()?;
+        // To run it again would take other values.
+        let source = plan.source.as_ref().filter(|source| !function::is_volatile(&source.sql))?;
         let (_, subject) = message.split_once(" constraint failed: ")?;
         let (id, columns) = subject_columns(subject)?;
         let (_, table) = described(view, id)?;
@@ -215,8 +241,12 @@ fn with_key(
         let mut same = Vec::new();
         for name in &columns {
             let at = table.columns.iter().position(|column| column.name.as_str() == name)?;
+            let column = format!("q1.k{}", at + 1);
+            list.push(match SqlType::of_column(table.columns[at].column_type) {
+                SqlType::Enum(id) => enums::output(&column, id),
+                _ => column,
+            });
             types.push(SqlType::of_column(table.columns[at].column_type));
-            list.push(format!("q1.k{}", at + 1));
             same.push(format!("q2.{} = q1.k{}", quote(name), at + 1));
         }
         let sql = format!(
@@ -258,31 +288,55 @@ mod tests {
     use crate::sql::plan::{self, Origin};
     use crate::sql::system;
 
-    /// A store with the table `t`, and a function that makes plans on it.
-    fn store_with_table() -> (tempfile::TempDir, Store, Arc<View>, StatementInfo) {
+    /// A store, and what a statement of root sees, after the statements of `setup`.
+    fn store_with(setup: &str) -> (tempfile::TempDir, Store, StatementInfo) {
         let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&directory.path().join("state.db"), &system::functions()).unwrap();
+        let mut store = Store::open(&directory.path().join("state.db"), &system::extensions()).unwrap();
         let mut state = State::bootstrap();
         let actor = Actor::of(PrincipalId::ROOT);
         let public = vec![Name::normalize("public")];
         let context = NameContext { database: Some(Name::normalize("defaultdb")), search_path: public };
-        let empty = View::build(Version(1), state.clone());
-        let Ok(Statement::CreateTable(table)) = parse::parse("CREATE TABLE t (k INT PRIMARY KEY, v INT)")
-        else {
-            panic!("not a table");
-        };
-        let origin = Origin { view: &empty, actor, context: &context };
-        let command = plan::table::create(origin, &table).unwrap();
-        let outcome =
-            state.apply(Version(2), Timestamp::default(), actor, &context, &command, &mut Vec::new());
-        let Outcome::Done(done) = outcome else { panic!("refused") };
-        let StorageChange::Create(id) = done.storage[0] else { panic!("no table") };
         store.begin().unwrap();
-        store.create_table(id, described(&View::build(Version(2), state.clone()), id).unwrap().1).unwrap();
+        for (at, (text, statement)) in parse::parse_all(setup).unwrap().into_iter().enumerate() {
+            let version = Version(at as u64 + 2);
+            let view = View::build(version, state.clone());
+            let origin = Origin { view: &view, actor, context: &context };
+            let command = match statement {
+                Statement::CreateTable(table) => plan::table::create(origin, &table).unwrap(),
+                Statement::CreateView(view) => plan::object::view(origin, &view).unwrap().0,
+                Statement::CreateFunction(function) => plan::object::function(origin, &function).unwrap().0,
+                Statement::Command(command, _) => command,
+                _ => panic!("{text}"),
+            };
+            let outcome =
+                state.apply(version, Timestamp::default(), actor, &context, &command, &mut Vec::new());
+            let Outcome::Done(done) = outcome else { panic!("{text}: {outcome:?}") };
+            for change in done.storage {
+                let StorageChange::Create(id) = change else { panic!("{text}") };
+                match &state.object(id).unwrap().body {
+                    Body::Table(table) => store.create_table(id, table).unwrap(),
+                    Body::Sequence(sequence) => store.create_sequence(id, sequence).unwrap(),
+                    _ => panic!("{text}"),
+                }
+            }
+        }
         store.commit().unwrap();
-        let view = Arc::new(View::build(Version(2), state));
-        let info = StatementInfo { view: Arc::clone(&view), actor, context, now_micros: 0, node_id: 1 };
-        (directory, store, view, info)
+        let view = Arc::new(View::build(Version(100), state));
+        let info = StatementInfo {
+            view,
+            actor,
+            context,
+            now_micros: 0,
+            node_id: 1,
+            session: None,
+            live: std::collections::BTreeMap::new(),
+            sequences: Arc::default(),
+        };
+        (directory, store, info)
+    }
+
+    fn store_with_table() -> (tempfile::TempDir, Store, StatementInfo) {
+        store_with("CREATE TABLE t (k INT PRIMARY KEY, v INT)")
     }
 
     fn planned(info: &StatementInfo, text: &str) -> Plan {
@@ -304,7 +358,7 @@ mod tests {
 
     #[test]
     fn a_hole_in_the_requirement_is_caught_by_what_sqlite_reports() {
-        let (_directory, mut store, _view, info) = store_with_table();
+        let (_directory, mut store, info) = store_with_table();
         let statements = [
             ("SELECT count(*) FROM t", Privilege::Select),
             ("SELECT 1 WHERE EXISTS (SELECT v FROM t)", Privilege::Select),
@@ -328,9 +382,89 @@ mod tests {
         }
     }
 
+    const OBJECTS: &str = "CREATE TABLE t (k INT PRIMARY KEY, v INT); CREATE TABLE u (k INT PRIMARY KEY); \
+        CREATE VIEW w AS SELECT v FROM t; CREATE VIEW nested AS WITH a AS (SELECT v FROM w) SELECT v FROM a; \
+        CREATE VIEW counted AS SELECT (SELECT count(*) FROM t) AS n; \
+        CREATE SEQUENCE s; CREATE TABLE d (k INT PRIMARY KEY DEFAULT nextval('s')); \
+        CREATE FUNCTION f(a INT) RETURNS INT LANGUAGE SQL AS 'SELECT max(v) + a FROM t'; \
+        CREATE FUNCTION g() RETURNS INT LANGUAGE SQL AS 'SELECT 1'";
+
+    fn need(info: &StatementInfo, name: &str) -> ObjectId {
+        let objects: Vec<_> = info.view.state().objects().filter(|(_, o)| o.name.as_str() == name).collect();
+        objects.last().unwrap().0
+    }
+
+    fn of(need: &Need) -> Option<ObjectId> {
+        match need {
+            Need::Privilege { object, .. } | Need::AnyOf { object, .. } => Some(*object),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_hole_in_what_views_functions_and_sequences_need_is_caught_too() {
+        let (_directory, mut store, info) = store_with(OBJECTS);
+        let statements = [
+            ("SELECT v FROM w", "w"),
+            ("SELECT v FROM nested", "nested"),
+            ("SELECT count(*) FROM nested", "nested"),
+            ("SELECT n FROM counted", "counted"),
+            ("INSERT INTO u SELECT v FROM w", "w"),
+            ("SELECT f(1)", "f"),
+            ("SELECT f(1)", "t"),
+            ("SELECT g()", "g"),
+            ("SELECT nextval('s')", "s"),
+            ("SELECT setval('s', 7)", "s"),
+            ("SELECT last_value FROM s", "s"),
+            ("INSERT INTO d DEFAULT VALUES", "s"),
+            // What a view reads is not read beside it by the view's right.
+            ("SELECT w.v FROM w, t", "t"),
+            ("SELECT v FROM w WHERE v IN (SELECT k FROM t)", "t"),
+            ("SELECT n FROM counted, t WHERE t.v = n", "t"),
+        ];
+        for (text, object) in statements {
+            let mut plan = planned(&info, text);
+            if let Err(error) = run(&mut store, &info, &plan) {
+                panic!("{text}: {error:?}");
+            }
+            let object = need(&info, object);
+            let before = plan.requirement.needs.len();
+            plan.requirement.needs.retain(|need| of(need) != Some(object));
+            assert!(plan.requirement.needs.len() < before, "{text} needs nothing of it");
+            let Err(RunError::Sql(error)) = run(&mut store, &info, &plan) else { panic!("{text} ran") };
+            assert_eq!(error.body.code, state::INTERNAL, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_read_in_a_view_that_the_plan_does_not_know_of_is_refused() {
+        let (_directory, mut store, info) = store_with(OBJECTS);
+        let view = planned(&info, "SELECT v FROM w");
+        let name = view.expansions.keys().next().unwrap().clone();
+        let (t, u) = (need(&info, "t"), need(&info, "u"));
+        for sql in [
+            format!("WITH {name} AS (SELECT k FROM t{u}) SELECT k FROM {name}"),
+            format!("WITH w1 AS (SELECT k FROM t{t}) SELECT k FROM w1"),
+            format!("SELECT v FROM t{t}"),
+        ] {
+            let plan = Plan { sql: sql.clone(), ..view.clone() };
+            assert!(matches!(run(&mut store, &info, &plan), Err(RunError::Sql(_))), "{sql} ran");
+        }
+        let plan = Plan { sql: format!("WITH {name} AS (SELECT k FROM t{t}) SELECT k FROM {name}"), ..view };
+        assert!(run(&mut store, &info, &plan).is_ok());
+    }
+
+    #[test]
+    fn a_sequence_that_the_plan_does_not_name_stays_where_it_is() {
+        let (_directory, mut store, info) = store_with(OBJECTS);
+        let mut plan = planned(&info, "SELECT nextval('s')");
+        plan.sequences.clear();
+        assert!(matches!(run(&mut store, &info, &plan), Err(RunError::Sql(_))));
+    }
+
     #[test]
     fn what_no_plan_makes_is_refused_by_its_accesses() {
-        let (_directory, mut store, _view, info) = store_with_table();
+        let (_directory, mut store, info) = store_with_table();
         for sql in [
             "SELECT sqlite_version()",
             "SELECT * FROM sqlite_master",
@@ -345,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_table_that_is_not_there_is_planned_anew() {
-        let (_directory, mut store, _view, info) = store_with_table();
+        let (_directory, mut store, info) = store_with_table();
         let mut plan = planned(&info, "SELECT 1");
         "SELECT k FROM t999".clone_into(&mut plan.sql);
         assert!(matches!(run(&mut store, &info, &plan), Err(RunError::Moved)));

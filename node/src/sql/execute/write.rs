@@ -1,21 +1,25 @@
 //! Changes of rows: run by the leader's writer, here or after forwarding.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use grantd_catalog::command::{Actor, NameContext};
+use grantd_catalog::id::Version;
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 
 use super::run::{self, RunError};
 use super::{Engine, Prepared, Response, cancel_check, forward, plan_with, response, time_left};
+use crate::activity::{Cancelled, Id};
 use crate::gate::{Gate, Permit, Write, WriteOutcome};
-use crate::session::Session;
+use crate::session::{SequenceValues, Session};
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
 use crate::sql::plan::{Origin, Plan};
-use crate::sql::system::context::{StatementInfo, now_micros};
+use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
+use crate::sql::system::sequence::Sequences;
 use crate::sql::value::{Datum, SqlType};
 use grantd_catalog::refusal::Refusal;
 
@@ -24,6 +28,8 @@ pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before asking again who leads; it doubles up to [`PAUSE_MAX`].
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How often a leader is told that a statement is cancelled, until it answers.
+const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A statement on its way to the leader's writer.
 pub(super) struct StatementWrite {
@@ -34,6 +40,15 @@ pub(super) struct StatementWrite {
     pub(super) context: NameContext,
     pub(super) node_id: u64,
     pub(super) cancel: CancelCheck,
+    /// Its number in the cluster, by which another node stops it.
+    pub(super) id: Id,
+    pub(super) given_up: Cancelled,
+    /// Set when the writer takes it, before it looks at `cancel`: who gives it up first and then finds this unset knows
+    /// that nothing will be changed.
+    pub(super) begun: Arc<AtomicBool>,
+    /// What the session remembers of sequences, and will when the write is done.
+    pub(super) remembered: SequenceValues,
+    pub(super) remembers: SequenceValues,
     pub(super) planned: Option<(Plan, Arc<View>)>,
     pub(super) result: Option<RowSet>,
 }
@@ -41,6 +56,10 @@ pub(super) struct StatementWrite {
 impl Write for StatementWrite {
     fn plan(&mut self, view: &Arc<View>) -> Result<(Actor, Requirement), Refusal> {
         self.result = None;
+        self.begun.store(true, Ordering::SeqCst);
+        if (self.cancel)() {
+            return Err(SqlError::cancelled().body);
+        }
         let origin = Origin { view, actor: self.actor, context: &self.context };
         let plan =
             plan_with(origin, &self.statement, &run::hints(&self.types)).map_err(|error| error.body)?;
@@ -53,16 +72,21 @@ impl Write for StatementWrite {
         let Some((plan, view)) = self.planned.take() else {
             return Err(SqlError::internal("a write ran before it was planned").body);
         };
+        let sequences = Arc::new(Sequences::of(self.remembered.clone()));
         let info = StatementInfo {
             view,
+            sequences: Arc::clone(&sequences),
             actor: self.actor,
             context: self.context.clone(),
             now_micros: now_micros(),
             node_id: self.node_id,
+            session: None,
+            live: LiveRows::new(),
         };
         match run::checked(&plan, rows, &self.values, info, Arc::clone(&self.cancel)) {
             Ok(result) => {
                 self.result = Some(result);
+                self.remembers = sequences.session();
                 Ok(())
             }
             Err(RunError::Sql(error)) => Err(error.body),
@@ -78,13 +102,14 @@ impl Engine {
     /// A change of rows: here if this node leads, else through the leader. Returns when this node has it too.
     pub(super) async fn write(
         &self,
-        session: &Session,
+        session: &mut Session,
         prepared: &Prepared,
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
         let deadline = Instant::now() + time_left(session);
         let mut pause = PAUSE_FIRST;
+        let given_up = Cancelled::default();
         let mut write = StatementWrite {
             statement: Arc::clone(&prepared.statement),
             types: prepared.parameters.clone(),
@@ -92,22 +117,28 @@ impl Engine {
             actor: session.actor,
             context: session.name_context(),
             node_id: self.gate.node_id(),
-            cancel: cancel_check(session),
+            cancel: cancel_check(session, &given_up),
+            id: self.activity.own().next_id(),
+            given_up,
+            begun: Arc::default(),
+            remembered: session.sequences.clone(),
+            remembers: session.sequences.clone(),
             planned: None,
             result: None,
         };
         loop {
-            let (outcome, back) = self.gate.write(write).await;
-            let outcome = outcome?;
-            let back = back.ok_or_else(|| SqlError::internal("a write was lost"))?;
+            let (outcome, back) = run_here(&self.gate, write, &session.cancelled).await?;
             let done = match outcome {
-                WriteOutcome::Written(version) => back.result.clone().map(|rows| (version, rows)),
+                WriteOutcome::Written(version) => {
+                    back.result.clone().map(|rows| (version, rows, back.remembers.clone()))
+                }
                 WriteOutcome::NotLeader => {
                     let left = deadline.saturating_duration_since(Instant::now());
-                    forward::ask(&self.gate, &prepared.text, &back, left).await?
+                    self.forwarded(session, &prepared.text, &back, left).await?
                 }
             };
-            if let Some((version, rows)) = done {
+            if let Some((version, rows, remembers)) = done {
+                session.sequences = remembers;
                 self.gate.at_least(version).await.map_err(written_elsewhere)?;
                 let tag = tag(&prepared.statement);
                 return response(prepared, tag, rows);
@@ -117,11 +148,58 @@ impl Engine {
             if left.is_zero() || session.cancelled.is_raised() {
                 return Err(no_leader(session));
             }
-            tokio::time::sleep(pause.min(left)).await;
+            let _ = tokio::time::timeout(pause.min(left), session.cancelled.raised()).await;
             pause = (pause * 2).min(PAUSE_MAX);
             write = back;
         }
     }
+
+    /// Sends a write to the leader. Cancelled, it is still waited for, as it may be done; meanwhile the leader is told to
+    /// stop it, again and again, as it may not have come to it yet.
+    async fn forwarded(
+        &self,
+        session: &Session,
+        text: &str,
+        write: &StatementWrite,
+        left: Duration,
+    ) -> Result<Option<Written>, SqlError> {
+        let interrupt = async {
+            session.cancelled.raised().await;
+            loop {
+                let _ = tokio::time::timeout(INTERRUPT_INTERVAL, self.activity.interrupt(write.id)).await;
+                tokio::time::sleep(INTERRUPT_INTERVAL).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = forward::ask(&self.gate, text, write, left) => answer,
+            () = interrupt => Err(SqlError::cancelled()),
+        }
+    }
+}
+
+/// Runs a write here. One that the writer has not begun when it is cancelled is given up at once; one that it has begun
+/// stops by itself, unless it is done.
+async fn run_here(
+    gate: &Gate,
+    write: StatementWrite,
+    cancelled: &Cancelled,
+) -> Result<(WriteOutcome, StatementWrite), SqlError> {
+    let (begun, given_up) = (Arc::clone(&write.begun), write.given_up.clone());
+    let mut running = std::pin::pin!(gate.write(write));
+    let (outcome, back) = tokio::select! {
+        biased;
+        done = &mut running => done,
+        () = cancelled.raised() => {
+            given_up.raise();
+            if !begun.load(Ordering::SeqCst) {
+                return Err(SqlError::cancelled());
+            }
+            running.await
+        }
+    };
+    let back = back.ok_or_else(|| SqlError::internal("a write was lost"));
+    Ok((outcome?, back?))
 }
 
 /// The change is made; that this node does not have it yet must not read as a refusal.
@@ -145,9 +223,13 @@ fn tag(statement: &Statement) -> &'static str {
         Statement::Insert(_) | Statement::Upsert(_) => "INSERT 0",
         Statement::Update(_) => "UPDATE",
         Statement::Delete(_) => "DELETE",
+        Statement::Truncate(_) => "TRUNCATE",
         Statement::Query(_)
         | Statement::Empty
         | Statement::CreateTable(_)
+        | Statement::CreateView(_)
+        | Statement::CreateFunction(_)
+        | Statement::Activity(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)
@@ -155,17 +237,22 @@ fn tag(statement: &Statement) -> &'static str {
     }
 }
 
+/// What came of a write on the leader: the version that it is part of, its rows, and what the session remembers.
+pub(super) type Written = (Version, RowSet, SequenceValues);
+
 /// Runs what a follower forwarded, if this node leads. None: it does not.
 pub(super) async fn serve(
     gate: &Gate,
     write: StatementWrite,
-) -> Result<Option<(grantd_catalog::id::Version, RowSet)>, SqlError> {
-    let (outcome, back) = gate.write(write).await;
-    match outcome? {
+    cancelled: &Cancelled,
+) -> Result<Option<Written>, SqlError> {
+    let (outcome, back) = run_here(gate, write, cancelled).await?;
+    match outcome {
         WriteOutcome::NotLeader => Ok(None),
         WriteOutcome::Written(version) => {
-            let rows = back.and_then(|write| write.result);
-            rows.map(|rows| Some((version, rows))).ok_or_else(|| SqlError::internal("a write has no result"))
+            let remembers = back.remembers;
+            let done = back.result.map(|rows| (version, rows, remembers));
+            done.map(Some).ok_or_else(|| SqlError::internal("a write has no result"))
         }
     }
 }

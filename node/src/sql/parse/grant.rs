@@ -5,7 +5,7 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::privilege::Privilege;
 use sqlparser::tokenizer::Token;
 
-use super::{Reader, Statement};
+use super::{Reader, Statement, shortened};
 use crate::sql::error::SqlError;
 
 impl Reader<'_> {
@@ -70,9 +70,7 @@ impl Reader<'_> {
         }
         let is_role = self.next_is("TO") || self.next_is("FROM") || self.next_is("ON");
         if is_role || self.parser.peek_token_ref().token == Token::Comma {
-            while self.parser.index() > start {
-                self.parser.prev_token();
-            }
+            self.back_to(start);
             return Ok(None);
         }
         let words = self.granted()?;
@@ -80,7 +78,7 @@ impl Reader<'_> {
     }
 
     /// What stands between GRANT and ON or TO: privileges or roles, it shows later.
-    fn granted(&mut self) -> Result<Vec<Granted>, SqlError> {
+    pub(super) fn granted(&mut self) -> Result<Vec<Granted>, SqlError> {
         if self.words(&["ALL"]) {
             let _ = self.words(&["PRIVILEGES"]);
             return Ok(vec![Granted { text: "ALL".to_owned(), quoted: false }]);
@@ -99,36 +97,52 @@ impl Reader<'_> {
         })
     }
 
-    /// What stands after ON.
+    /// What stands after ON. A table may have the name of a kind of object: `ON type TO amy`.
     pub(super) fn targets(&mut self) -> Result<Targets, SqlError> {
-        if self.words(&["DATABASE"]) {
+        if self.kind(&["DATABASE"]) {
             return self.list(Self::name).map(Targets::Databases);
         }
-        if self.words(&["SCHEMA"]) {
+        if self.kind(&["SCHEMA"]) {
             return self.list(Self::schema_name).map(Targets::Schemas);
         }
         if self.words(&["ALL", "TABLES", "IN", "SCHEMA"]) {
             return self.list(Self::schema_name).map(Targets::AllTablesInSchemas);
         }
-        for (words, feature) in [
-            (&["ALL", "SEQUENCES"][..], "a privilege on sequences"),
-            (&["ALL", "FUNCTIONS"], "a privilege on functions"),
-            (&["SEQUENCE"], "a privilege on sequences"),
-            (&["TYPE"], "a privilege on types"),
-            (&["FUNCTION"], "a privilege on functions"),
-            (&["EXTERNAL", "CONNECTION"], "a privilege on external connections"),
-        ] {
-            // A table may have such a name: `ON type TO amy`.
-            let start = self.parser.index();
-            if self.words(words) && !self.next_is("TO") && !self.next_is("FROM") {
-                return Err(SqlError::unsupported(feature));
-            }
-            while self.parser.index() > start {
-                self.parser.prev_token();
-            }
+        if self.words(&["ALL", "SEQUENCES", "IN", "SCHEMA"]) {
+            return self.list(Self::schema_name).map(Targets::AllSequencesInSchemas);
         }
-        let _ = self.words(&["TABLE"]);
+        if self.words(&["ALL", "FUNCTIONS", "IN", "SCHEMA"]) {
+            return self.list(Self::schema_name).map(Targets::AllFunctionsInSchemas);
+        }
+        if self.kind(&["SEQUENCE"]) {
+            return self.list(Self::table_pattern).map(Targets::Sequences);
+        }
+        if self.kind(&["TYPE"]) {
+            return self.list(Self::object_name).map(Targets::Types);
+        }
+        if self.kind(&["FUNCTION"]) {
+            return self.list(Self::function_name).map(Targets::Functions);
+        }
+        if self.kind(&["EXTERNAL", "CONNECTION"]) {
+            return self.list(Self::connection_name).map(Targets::ExternalConnections);
+        }
+        let _ = self.kind(&["TABLE"]);
         self.list(Self::table_pattern).map(Targets::Tables)
+    }
+
+    /// Whether the next words are the word for a kind of object, with a name behind it; if so they are consumed.
+    pub(super) fn kind(&mut self, words: &[&str]) -> bool {
+        let start = self.parser.index();
+        if !self.words(words) {
+            return false;
+        }
+        let ends = matches!(self.parser.peek_token_ref().token, Token::Comma | Token::Period | Token::EOF);
+        let is_name =
+            words != ["TABLE"] && (ends || ["TO", "FROM", "FOR"].iter().any(|stop| self.next_is(stop)));
+        if is_name {
+            self.back_to(start);
+        }
+        !is_name
     }
 
     fn table_pattern(&mut self) -> Result<TablePattern, SqlError> {
@@ -152,7 +166,7 @@ impl Reader<'_> {
 }
 
 /// One word between GRANT and ON or TO.
-struct Granted {
+pub(super) struct Granted {
     text: String,
     quoted: bool,
 }
@@ -167,12 +181,15 @@ fn roles(words: Vec<Granted>) -> Vec<RoleName> {
     words.into_iter().map(|granted| RoleName::normalize(&granted.text)).collect()
 }
 
-fn privileges(words: Vec<Granted>) -> Result<PrivilegeList, SqlError> {
+pub(super) fn privileges(words: Vec<Granted>) -> Result<PrivilegeList, SqlError> {
     words
         .into_iter()
         .map(|granted| {
             Privilege::from_word(&granted.text).ok_or_else(|| {
-                SqlError::syntax(format!("not a valid privilege: \"{}\"", granted.text.to_lowercase()))
+                SqlError::syntax(format!(
+                    "not a valid privilege: \"{}\"",
+                    shortened(&granted.text.to_lowercase())
+                ))
             })
         })
         .collect()

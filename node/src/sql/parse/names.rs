@@ -2,7 +2,8 @@
 
 use grantd_catalog::command::{LIST_MAX, ObjectName, RoleSpec, SchemaName};
 use grantd_catalog::name::{Name, RoleName};
-use sqlparser::tokenizer::Token;
+use grantd_catalog::refusal::role_name_empty;
+use sqlparser::tokenizer::{Token, Word};
 
 use super::{Reader, is_reserved};
 use crate::sql::error::SqlError;
@@ -40,6 +41,10 @@ impl Reader<'_> {
     }
 
     pub(super) fn role_name(&mut self) -> Result<RoleName, SqlError> {
+        let next = &self.parser.peek_token_ref().token;
+        if matches!(next, Token::Word(Word { value, quote_style: Some(_), .. }) if value.is_empty()) {
+            return Err(role_name_empty().into());
+        }
         self.identifier().map(|(text, _)| RoleName::normalize(&text))
     }
 

@@ -1,67 +1,81 @@
-//! CREATE, ALTER and DROP of databases, schemas and tables.
+//! CREATE, DROP and COMMENT ON of databases, schemas and what is in them, and of external connections.
 
-use grantd_catalog::command::{Command, DropBehavior, OwnedName, RoleSpec};
+use grantd_catalog::command::{Command, DropBehavior, ObjectName, OwnedName};
+use grantd_catalog::name::Name;
+use grantd_catalog::object::{ConnectionUri, TEXT_BYTES_MAX};
 use sqlparser::ast;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement};
 use crate::sql::error::SqlError;
 
 impl Reader<'_> {
     pub(super) fn create(&mut self) -> Result<Statement, SqlError> {
-        if self.words(&["CREATE", "ROLE"]) {
+        let start = self.parser.index();
+        self.expect_words(&["CREATE"])?;
+        if self.words(&["ROLE"]) {
             return self.create_role(true);
         }
-        if self.words(&["CREATE", "USER"]) || self.words(&["CREATE", "GROUP"]) {
+        if self.words(&["USER"]) || self.words(&["GROUP"]) {
             return self.create_role(false);
         }
-        if self.words(&["CREATE", "DATABASE"]) {
+        if self.words(&["DATABASE"]) {
             return self.create_database();
         }
-        if self.words(&["CREATE", "SCHEMA"]) {
+        if self.words(&["SCHEMA"]) {
             return self.create_schema();
         }
-        let start = self.parser.index();
-        if self.words(&["CREATE", "TABLE"]) {
-            while self.parser.index() > start {
-                self.parser.prev_token();
-            }
+        if self.words(&["SEQUENCE"]) {
+            return self.create_sequence();
+        }
+        if self.words(&["TYPE"]) {
+            return self.create_type();
+        }
+        if self.words(&["EXTERNAL", "CONNECTION"]) {
+            return self.create_connection();
+        }
+        let _ = self.words(&["OR", "REPLACE"]);
+        if let Some(word) = ["TABLE", "VIEW", "FUNCTION"].into_iter().find(|word| self.next_is(word)) {
+            self.back_to(start);
             return match self.sql(Parser::parse_statement)? {
                 ast::Statement::CreateTable(table) => Ok(Statement::CreateTable(Box::new(table))),
-                _ => Err(SqlError::unsupported("this form of CREATE TABLE")),
+                ast::Statement::CreateView(view) => Ok(Statement::CreateView(Box::new(view))),
+                ast::Statement::CreateFunction(function) => Ok(Statement::CreateFunction(Box::new(function))),
+                _ => Err(SqlError::unsupported(format!("this form of CREATE {word}"))),
             };
         }
-        self.parser.advance_token();
         Err(self.unknown_object("CREATE"))
     }
 
     /// 0A000 that names the kind of object, or 42601 if there is none.
-    fn unknown_object(&self, verb: &str) -> SqlError {
-        const KINDS: [&str; 20] = [
+    pub(super) fn unknown_object(&self, verb: &str) -> SqlError {
+        const KINDS: [&str; 21] = [
             "AGGREGATE",
+            "BACKUP",
             "CHANGEFEED",
-            "DEFAULT",
             "EXTENSION",
-            "EXTERNAL",
-            "FUNCTION",
             "INDEX",
+            "JOB",
             "MATERIALIZED",
-            "OR",
-            "OWNED",
+            "PARTITION",
             "POLICY",
             "PROCEDURE",
+            "RANGE",
             "SCHEDULE",
-            "SEQUENCE",
             "STATISTICS",
+            "SYSTEM",
+            "TABLESPACE",
             "TEMP",
             "TEMPORARY",
-            "TYPE",
+            "TENANT",
+            "TRIGGER",
             "UNIQUE",
-            "VIEW",
+            "UNLOGGED",
         ];
         match KINDS.iter().find(|kind| self.next_is(kind)) {
             Some(kind) => SqlError::unsupported(format!("{verb} {kind}")),
-            None => self.expected("ROLE, USER, DATABASE, SCHEMA or TABLE"),
+            None => self.expected("a kind of object"),
         }
     }
 
@@ -70,7 +84,7 @@ impl Reader<'_> {
         let name = self.name()?;
         let _ = self.words(&["WITH"]);
         let owner = if self.words(&["OWNER"]) {
-            let _ = self.parser.consume_token(&sqlparser::tokenizer::Token::Eq);
+            let _ = self.parser.consume_token(&Token::Eq);
             Some(self.role_spec()?)
         } else {
             None
@@ -94,47 +108,46 @@ impl Reader<'_> {
         Ok(Statement::Command(command, "CREATE SCHEMA"))
     }
 
-    pub(super) fn alter(&mut self) -> Result<Statement, SqlError> {
-        for word in ["ROLE", "USER", "GROUP"] {
-            if self.words(&["ALTER", word]) {
-                return self.alter_role();
-            }
-        }
-        if self.words(&["ALTER", "DATABASE"]) {
-            let name = self.name()?;
-            let owner = self.owner_to("ALTER DATABASE")?;
-            return Ok(alter_owner(OwnedName::Database(name), false, owner, "ALTER DATABASE OWNER"));
-        }
-        if self.words(&["ALTER", "SCHEMA"]) {
-            let if_exists = self.if_exists();
-            let name = self.schema_name()?;
-            let owner = self.owner_to("ALTER SCHEMA")?;
-            return Ok(alter_owner(OwnedName::Schema(name), if_exists, owner, "ALTER SCHEMA"));
-        }
-        if self.words(&["ALTER", "TABLE"]) {
-            let if_exists = self.if_exists();
-            let name = self.object_name()?;
-            let owner = self.owner_to("ALTER TABLE")?;
-            return Ok(alter_owner(OwnedName::Table(name), if_exists, owner, "ALTER TABLE"));
-        }
-        self.parser.advance_token();
-        Err(self.unknown_object("ALTER"))
+    fn create_connection(&mut self) -> Result<Statement, SqlError> {
+        let if_not_exists = self.if_not_exists();
+        let name = self.connection_name()?;
+        let uri = self.connection_uri()?;
+        let command = Command::CreateExternalConnection { name, uri, if_not_exists };
+        Ok(Statement::Command(command, "CREATE EXTERNAL CONNECTION"))
     }
 
-    fn owner_to(&mut self, statement: &str) -> Result<RoleSpec, SqlError> {
-        if self.words(&["OWNER", "TO"]) {
-            return self.role_spec();
+    /// `AS 'uri'`. No error repeats it: it may hold secrets.
+    pub(super) fn connection_uri(&mut self) -> Result<ConnectionUri, SqlError> {
+        self.expect_words(&["AS"])?;
+        let text = self.string().map_err(|_| {
+            SqlError::syntax("an external connection needs a string literal")
+                .with_hint("Write AS 'scheme://…'.")
+        })?;
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(SqlError::too_large(format!("a URI of more than {TEXT_BYTES_MAX} bytes")));
         }
-        Err(SqlError::unsupported(format!("{statement} with anything but OWNER TO")))
+        Ok(ConnectionUri::new(text))
+    }
+
+    /// The name of an external connection: a name, or a string.
+    pub(super) fn connection_name(&mut self) -> Result<Name, SqlError> {
+        match &self.parser.peek_token_ref().token {
+            Token::SingleQuotedString(_) => self.string().map(|text| Name::normalize(&text)),
+            _ => self.name(),
+        }
     }
 
     pub(super) fn drop(&mut self) -> Result<Statement, SqlError> {
-        for word in ["ROLE", "USER", "GROUP"] {
-            if self.words(&["DROP", word]) {
-                return self.drop_role();
-            }
+        self.expect_words(&["DROP"])?;
+        if ["ROLE", "USER", "GROUP"].into_iter().any(|word| self.words(&[word])) {
+            return self.drop_role();
         }
-        if self.words(&["DROP", "DATABASE"]) {
+        if self.words(&["OWNED", "BY"]) {
+            let by = self.role_specs()?;
+            let behavior = self.behavior();
+            return Ok(Statement::Command(Command::DropOwned { by, behavior }, "DROP OWNED BY"));
+        }
+        if self.words(&["DATABASE"]) {
             let if_exists = self.if_exists();
             let name = self.name()?;
             let behavior = self.behavior();
@@ -143,23 +156,46 @@ impl Reader<'_> {
                 "DROP DATABASE",
             ));
         }
-        if self.words(&["DROP", "SCHEMA"]) {
-            let if_exists = self.if_exists();
-            let names = self.list(Self::schema_name)?;
-            let behavior = self.behavior();
+        if self.words(&["SCHEMA"]) {
+            let (names, if_exists, behavior) = self.dropped(Self::schema_name)?;
             return Ok(Statement::Command(
                 Command::DropSchemas { names, if_exists, behavior },
                 "DROP SCHEMA",
             ));
         }
-        if self.words(&["DROP", "TABLE"]) {
-            let if_exists = self.if_exists();
-            let names = self.list(Self::object_name)?;
-            let behavior = self.behavior();
-            return Ok(Statement::Command(Command::DropTables { names, if_exists, behavior }, "DROP TABLE"));
+        if self.words(&["FUNCTION"]) {
+            let (names, if_exists, behavior) = self.dropped(Self::function_name)?;
+            let command = Command::DropFunctions { names, if_exists, behavior };
+            return Ok(Statement::Command(command, "DROP FUNCTION"));
         }
-        self.parser.advance_token();
-        Err(self.unknown_object("DROP"))
+        if self.words(&["EXTERNAL", "CONNECTION"]) {
+            let if_exists = self.if_exists();
+            let names = self.list(Self::connection_name)?;
+            let command = Command::DropExternalConnections { names, if_exists };
+            return Ok(Statement::Command(command, "DROP EXTERNAL CONNECTION"));
+        }
+        let Some(word) = ["TABLE", "VIEW", "SEQUENCE", "TYPE"].into_iter().find(|word| self.words(&[word]))
+        else {
+            return Err(self.unknown_object("DROP"));
+        };
+        let (names, if_exists, behavior) = self.dropped(Self::object_name)?;
+        let (command, tag) = match word {
+            "TABLE" => (Command::DropTables { names, if_exists, behavior }, "DROP TABLE"),
+            "VIEW" => (Command::DropViews { names, if_exists, behavior }, "DROP VIEW"),
+            "SEQUENCE" => (Command::DropSequences { names, if_exists, behavior }, "DROP SEQUENCE"),
+            _ => (Command::DropTypes { names, if_exists, behavior }, "DROP TYPE"),
+        };
+        Ok(Statement::Command(command, tag))
+    }
+
+    /// `[IF EXISTS] name, … [CASCADE | RESTRICT]`.
+    fn dropped<T>(
+        &mut self,
+        item: impl FnMut(&mut Self) -> Result<T, SqlError>,
+    ) -> Result<(Vec<T>, bool, DropBehavior), SqlError> {
+        let if_exists = self.if_exists();
+        let names = self.list(item)?;
+        Ok((names, if_exists, self.behavior()))
     }
 
     fn behavior(&mut self) -> DropBehavior {
@@ -171,8 +207,53 @@ impl Reader<'_> {
             DropBehavior::Default
         }
     }
-}
 
-fn alter_owner(object: OwnedName, if_exists: bool, owner: RoleSpec, tag: &'static str) -> Statement {
-    Statement::Command(Command::AlterOwner { object, if_exists, owner }, tag)
+    pub(super) fn comment(&mut self) -> Result<Statement, SqlError> {
+        self.expect_words(&["COMMENT", "ON"])?;
+        let mut column = None;
+        let (on, tag) = if self.words(&["DATABASE"]) {
+            (OwnedName::Database(self.name()?), "COMMENT ON DATABASE")
+        } else if self.words(&["SCHEMA"]) {
+            (OwnedName::Schema(self.schema_name()?), "COMMENT ON SCHEMA")
+        } else if self.words(&["TABLE"]) {
+            (OwnedName::Table(self.object_name()?), "COMMENT ON TABLE")
+        } else if self.words(&["VIEW"]) {
+            (OwnedName::View(self.object_name()?), "COMMENT ON VIEW")
+        } else if self.words(&["SEQUENCE"]) {
+            (OwnedName::Sequence(self.object_name()?), "COMMENT ON SEQUENCE")
+        } else if self.words(&["TYPE"]) {
+            (OwnedName::Type(self.object_name()?), "COMMENT ON TYPE")
+        } else if self.words(&["FUNCTION"]) {
+            (OwnedName::Function(self.function_name()?), "COMMENT ON FUNCTION")
+        } else if self.words(&["COLUMN"]) {
+            let (table, name) = self.column_name()?;
+            column = Some(name);
+            (OwnedName::Table(table), "COMMENT ON COLUMN")
+        } else {
+            return Err(match ["INDEX", "CONSTRAINT", "ROLE"].into_iter().find(|word| self.next_is(word)) {
+                Some(word) => SqlError::unsupported(format!("COMMENT ON {word}")),
+                None => self.unknown_object("COMMENT ON"),
+            });
+        };
+        self.expect_words(&["IS"])?;
+        let text = if self.words(&["NULL"]) { None } else { Some(self.string()?) };
+        Ok(Statement::Command(Command::Comment { on, column, text }, tag))
+    }
+
+    /// `[[db.]schema.]table.column`.
+    pub(super) fn column_name(&mut self) -> Result<(ObjectName, Name), SqlError> {
+        let mut parts = vec![self.name()?];
+        while self.parser.consume_token(&Token::Period) {
+            parts.push(self.name()?);
+            if parts.len() > 4 {
+                return Err(SqlError::syntax("the name of a column has at most four parts"));
+            }
+        }
+        match parts.pop() {
+            Some(column) if !parts.is_empty() => Ok((ObjectName { parts }, column)),
+            _ => {
+                Err(SqlError::syntax("the name of a column needs its table").with_hint("Write table.column."))
+            }
+        }
+    }
 }

@@ -1,13 +1,15 @@
-//! CREATE, ALTER and DROP ROLE, USER, GROUP; REASSIGN OWNED.
+//! CREATE, ALTER and DROP ROLE, USER, GROUP; REASSIGN OWNED (authorization spec C, E.1).
 
 use std::fmt;
 
-use grantd_catalog::command::{Command, RoleSpec};
-use grantd_catalog::role::RoleOption;
+use grantd_catalog::command::{Command, RoleSpec, VariableChange};
+use grantd_catalog::role::{RoleOption, ValidUntil};
 use sqlparser::tokenizer::Token;
 
-use super::{Reader, Statement};
+use super::{Reader, Statement, shortened};
 use crate::sql::error::SqlError;
+use crate::sql::value::text::parse as parse_text;
+use crate::sql::value::{Datum, SqlType};
 
 /// The most options of one statement: each may be there once, and once more to be refused.
 const OPTIONS_MAX: usize = 64;
@@ -27,6 +29,8 @@ pub enum WrittenOption {
     Flag(RoleOption, bool),
     /// PASSWORD, or PASSWORD NULL.
     Password(Option<WrittenPassword>),
+    /// VALID UNTIL.
+    ValidUntil(ValidUntil),
 }
 
 /// A password as the client wrote it. Never printed; hashed before anything is proposed.
@@ -58,13 +62,13 @@ impl Reader<'_> {
     /// After ALTER ROLE, USER or GROUP.
     pub(super) fn alter_role(&mut self) -> Result<Statement, SqlError> {
         let if_exists = self.if_exists();
-        if self.next_is("ALL") {
-            return Err(SqlError::unsupported("ALTER ROLE ALL"));
+        let role = if self.words(&["ALL"]) { None } else { Some(self.role_spec()?) };
+        let database = if self.words(&["IN", "DATABASE"]) { Some(self.name()?) } else { None };
+        if let Some(change) = self.variable_change()? {
+            let command = Command::AlterRoleSettings { role, if_exists, database, change };
+            return Ok(Statement::Command(command, "ALTER ROLE"));
         }
-        let name = self.role_spec()?;
-        if self.next_is("SET") || self.next_is("RESET") || self.next_is("IN") {
-            return Err(SqlError::unsupported("ALTER ROLE … SET"));
-        }
+        let (Some(name), None) = (role, database) else { return Err(self.expected("SET or RESET")) };
         let options = self.role_options()?;
         if options.is_empty() {
             return Err(self.expected("a role option"));
@@ -110,7 +114,7 @@ impl Reader<'_> {
             return self.password();
         }
         if self.words(&["VALID", "UNTIL"]) {
-            return Err(SqlError::unsupported("VALID UNTIL"));
+            return self.valid_until();
         }
         let Token::Word(word) = &self.parser.peek_token_ref().token else {
             return Err(self.expected("a role option"));
@@ -122,7 +126,7 @@ impl Reader<'_> {
             self.parser.advance_token();
             return Ok(WrittenOption::Flag(option, sets));
         }
-        Err(SqlError::syntax(format!("unrecognized role option {}", word.value.to_lowercase())))
+        Err(SqlError::syntax(format!("unrecognized role option {}", shortened(&word.value.to_lowercase()))))
     }
 
     /// The error of anything that is not a string does not repeat it: it may be the password.
@@ -130,5 +134,37 @@ impl Reader<'_> {
         self.string()
             .map(|text| WrittenOption::Password(Some(WrittenPassword(text))))
             .map_err(|_| SqlError::syntax("PASSWORD needs a string literal").with_hint("Write PASSWORD '…'."))
+    }
+
+    /// After VALID UNTIL. A time without an offset is UTC.
+    fn valid_until(&mut self) -> Result<WrittenOption, SqlError> {
+        if self.words(&["NULL"]) {
+            return Ok(WrittenOption::ValidUntil(ValidUntil::Never));
+        }
+        let text = self.string()?;
+        match parse_text(&text, SqlType::TimestampTz)? {
+            Datum::TimestampTz(micros) => Ok(WrittenOption::ValidUntil(ValidUntil::At(micros))),
+            _ => Err(SqlError::internal("a time is not a time")),
+        }
+    }
+
+    /// `SET name = value`, `RESET name`, `RESET ALL` of sessions to come; none if it is something else. What the
+    /// variable takes is checked later: whether the client may ask comes first.
+    pub(super) fn variable_change(&mut self) -> Result<Option<VariableChange>, SqlError> {
+        if self.words(&["RESET"]) {
+            return Ok(Some(if self.words(&["ALL"]) {
+                VariableChange::ResetAll
+            } else {
+                VariableChange::Reset(self.session_variable()?)
+            }));
+        }
+        if !self.words(&["SET"]) {
+            return Ok(None);
+        }
+        let (name, values) = self.assignment()?;
+        Ok(Some(match values {
+            Some(values) => VariableChange::Set(name, values.join(", ")),
+            None => VariableChange::Reset(name),
+        }))
     }
 }

@@ -1,10 +1,12 @@
-//! USE, SET, RESET, SHOW, DISCARD.
+//! USE, SET, RESET, DISCARD (authorization spec H.8).
 
-use grantd_catalog::command::{RoleSpec, SchemaName, Targets};
-use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::command::Command;
+use grantd_catalog::name::RoleName;
+use grantd_catalog::refusal::no_such_setting;
+use grantd_catalog::setting::Setting;
 use sqlparser::tokenizer::Token;
 
-use super::{Reader, Statement};
+use super::{Reader, Statement, shortened};
 use crate::sql::error::SqlError;
 
 /// A change of the session.
@@ -19,6 +21,8 @@ pub enum SetStatement {
     },
     /// SET ROLE; none: back to who logged in.
     Role(Option<RoleName>),
+    /// SET LOCAL ROLE: judged as SET ROLE, and over with its transaction, which is the statement.
+    LocalRole(Option<RoleName>),
     /// RESET ALL.
     All,
     /// DISCARD ALL: settings and role.
@@ -31,42 +35,11 @@ impl SetStatement {
     /// Its command tag.
     pub fn tag(&self) -> &'static str {
         match self {
-            Self::Variable { .. } | Self::Role(_) | Self::Nothing => "SET",
+            Self::Variable { .. } | Self::Role(_) | Self::LocalRole(_) | Self::Nothing => "SET",
             Self::All => "RESET ALL",
             Self::Discard => "DISCARD ALL",
         }
     }
-}
-
-/// What SHOW lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the statements of the same name")]
-pub enum ShowStatement {
-    /// The tag tells SHOW USERS from SHOW ROLES.
-    Roles(&'static str),
-    Grants {
-        on: Option<Targets>,
-        grantees: Vec<RoleSpec>,
-    },
-    /// `ON SCHEMA d.*`, `ON SCHEMA *`.
-    GrantsOnAllSchemas {
-        database: Option<Name>,
-        grantees: Vec<RoleSpec>,
-    },
-    GrantsOnRole {
-        roles: Vec<RoleSpec>,
-        members: Vec<RoleSpec>,
-    },
-    Databases,
-    Schemas {
-        from: Option<Name>,
-    },
-    Tables {
-        from: Option<SchemaName>,
-    },
-    Variable(String),
-    /// SHOW ALL.
-    Variables,
 }
 
 impl Reader<'_> {
@@ -82,7 +55,10 @@ impl Reader<'_> {
     pub(super) fn set(&mut self) -> Result<Statement, SqlError> {
         self.expect_words(&["SET"])?;
         if self.words(&["CLUSTER", "SETTING"]) {
-            return Err(SqlError::unsupported("SET CLUSTER SETTING"));
+            return self.set_cluster_setting();
+        }
+        if self.words(&["LOCAL", "ROLE"]) {
+            return self.set_role().map(SetStatement::LocalRole).map(Statement::Set);
         }
         if self.words(&["LOCAL"]) {
             return Err(SqlError::unsupported("SET LOCAL: a transaction of several statements"));
@@ -96,29 +72,68 @@ impl Reader<'_> {
         }
         let _ = self.words(&["SESSION"]);
         if self.words(&["ROLE"]) {
-            let _ = self.words(&["TO"]) || self.parser.consume_token(&Token::Eq);
-            return self.set_role();
+            return self.set_role().map(SetStatement::Role).map(Statement::Set);
         }
+        let (name, values) = self.assignment()?;
+        if name == "role" {
+            let role = values.and_then(|values| values.first().map(|value| RoleName::normalize(value)));
+            return Ok(Statement::Set(SetStatement::Role(role.filter(|name| name.as_str() != "none"))));
+        }
+        Ok(Statement::Set(SetStatement::Variable { name, values }))
+    }
+
+    /// After SET ROLE. `none`, in any case and quoted or not, is none.
+    fn set_role(&mut self) -> Result<Option<RoleName>, SqlError> {
+        let _ = self.words(&["TO"]) || self.parser.consume_token(&Token::Eq);
+        let name = match &self.parser.peek_token_ref().token {
+            Token::SingleQuotedString(_) => RoleName::normalize(&self.string()?),
+            _ => self.role_name()?,
+        };
+        Ok((name.as_str() != "none").then_some(name))
+    }
+
+    /// `name = values`, `TIME ZONE value`, `NAMES value`; no values: DEFAULT.
+    pub(super) fn assignment(&mut self) -> Result<(String, Option<Vec<String>>), SqlError> {
         if self.words(&["TIME", "ZONE"]) {
-            return self.set_values("timezone".to_owned());
+            return Ok(("timezone".to_owned(), self.values()?));
         }
         if self.words(&["NAMES"]) {
-            return self.set_values("client_encoding".to_owned());
+            return Ok(("client_encoding".to_owned(), self.values()?));
         }
         let name = self.variable_name()?;
         if !self.words(&["TO"]) && !self.parser.consume_token(&Token::Eq) {
             return Err(self.expected("= or TO"));
         }
-        self.set_values(name)
+        Ok((name, self.values()?))
     }
 
-    fn set_role(&mut self) -> Result<Statement, SqlError> {
-        let name = match &self.parser.peek_token_ref().token {
-            Token::SingleQuotedString(_) => RoleName::normalize(&self.string()?),
-            _ => self.role_name()?,
+    /// The name of a variable, or TIME ZONE.
+    pub(super) fn session_variable(&mut self) -> Result<String, SqlError> {
+        if self.words(&["TIME", "ZONE"]) { Ok("timezone".to_owned()) } else { self.variable_name() }
+    }
+
+    /// After SET CLUSTER SETTING.
+    fn set_cluster_setting(&mut self) -> Result<Statement, SqlError> {
+        let setting = self.setting()?;
+        if !self.words(&["TO"]) && !self.parser.consume_token(&Token::Eq) {
+            return Err(self.expected("= or TO"));
+        }
+        let value = match self.values()?.as_deref() {
+            None => None,
+            Some([value]) => Some(value.clone()),
+            Some(_) => return Err(SqlError::syntax(format!("the setting {setting} takes one value"))),
         };
-        let role = (name.as_str() != "none").then_some(name);
-        Ok(Statement::Set(SetStatement::Role(role)))
+        Ok(Statement::Command(Command::SetClusterSetting { setting, value }, "SET CLUSTER SETTING"))
+    }
+
+    /// The name of a cluster setting.
+    pub(super) fn setting(&mut self) -> Result<Setting, SqlError> {
+        let mut parts = vec![self.name()?.to_string()];
+        while self.parser.consume_token(&Token::Period) {
+            parts.push(self.name()?.to_string());
+        }
+        let name = parts.join(".");
+        Setting::from_name(&name).ok_or_else(|| no_such_setting(&shortened(&name)).into())
     }
 
     /// Every statement is a serializable transaction of its own; asking for that, or for less, changes nothing.
@@ -138,16 +153,9 @@ impl Reader<'_> {
         Ok(Statement::Set(SetStatement::Nothing))
     }
 
-    fn set_values(&mut self, name: String) -> Result<Statement, SqlError> {
-        if self.words(&["DEFAULT"]) {
-            return Ok(set_variable(&name, None));
-        }
-        let values = self.list(Self::value)?;
-        if name == "role" {
-            let role = values.first().map(|value| RoleName::normalize(value));
-            return Ok(Statement::Set(SetStatement::Role(role.filter(|name| name.as_str() != "none"))));
-        }
-        Ok(set_variable(&name, Some(values)))
+    /// What stands behind = or TO; none: DEFAULT.
+    fn values(&mut self) -> Result<Option<Vec<String>>, SqlError> {
+        if self.words(&["DEFAULT"]) { Ok(None) } else { self.list(Self::value).map(Some) }
     }
 
     fn value(&mut self) -> Result<String, SqlError> {
@@ -176,6 +184,11 @@ impl Reader<'_> {
 
     pub(super) fn reset(&mut self) -> Result<Statement, SqlError> {
         self.expect_words(&["RESET"])?;
+        if self.words(&["CLUSTER", "SETTING"]) {
+            let setting = self.setting()?;
+            let command = Command::SetClusterSetting { setting, value: None };
+            return Ok(Statement::Command(command, "SET CLUSTER SETTING"));
+        }
         if self.words(&["ALL"]) {
             return Ok(Statement::Set(SetStatement::All));
         }
@@ -195,93 +208,6 @@ impl Reader<'_> {
             return Ok(Statement::Set(SetStatement::Discard));
         }
         Err(SqlError::unsupported("DISCARD of anything but ALL"))
-    }
-
-    pub(super) fn show(&mut self) -> Result<Statement, SqlError> {
-        self.expect_words(&["SHOW"])?;
-        let statement = if self.words(&["USERS"]) {
-            ShowStatement::Roles("SHOW USERS")
-        } else if self.words(&["ROLES"]) {
-            ShowStatement::Roles("SHOW ROLES")
-        } else if self.words(&["SYSTEM", "GRANTS"]) {
-            ShowStatement::Grants { on: Some(Targets::System), grantees: self.for_roles()? }
-        } else if self.words(&["GRANTS"]) {
-            self.show_grants()?
-        } else if self.words(&["DATABASES"]) {
-            ShowStatement::Databases
-        } else if self.words(&["SCHEMAS"]) {
-            ShowStatement::Schemas { from: if self.words(&["FROM"]) { Some(self.name()?) } else { None } }
-        } else if self.words(&["TABLES"]) {
-            ShowStatement::Tables {
-                from: if self.words(&["FROM"]) { Some(self.schema_name()?) } else { None },
-            }
-        } else if self.words(&["ALL"]) {
-            ShowStatement::Variables
-        } else {
-            self.show_variable()?
-        };
-        Ok(Statement::Show(statement))
-    }
-
-    fn show_variable(&mut self) -> Result<ShowStatement, SqlError> {
-        if self.words(&["CLUSTER", "SETTING"]) || self.words(&["CLUSTER", "SETTINGS"]) {
-            return Err(SqlError::unsupported("SHOW CLUSTER SETTING"));
-        }
-        if self.words(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
-            return Ok(ShowStatement::Variable("transaction_isolation".to_owned()));
-        }
-        if self.words(&["TIME", "ZONE"]) {
-            return Ok(ShowStatement::Variable("timezone".to_owned()));
-        }
-        for (words, feature) in [
-            (&["CREATE"][..], "SHOW CREATE"),
-            (&["COLUMNS"], "SHOW COLUMNS"),
-            (&["INDEXES"], "SHOW INDEXES"),
-            (&["CONSTRAINTS"], "SHOW CONSTRAINTS"),
-            (&["JOBS"], "SHOW JOBS"),
-            (&["SESSIONS"], "SHOW SESSIONS"),
-            (&["DEFAULT", "PRIVILEGES"], "SHOW DEFAULT PRIVILEGES"),
-        ] {
-            if self.words(words) {
-                return Err(SqlError::unsupported(feature));
-            }
-        }
-        let _ = self.words(&["SESSION"]);
-        self.variable_name().map(ShowStatement::Variable)
-    }
-
-    fn show_grants(&mut self) -> Result<ShowStatement, SqlError> {
-        if self.words(&["ON", "ROLE"]) {
-            let roles = if self.at_end() || self.next_is("FOR") { Vec::new() } else { self.role_specs()? };
-            return Ok(ShowStatement::GrantsOnRole { roles, members: self.for_roles()? });
-        }
-        if let Some(database) = self.all_schemas()? {
-            return Ok(ShowStatement::GrantsOnAllSchemas { database, grantees: self.for_roles()? });
-        }
-        let on = if self.words(&["ON"]) { Some(self.targets()?) } else { None };
-        Ok(ShowStatement::Grants { on, grantees: self.for_roles()? })
-    }
-
-    /// `ON SCHEMA [db.]*`.
-    fn all_schemas(&mut self) -> Result<Option<Option<Name>>, SqlError> {
-        let start = self.parser.index();
-        if self.words(&["ON", "SCHEMA"]) {
-            if self.parser.consume_token(&Token::Mul) {
-                return Ok(Some(None));
-            }
-            let name = self.name()?;
-            if self.parser.consume_tokens(&[Token::Period, Token::Mul]) {
-                return Ok(Some(Some(name)));
-            }
-        }
-        while self.parser.index() > start {
-            self.parser.prev_token();
-        }
-        Ok(None)
-    }
-
-    fn for_roles(&mut self) -> Result<Vec<RoleSpec>, SqlError> {
-        if self.words(&["FOR"]) { self.role_specs() } else { Ok(Vec::new()) }
     }
 }
 

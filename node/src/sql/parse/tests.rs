@@ -12,6 +12,8 @@ use super::role::WrittenOption;
 use super::session::SetStatement;
 use super::*;
 
+mod forms;
+
 fn role(name: &str) -> RoleSpec {
     RoleSpec::Name(RoleName::normalize(name))
 }
@@ -232,6 +234,126 @@ fn word() -> impl Strategy<Value = String> {
     ]
 }
 
+const BEGINNINGS: &[&str] = &[
+    "GRANT",
+    "REVOKE",
+    "CREATE ROLE",
+    "ALTER ROLE a",
+    "ALTER ROLE ALL IN DATABASE d SET",
+    "DROP OWNED BY",
+    "ALTER DEFAULT PRIVILEGES",
+    "SHOW GRANTS",
+    "SHOW DEFAULT PRIVILEGES FOR",
+    "EXPLAIN PRIVILEGE",
+    "COMMENT ON",
+    "CREATE SEQUENCE s",
+    "ALTER TYPE t",
+    "CREATE TYPE t AS ENUM (",
+    "DROP FUNCTION f(",
+    "CREATE EXTERNAL CONNECTION c AS",
+    "SET CLUSTER SETTING",
+    "SET ROLE",
+    "CANCEL QUERY",
+    "SELECT",
+    "",
+    "ALTER FUNCTION f(",
+    "CREATE FUNCTION f(",
+    "CREATE VIEW v AS",
+    "SHOW CREATE",
+    "REASSIGN OWNED BY",
+];
+
+const PIECES: &[&str] = &[
+    "IN",
+    "SCHEMA",
+    "DATABASE",
+    "SEQUENCES",
+    "FUNCTIONS",
+    "TABLES",
+    "TYPES",
+    "SCHEMAS",
+    "FOR",
+    "GRANTEE",
+    "ROLES",
+    "VALID",
+    "UNTIL",
+    "RENAME",
+    "VALUE",
+    "OWNED BY",
+    "NONE",
+    "MINVALUE",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "1e999",
+    "INT8",
+    "STRING(",
+    "varchar(99999999999)",
+    "timestamp with time zone",
+    "db.s.*",
+    "*",
+    "...",
+    "a.b.c.d.e",
+    "CURRENT_USER",
+    "SESSION_USER",
+    "\"",
+    "'",
+    "$$",
+    "$x$ y",
+    "E'\\'",
+    "\u{ff33}ELECT",
+    "\u{0455}elect",
+    "\u{202e}",
+    "\u{feff}",
+    "\u{0}",
+    "\u{1f4a9}",
+    "a\u{0301}",
+    "\u{130}",
+    "--",
+    "/*",
+    "*/",
+    "((((((((",
+    "))))))))",
+    "[",
+    "]",
+    "{",
+    "}",
+    "::",
+    ":=",
+    "U&'\\00e9'",
+    "x'0g'",
+    "b'2'",
+    "@",
+    "~",
+    "`",
+    "\\",
+    "1.2.3",
+    ".5.",
+    "0x",
+    "$1",
+    "$99999999999999999999",
+    "SYSTEM",
+    "ALL PRIVILEGES",
+    "foo",
+];
+
+/// Broken and hostile: every form's words in any order, what looks like a letter and is none, halves of quotes.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => proptest::sample::select(PIECES).prop_map(str::to_owned),
+        4 => word(),
+        1 => any::<String>(),
+        1 => (proptest::sample::select(vec!["(", "NOT ", "a.", "-", "\"", "'", "x", "[", "a,", "CASE ", "\u{e9}"]),
+              1_usize..3_000).prop_map(|(piece, count)| piece.repeat(count)),
+    ];
+    let rest = proptest::collection::vec(piece, 0..12);
+    (proptest::sample::select(BEGINNINGS), rest)
+        .prop_map(|(beginning, rest)| format!("{beginning} {}", rest.join(" ")))
+}
+
+fn is_sqlstate(code: &str) -> bool {
+    code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+}
+
 proptest! {
     #[test]
     fn garbage_never_panics(words in proptest::collection::vec(word(), 0..40)) {
@@ -240,4 +362,51 @@ proptest! {
             prop_assert!(error.position.is_none_or(|at| at as usize <= text.chars().count() + 1));
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #[test]
+    fn ten_thousand_hostile_statements_are_read_or_refused_with_a_code(text in hostile()) {
+        if let Err(error) = parse_all(&text) {
+            let code = error.body.code.as_str();
+            // 22021: a NUL; 22007 and 22008: a time; 42704: a cluster setting.
+            let known = ["0A000", "22007", "22008", "22021", "22P02", "42601", "42704", "54000"];
+            prop_assert!(is_sqlstate(code) && known.contains(&code), "{code}");
+            prop_assert!(error.position.is_none_or(|at| at as usize <= text.chars().count() + 1));
+            // Nothing long or secret of the text comes back.
+            prop_assert!(error.body.message.chars().count() <= 400, "{}", error.body.message);
+        }
+    }
+}
+
+#[test]
+fn hostile_statements_are_refused_quickly() {
+    let megabyte = "x".repeat(STATEMENT_BYTES_MAX - 100);
+    let deep = "(".repeat(10_000);
+    let rows = [
+        (format!("GRANT SELECT ON {megabyte} TO amy"), "54000"),
+        (format!("CREATE USER \"{megabyte}\""), "54000"),
+        (format!("CREATE USER amy PASSWORD '{megabyte}"), "42601"),
+        (format!("SELECT {deep}1{}", ")".repeat(10_000)), "54000"),
+        (format!("CREATE VIEW v AS SELECT {deep}"), "54000"),
+        (format!("DROP FUNCTION f{deep}"), "54000"),
+        (format!("SELECT {}", "[".repeat(10_000)), "54000"),
+        ("GRANT SELECT\0 ON t TO amy".to_owned(), "22021"),
+        ("CREATE USER \"a".to_owned(), "42601"),
+        ("COMMENT ON TABLE t IS 'a".to_owned(), "42601"),
+        ("SELECT $$a".to_owned(), "42601"),
+        ("SELECT /* a".to_owned(), "42601"),
+        // A full-width letter is not S, a Cyrillic one is not s.
+        ("\u{ff33}ELECT 1".to_owned(), "42601"),
+        ("\u{0455}elect 1".to_owned(), "42601"),
+        ("GRANT S\u{0415}LECT ON t TO amy".to_owned(), "42601"),
+    ];
+    let begun = std::time::Instant::now();
+    for (text, code) in rows {
+        let head: String = text.chars().take(40).collect();
+        assert_eq!(refused(&text).0, code, "{head}");
+    }
+    // Minutes would be a blow-up; the bound is for slow machines.
+    assert!(begun.elapsed().as_secs() < 60);
 }

@@ -14,6 +14,7 @@ use crate::sql::value::{ColumnInfo, SqlType};
 use super::from::{plain_table, table_scope};
 use super::query::OutputColumn;
 use super::scope::Scope;
+use super::stored::once;
 use super::{Origin, Plan, Planner, Source, distinct, empty, no_column, none, unset};
 
 /// Plans an INSERT, or an UPSERT.
@@ -124,6 +125,13 @@ pub fn delete(origin: Origin<'_>, delete: &ast::Delete, hints: &[Option<SqlType>
     Ok(planner.finish(sql, columns, "DELETE"))
 }
 
+/// Plans a TRUNCATE: all rows go, for who holds DROP.
+pub fn truncate(origin: Origin<'_>, name: &ast::ObjectName) -> Result<Plan, SqlError> {
+    let mut planner = Planner::new(origin, &[]);
+    let (id, _) = planner.table(name, &[Privilege::Drop])?;
+    Ok(planner.finish(format!("DELETE FROM t{id}"), None, "TRUNCATE"))
+}
+
 /// What an INSERT does with a row whose key exists.
 enum Action<'a> {
     Insert,
@@ -176,11 +184,6 @@ fn position(table: &Table, name: &ast::ObjectName) -> Result<usize, SqlError> {
     table.columns.iter().position(|column| column.name == *name).ok_or_else(|| no_column(name.as_str()))
 }
 
-/// What a column holds where nothing was said.
-fn default_of(column: &Column) -> String {
-    column.default.as_ref().map_or_else(|| "NULL".to_owned(), |default| format!("({})", default.stored))
-}
-
 fn is_default(expression: &ast::Expr) -> bool {
     matches!(expression, ast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
@@ -209,6 +212,22 @@ impl<'a> Planner<'a> {
         Ok((id, found, sql_name))
     }
 
+    /// What a column holds where nothing was said.
+    fn default_of(&mut self, table: &Table, column: &Column) -> String {
+        let Some(default) = &column.default else { return "NULL".to_owned() };
+        self.takes_by_default(table, &default.stored);
+        format!("({})", default.stored)
+    }
+
+    fn defaults(&mut self, table: &Table, given: &[usize]) -> Vec<String> {
+        let each = table.columns.iter().enumerate();
+        each.map(|(at, column)| match given.contains(&at) {
+            true => "NULL".to_owned(),
+            false => self.default_of(table, column),
+        })
+        .collect()
+    }
+
     fn filter(&mut self, filter: Option<&ast::Expr>, scope: &Scope<'_>) -> Result<String, SqlError> {
         let Some(filter) = filter else { return Ok(String::new()) };
         let scope = scope.without_aggregates("WHERE");
@@ -229,7 +248,7 @@ impl<'a> Planner<'a> {
                 return Err(SqlError::unsupported("SET (a, b) = …"));
             };
             let column = &table.columns[position(table, name)?];
-            let sql = self.stored(&assignment.value, column, &scope)?;
+            let sql = self.stored(&assignment.value, table, column, &scope)?;
             names.push(column.name.as_str());
             items.push(format!("{} = {sql}", quote(column.name.as_str())));
         }
@@ -238,9 +257,15 @@ impl<'a> Planner<'a> {
     }
 
     /// The value of a column in INSERT or UPDATE.
-    fn stored(&mut self, value: &ast::Expr, column: &Column, scope: &Scope<'_>) -> Result<String, SqlError> {
+    fn stored(
+        &mut self,
+        value: &ast::Expr,
+        table: &Table,
+        column: &Column,
+        scope: &Scope<'_>,
+    ) -> Result<String, SqlError> {
         if is_default(value) {
-            return Ok(default_of(column));
+            return Ok(self.default_of(table, column));
         }
         let typed = self.expression(value, scope)?;
         let name = column.name.as_str();
@@ -255,7 +280,7 @@ impl<'a> Planner<'a> {
         targets: &[usize],
     ) -> Result<(String, Option<usize>), SqlError> {
         let Some(query) = &insert.source else {
-            let defaults: Vec<_> = table.columns.iter().map(default_of).collect();
+            let defaults = self.defaults(table, &[]);
             return Ok((values_query(&[defaults]), Some(1)));
         };
         if let Some(values) = bare_values(query) {
@@ -263,9 +288,10 @@ impl<'a> Planner<'a> {
             let mut rows = Vec::with_capacity(values.rows.len());
             for row in &values.rows {
                 self.width(insert, targets.len(), row.content.len())?;
-                let mut cells: Vec<_> = table.columns.iter().map(default_of).collect();
+                let given = &targets[..row.content.len().min(targets.len())];
+                let mut cells = self.defaults(table, given);
                 for (at, value) in targets.iter().zip(&row.content) {
-                    cells[*at] = self.stored(value, &table.columns[*at], &scope)?;
+                    cells[*at] = self.stored(value, table, &table.columns[*at], &scope)?;
                 }
                 rows.push(cells);
             }
@@ -276,7 +302,8 @@ impl<'a> Planner<'a> {
         let bound = self.query(query, &root)?;
         self.width(insert, targets.len(), bound.columns.len())?;
         let sql_name = self.fresh('q');
-        let mut cells: Vec<_> = table.columns.iter().map(default_of).collect();
+        let given = &targets[..bound.columns.len().min(targets.len())];
+        let mut cells = self.defaults(table, given);
         for (from, at) in targets.iter().enumerate().take(bound.columns.len()) {
             let column = &table.columns[*at];
             let typed: Typed = bound.columns[from].typed(format!("{sql_name}.k{}", from + 1));
@@ -285,7 +312,7 @@ impl<'a> Planner<'a> {
         }
         let list: Vec<_> =
             cells.iter().enumerate().map(|(at, cell)| format!("{cell} AS k{}", at + 1)).collect();
-        Ok((format!("SELECT {} FROM ({}) AS {sql_name}", list.join(", "), bound.sql), None))
+        Ok((format!("SELECT {} FROM ({}) AS {sql_name}", list.join(", "), once(bound.sql)), None))
     }
 
     /// With a column list the numbers must agree; without one, columns at the end may be left out.
@@ -369,7 +396,10 @@ impl<'a> Planner<'a> {
         let list: Vec<_> = output
             .iter()
             .enumerate()
-            .map(|(at, (_, typed))| format!("{} AS k{}", typed.sql, at + 1))
+            .map(|(at, (name, typed))| {
+                let column = OutputColumn { name: name.clone(), sql_type: typed.sql_type };
+                format!("{} AS k{}", column.shown(&typed.sql), at + 1)
+            })
             .collect();
         let columns = output
             .into_iter()

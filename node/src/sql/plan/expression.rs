@@ -4,10 +4,11 @@ use sqlparser::ast::{self, Expr};
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::translate::{self, Typed, cast, function, operator};
+use crate::sql::translate::{self, Typed, cast, function, introspect, operator};
 use crate::sql::value::SqlType;
 
 use super::scope::{Aggregates, Scope};
+use super::sequence::is_of_sequences;
 use super::{Planner, empty, none, unset};
 
 /// What occurs in an expression, its subqueries left out.
@@ -65,10 +66,10 @@ impl Planner<'_> {
             Expr::Identifier(ident) => scope.column(std::slice::from_ref(ident)),
             Expr::CompoundIdentifier(idents) => scope.column(idents),
             Expr::Nested(inner) => self.expression(inner, scope),
-            Expr::Value(value) => translate::literal(&value.value, &mut self.parameters),
+            Expr::Value(value) => self.literal(&value.value),
             Expr::TypedString(typed) => {
                 unset(typed.uses_odbc_syntax, "the ODBC syntax")?;
-                let to = translate::column_type(&typed.data_type)?;
+                let to = self.column_type(&typed.data_type)?;
                 let literal = translate::literal(&typed.value.value, &mut self.parameters)?;
                 cast::explicit(literal, to, &mut self.parameters)
             }
@@ -79,7 +80,11 @@ impl Planner<'_> {
                 format,
             } => {
                 none(format, "CAST … FORMAT")?;
-                let to = translate::column_type(data_type)?;
+                if let Some(to) = introspect::target(data_type) {
+                    let typed = self.expression(expr, scope)?;
+                    return introspect::explicit(typed, to, &mut self.parameters);
+                }
+                let to = self.column_type(data_type)?;
                 let typed = self.expression(expr, scope)?;
                 cast::explicit(typed, to, &mut self.parameters)
             }
@@ -110,8 +115,22 @@ impl Planner<'_> {
             | Expr::Position { .. }
             | Expr::Ceil { .. }
             | Expr::Floor { .. } => self.special_call(expression, scope),
-            _ => self.test(expression, scope),
+            _ => match self.introspection(expression, scope)? {
+                Some(typed) => Ok(typed),
+                None => self.test(expression, scope),
+            },
         }
+    }
+
+    /// A literal, a parameter of the statement, or in a function's body one of its arguments.
+    fn literal(&mut self, value: &ast::Value) -> Result<Typed, SqlError> {
+        let (ast::Value::Placeholder(text), Some(arguments)) = (value, &self.inside.arguments) else {
+            return translate::literal(value, &mut self.parameters);
+        };
+        let number = text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+        let argument = number.and_then(|number| arguments.get(number.checked_sub(1)?)).cloned();
+        argument
+            .ok_or_else(|| SqlError::new(state::UNDEFINED_PARAMETER, format!("there is no parameter {text}")))
     }
 
     /// IS …: the truth of an expression.
@@ -193,7 +212,7 @@ impl Planner<'_> {
         Ok(Typed::computed(format!("({sql})"), common))
     }
 
-    fn membership(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+    pub(super) fn membership(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
         let not = |negated: bool| if negated { "NOT " } else { "" };
         let sql = match expression {
             Expr::InList { expr, list, negated } => {
@@ -278,35 +297,70 @@ impl Planner<'_> {
         empty(within_group, "WITHIN GROUP")?;
         none(filter, "FILTER")?;
         none(null_treatment, "IGNORE NULLS")?;
+        let built_in = function_name(name)?;
+        if let (Some(window), Some("row_number")) = (over, built_in.as_deref()) {
+            return self.row_number(window, scope);
+        }
         none(over, "a window function")?;
-        let name = function_name(name)?;
-        let (distinct, arguments) = match args {
-            ast::FunctionArguments::None => (false, &[][..]),
-            ast::FunctionArguments::Subquery(_) => {
-                return Err(SqlError::unsupported("a subquery as argument"));
+        if let (ast::FunctionArguments::Subquery(query), Some("array")) = (args, built_in.as_deref()) {
+            return self.array_subquery(query, scope);
+        }
+        let (distinct, arguments, order) = arguments_of(args)?;
+        let is_aggregate = built_in.as_deref().is_some_and(function::is_aggregate);
+        unset(!order.is_empty() && !is_aggregate, "ORDER BY among the arguments of such a function")?;
+        if let Some(built_in) = &built_in {
+            if function::is_aggregate(built_in) {
+                return self.aggregate((built_in, distinct), arguments, order, scope);
             }
-            ast::FunctionArguments::List(list) => {
-                empty(&list.clauses, "a clause among a function's arguments")?;
-                let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
-                (distinct, list.args.as_slice())
+            unset(distinct, "DISTINCT outside of an aggregate")?;
+            if is_of_sequences(built_in) {
+                return self.sequence_call(built_in, arguments, scope);
             }
-        };
-        if function::is_aggregate(&name) {
-            return self.aggregate(&name, distinct, arguments, scope);
+            if let Some(typed) = self.set_in_list(built_in, arguments, scope)? {
+                return Ok(typed);
+            }
         }
         unset(distinct, "DISTINCT outside of an aggregate")?;
+        let arguments: Vec<_> = arguments.iter().map(plain_argument).collect::<Result<_, _>>()?;
+        self.plain_call(name, built_in.as_deref(), &arguments, scope)
+    }
+
+    /// A call of a function that is no aggregate: a built-in one, or one of the user's.
+    fn plain_call(
+        &mut self,
+        name: &ast::ObjectName,
+        built_in: Option<&str>,
+        arguments: &[&ast::Expr],
+        scope: &Scope<'_>,
+    ) -> Result<Typed, SqlError> {
         let mut items = Vec::with_capacity(arguments.len());
         for argument in arguments {
-            items.push(self.expression(plain_argument(argument)?, scope)?);
+            items.push(self.expression(argument, scope)?);
         }
-        function::scalar(&name, items, &mut self.parameters)
+        // What PostgreSQL has comes first, whatever the search path holds.
+        let full = super::object_name(name)?;
+        let overloads = self.overloads(&full);
+        let Some(built_in) = built_in else {
+            return self.routine(name, &overloads, arguments, items, scope);
+        };
+        if overloads.is_empty() {
+            return function::scalar(built_in, items, &mut self.parameters);
+        }
+        let mut parameters = self.parameters.clone();
+        match function::scalar(built_in, items.clone(), &mut parameters) {
+            Ok(typed) => {
+                self.parameters = parameters;
+                Ok(typed)
+            }
+            Err(_) => self.routine(name, &overloads, arguments, items, scope),
+        }
     }
 
     fn aggregate(
         &mut self,
-        name: &str,
-        distinct: bool,
+        (name, distinct): (&str, bool),
         arguments: &[ast::FunctionArg],
+        order: &[ast::OrderByExpr],
         scope: &Scope<'_>,
     ) -> Result<Typed, SqlError> {
         if let Aggregates::Refused(place) = scope.aggregates {
@@ -326,7 +380,8 @@ impl Planner<'_> {
                 return Err(SqlError::unsupported(format!("the function {name}() without arguments")));
             }
         }
-        function::aggregate(name, distinct, items, &mut self.parameters)
+        let order = self.order_list(order, &inner)?;
+        function::aggregate((name, distinct), items, &order, &mut self.parameters)
     }
 
     /// The argument of an aggregate. One that names a column of an outer query would make the aggregate the outer
@@ -388,20 +443,42 @@ fn one_column() -> SqlError {
     SqlError::syntax("subquery must return only one column")
 }
 
-fn plain_argument(argument: &ast::FunctionArg) -> Result<&Expr, SqlError> {
+/// The arguments of a call, with DISTINCT and ORDER BY.
+fn arguments_of(
+    arguments: &ast::FunctionArguments,
+) -> Result<(bool, &[ast::FunctionArg], &[ast::OrderByExpr]), SqlError> {
+    let list = match arguments {
+        ast::FunctionArguments::None => return Ok((false, &[], &[])),
+        ast::FunctionArguments::Subquery(_) => {
+            return Err(SqlError::unsupported("a subquery as argument"));
+        }
+        ast::FunctionArguments::List(list) => list,
+    };
+    let order = match list.clauses.as_slice() {
+        [] => &[][..],
+        [ast::FunctionArgumentClause::OrderBy(items)] => items,
+        _ => return Err(SqlError::unsupported("a clause among a function's arguments")),
+    };
+    let distinct = matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct));
+    Ok((distinct, &list.args, order))
+}
+
+pub(super) fn plain_argument(argument: &ast::FunctionArg) -> Result<&Expr, SqlError> {
     match argument {
         ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expression)) => Ok(expression),
         _ => Err(SqlError::unsupported("this kind of function argument")),
     }
 }
 
-/// The name of a function, without `pg_catalog.`.
-fn function_name(name: &ast::ObjectName) -> Result<String, SqlError> {
+/// The name of a function that may be one of PostgreSQL's, without `pg_catalog.`; none: it is in another schema.
+pub(super) fn function_name(name: &ast::ObjectName) -> Result<Option<String>, SqlError> {
     let parts = super::object_name(name)?.parts;
     let words: Vec<_> = parts.iter().map(|part| part.as_str()).collect();
     match words.as_slice() {
-        [name] | ["pg_catalog", name] => Ok((*name).to_owned()),
-        _ => Err(SqlError::unsupported(format!("the function {}()", words.join(".")))),
+        [name] | ["pg_catalog", name] | ["information_schema", name @ "_pg_expandarray"] => {
+            Ok(Some((*name).to_owned()))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -413,15 +490,28 @@ pub(super) fn output_name(expression: &Expr) -> String {
             idents.last().map(|ident| name_of(ident).as_str().to_owned()).unwrap_or_default()
         }
         Expr::Nested(inner) => output_name(inner),
-        Expr::Function(call) => function_name(&call.name).unwrap_or_default(),
+        Expr::Function(call) => {
+            let parts = super::object_name(&call.name).map(|name| name.parts).unwrap_or_default();
+            parts.last().map(|name| name.as_str().to_owned()).unwrap_or_default()
+        }
         Expr::Cast { expr, data_type, .. } => match output_name(expr) {
             name if name == "?column?" => {
                 let written = data_type.to_string().to_lowercase();
-                written.split('(').next().unwrap_or_default().to_owned()
+                let plain = written.split('(').next().unwrap_or_default();
+                plain.rsplit('.').next().unwrap_or_default().trim_matches('"').to_owned()
             }
             name => name,
         },
         Expr::Case { .. } => "case".to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Collate { expr, .. } => output_name(expr),
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            let field = access_chain.iter().rev().find_map(|access| match access {
+                ast::AccessExpr::Dot(Expr::Identifier(field)) => Some(name_of(field).as_str().to_owned()),
+                _ => None,
+            });
+            field.unwrap_or_else(|| output_name(root))
+        }
         Expr::Exists { .. } => "exists".to_owned(),
         Expr::Substring { .. } => "substring".to_owned(),
         Expr::Trim { .. } => "btrim".to_owned(),
@@ -440,12 +530,20 @@ pub(super) fn contents(expression: &Expr) -> Contents {
     while let Some(next) = waiting.pop() {
         match next {
             Expr::Function(call) => {
-                found.aggregate |= function_name(&call.name).is_ok_and(|name| function::is_aggregate(&name));
+                let name = function_name(&call.name).ok().flatten();
+                found.aggregate |= name.is_some_and(|name| function::is_aggregate(&name));
                 if let ast::FunctionArguments::List(list) = &call.args {
                     waiting.extend(list.args.iter().filter_map(|argument| plain_argument(argument).ok()));
                 }
             }
             Expr::Subquery(_) | Expr::Exists { .. } => found.subquery = true,
+            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
+                // An array is looked into by a subquery.
+                found.subquery = true;
+                waiting.extend([left.as_ref(), right.as_ref()]);
+            }
+            Expr::Array(array) => waiting.extend(&array.elem),
+            Expr::Collate { expr, .. } | Expr::CompoundFieldAccess { root: expr, .. } => waiting.push(expr),
             Expr::InSubquery { expr, .. } => {
                 found.subquery = true;
                 waiting.push(expr);
@@ -502,12 +600,10 @@ pub(super) fn contents(expression: &Expr) -> Contents {
 /// The kind of an expression, for 0A000. Never its text, which may be long or secret.
 fn kind(expression: &Expr) -> &'static str {
     match expression {
-        Expr::AnyOp { .. } | Expr::AllOp { .. } => "ANY or ALL of an array",
-        Expr::Array(_) => "an array",
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => "ANY or ALL with another operator than = ANY and <> ALL",
         Expr::AtTimeZone { .. } => "AT TIME ZONE",
         Expr::Cast { .. } | Expr::Convert { .. } => "this form of a cast",
-        Expr::Collate { .. } => "COLLATE",
-        Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => "access to a field",
+        Expr::JsonAccess { .. } => "access to a field",
         Expr::Extract { .. } => "EXTRACT",
         Expr::Interval(_) => "the type INTERVAL",
         Expr::Overlay { .. } => "OVERLAY",

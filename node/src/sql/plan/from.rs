@@ -1,8 +1,9 @@
 //! FROM: tables, WITH items, subqueries and joins.
 
 use grantd_catalog::name::Name;
-use grantd_catalog::object::Table;
+use grantd_catalog::object::{Body, Table};
 use grantd_catalog::privilege::Privilege;
+use grantd_raft::rows::ddl;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
@@ -10,8 +11,11 @@ use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, operator, quote};
 use crate::sql::value::SqlType;
 
+use super::introspect::virtual_scope;
+use super::query::OutputColumn;
 use super::scope::{Relation, Scope, ScopeColumn};
-use super::{Planner, empty, no_column, none, unset};
+use super::stored::once;
+use super::{Planner, empty, no_column, none, not_a_table, unset};
 
 impl Planner<'_> {
     pub(super) fn from(
@@ -24,7 +28,7 @@ impl Planner<'_> {
             sql.push_str(if at == 0 { " FROM " } else { ", " });
             // ON sees the relations of its own item only.
             let mut own = Scope { outer: scope.outer, ..Scope::root() };
-            sql.push_str(&self.relation(&item.relation, &mut own)?);
+            sql.push_str(&self.first_relation(&item.relation, scope, &mut own)?);
             for join in &item.joins {
                 sql.push_str(&self.join(join, at == 0, &mut own)?);
             }
@@ -34,6 +38,24 @@ impl Planner<'_> {
             scope.merged.extend(own.merged);
         }
         Ok(sql)
+    }
+
+    /// The first relation of an item. A function in it sees the items before.
+    fn first_relation(
+        &mut self,
+        factor: &ast::TableFactor,
+        before: &Scope<'_>,
+        own: &mut Scope<'_>,
+    ) -> Result<String, SqlError> {
+        let mut all = Scope { outer: before.outer, relations: before.relations.clone(), ..Scope::root() };
+        let known = all.relations.len();
+        if let Some(sql) = self.function_in_from(factor, &mut all)? {
+            for relation in all.relations.drain(known..) {
+                own.add(relation)?;
+            }
+            return Ok(sql);
+        }
+        self.relation(factor, own)
     }
 
     fn join(
@@ -117,6 +139,9 @@ impl Planner<'_> {
     }
 
     fn relation(&mut self, factor: &ast::TableFactor, scope: &mut Scope<'_>) -> Result<String, SqlError> {
+        if let Some(sql) = self.function_in_from(factor, scope)? {
+            return Ok(sql);
+        }
         match factor {
             ast::TableFactor::Table { .. } => {
                 let (name, alias) = plain_table(factor)?;
@@ -128,26 +153,21 @@ impl Planner<'_> {
                 let outer = scope.outer.cloned().unwrap_or_else(Scope::root);
                 let bound = self.subquery(subquery, &outer)?;
                 let sql_name = self.fresh('q');
-                let names: Vec<_> = bound.columns.iter().map(|column| column.name.clone()).collect();
-                let (name, names) = match alias {
-                    Some(alias) => (name_of(&alias.name), renamed(alias, names)?),
-                    None => (Name::normalize(""), names),
-                };
-                let columns = names
-                    .into_iter()
-                    .zip(&bound.columns)
-                    .enumerate()
-                    .map(|(at, (name, column))| ScopeColumn {
-                        name,
-                        sql: format!("{sql_name}.k{}", at + 1),
-                        sql_type: column.info().sql_type,
-                        hidden: false,
-                    })
-                    .collect();
-                scope.add(Relation { name, columns })?;
-                Ok(format!("({}) AS {sql_name}", bound.sql))
+                let mut relation = query_scope(&bound.columns, &sql_name, Name::normalize(""));
+                if let Some(alias) = alias {
+                    rename(&mut relation, alias)?;
+                }
+                scope.add(relation)?;
+                Ok(format!("({}) AS {sql_name}", once(bound.sql)))
             }
-            ast::TableFactor::NestedJoin { .. } => Err(SqlError::unsupported("a join in parentheses")),
+            ast::TableFactor::NestedJoin { table_with_joins, alias } => {
+                none(alias, "an alias of a join in parentheses")?;
+                let mut sql = self.relation(&table_with_joins.relation, scope)?;
+                for join in &table_with_joins.joins {
+                    sql.push_str(&self.join(join, true, scope)?);
+                }
+                Ok(format!("({sql})"))
+            }
             _ => Err(SqlError::unsupported("this kind of table in FROM")),
         }
     }
@@ -180,22 +200,55 @@ impl Planner<'_> {
                     hidden: false,
                 })
                 .collect();
-            scope.add(Relation { name, columns })?;
+            scope.add(Relation { name, schema: None, columns })?;
             return Ok(format!("{} AS {sql_name}", item.sql_name));
         }
-        let (id, table) = self.table(name, &[Privilege::Select])?;
-        let mut relation =
-            table_scope(table, &sql_name, parts.last().cloned().unwrap_or_else(|| Name::normalize("")));
-        if let Some(alias) = alias {
-            relation.name = name_of(&alias.name);
-            let visible = relation.columns.iter().map(|column| column.name.clone()).collect();
-            for (column, name) in relation.columns.iter_mut().zip(renamed(alias, visible)?) {
-                column.name = name;
+        let shown = parts.last().cloned().unwrap_or_else(|| Name::normalize(""));
+        let (id, object) = self.relation_object(name)?;
+        let (sql, mut relation) = match &object.body {
+            Body::Table(table) => {
+                self.uses(id, &[Privilege::Select]);
+                (format!("t{id}"), table_scope(table, &sql_name, shown))
+            }
+            Body::VirtualTable => {
+                self.uses(id, &[Privilege::Select]);
+                (format!("t{id}"), virtual_scope((id, object), &sql_name, shown)?)
+            }
+            Body::Sequence(_) => {
+                self.uses(id, &[Privilege::Select]);
+                (format!("t{id}"), table_scope(&ddl::sequence_table(), &sql_name, shown))
+            }
+            Body::View(view) => {
+                let (sql, columns) = self.view_relation(id, object, view)?;
+                (sql, query_scope(&columns, &sql_name, shown))
+            }
+            _ => return Err(not_a_table(object)),
+        };
+        match alias {
+            Some(alias) => rename(&mut relation, alias)?,
+            None => {
+                let schema = self.origin.view.state().object(object.parent);
+                relation.schema = schema.map(|schema| schema.name.clone());
             }
         }
         scope.add(relation)?;
-        Ok(format!("t{id} AS {sql_name}"))
+        Ok(format!("{sql} AS {sql_name}"))
     }
+}
+
+/// The columns of a query, referred to through `sql_name`.
+fn query_scope(columns: &[OutputColumn], sql_name: &str, name: Name) -> Relation {
+    let columns = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| ScopeColumn {
+            name: column.name.clone(),
+            sql: format!("{sql_name}.k{}", at + 1),
+            sql_type: column.settled_type(),
+            hidden: false,
+        })
+        .collect();
+    Relation { name, schema: None, columns }
 }
 
 /// The name and alias of a table in FROM, or as the target of a change, without any option.
@@ -240,7 +293,16 @@ pub(super) fn table_scope(table: &Table, sql_name: &str, name: Name) -> Relation
             hidden: column.hidden,
         })
         .collect();
-    Relation { name, columns }
+    Relation { name, schema: None, columns }
+}
+
+fn rename(relation: &mut Relation, alias: &ast::TableAlias) -> Result<(), SqlError> {
+    relation.name = name_of(&alias.name);
+    let names = relation.columns.iter().map(|column| column.name.clone()).collect();
+    for (column, name) in relation.columns.iter_mut().zip(renamed(alias, names)?) {
+        column.name = name;
+    }
+    Ok(())
 }
 
 /// Column names after `AS alias (a, b)`.

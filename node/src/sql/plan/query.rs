@@ -5,14 +5,15 @@ use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::translate::{Form, Typed, cast};
+use crate::sql::translate::{Form, Typed, cast, enums, introspect};
 use crate::sql::value::{ColumnInfo, SqlType};
 
 use super::combine::output_order;
 use super::expression::{contents, output_name};
 use super::from::renamed;
 use super::scope::{Aggregates, Scope, WithItem};
-use super::{Origin, Plan, Planner, empty, none, unset};
+use super::stored::once;
+use super::{Origin, Plan, Planner, empty, none, unset, written};
 
 /// The most columns of a result.
 const COLUMNS_MAX: usize = 1_600;
@@ -41,9 +42,26 @@ impl OutputColumn {
         }
     }
 
+    /// What a client is shown of `sql`: of an enum type the label, of an OID that has a name the name.
+    pub(super) fn shown(&self, sql: &str) -> String {
+        match self.sql_type {
+            SqlType::Enum(id) => enums::output(sql, id),
+            SqlType::Reg(reg) => introspect::reg_text(sql, reg),
+            _ => sql.to_owned(),
+        }
+    }
+
+    /// Its type inside of the statement, where nothing but NULL is text.
+    pub(super) fn settled_type(&self) -> SqlType {
+        if self.sql_type == SqlType::Unknown { SqlType::Text } else { self.sql_type }
+    }
+
     /// The column as a client sees it.
     pub(super) fn info(&self) -> ColumnInfo {
-        let sql_type = if self.sql_type == SqlType::Unknown { SqlType::Text } else { self.sql_type };
+        let sql_type = match self.settled_type() {
+            SqlType::Reg(_) => SqlType::Text,
+            settled => settled,
+        };
         ColumnInfo { name: self.name.as_str().to_owned(), sql_type }
     }
 }
@@ -54,7 +72,26 @@ pub fn select(origin: Origin<'_>, query: &ast::Query, hints: &[Option<SqlType>])
     let root = planner.scope();
     let bound = planner.query(query, &root)?;
     let columns = bound.columns.iter().map(OutputColumn::info).collect();
-    Ok(planner.finish(bound.sql, Some(columns), "SELECT"))
+    Ok(planner.finish(shown(bound), Some(columns), "SELECT"))
+}
+
+/// The query with labels in place of positions, and names in place of OIDs that have one. They are made around it: its
+/// ORDER BY is that of positions.
+fn shown(bound: Bound) -> String {
+    let changes = |column: &OutputColumn| matches!(column.sql_type, SqlType::Enum(_) | SqlType::Reg(_));
+    if !bound.columns.iter().any(changes) {
+        return bound.sql;
+    }
+    let list: Vec<_> = bound
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| {
+            let name = format!("k{}", at + 1);
+            format!("{} AS {name}", column.shown(&name))
+        })
+        .collect();
+    format!("SELECT {} FROM ({})", list.join(", "), bound.sql)
 }
 
 impl Planner<'_> {
@@ -145,8 +182,8 @@ impl Planner<'_> {
             let bound = self.query(query, outer)?;
             let names = renamed(alias, bound.columns.iter().map(|column| column.name.clone()).collect())?;
             let columns = names.into_iter().zip(bound.columns.iter().map(|column| column.sql_type)).collect();
-            let sql_name = self.fresh('w');
-            items.push(format!("{sql_name} AS ({})", bound.sql));
+            let sql_name = self.fresh_with();
+            items.push(format!("{sql_name} AS ({})", once(bound.sql)));
             self.with.push(WithItem { name, sql_name, columns });
         }
         Ok(format!("WITH {} ", items.join(", ")))
@@ -184,6 +221,7 @@ impl Planner<'_> {
             Some(ast::Distinct::Distinct) => true,
             Some(ast::Distinct::On(_)) => return Err(SqlError::unsupported("DISTINCT ON")),
         };
+        let around = self.lateral.take();
         let mut scope = Scope::within(outer);
         let from = self.from(&select.from, &mut scope)?;
         let filter = match &select.selection {
@@ -199,7 +237,10 @@ impl Planner<'_> {
             _ => String::new(),
         };
         let scope = Scope { groups, aggregates: Aggregates::Allowed, ..scope };
+        let is_grouped = scope.groups.is_some();
+        self.begin_lateral();
         let output = self.projection(&select.projection, &scope)?;
+        let from = self.end_lateral(around, from, is_grouped)?;
         let having = match &select.having {
             Some(having) => {
                 format!(" HAVING {}", self.typed(having, SqlType::Bool, "argument of HAVING", &scope)?)
@@ -256,6 +297,11 @@ impl Planner<'_> {
             };
             let typed = self.expression(key, &scope)?;
             let typed = cast::settled(typed, &mut self.parameters)?;
+            // Each call is planned under names of its own, so the select list would not be found among the groups.
+            if typed.sql.contains(" AS MATERIALIZED ") {
+                return Err(SqlError::unsupported("a function of the user's in GROUP BY")
+                    .with_hint("Compute it in a subquery in FROM."));
+            }
             if is_constant(&typed.sql) {
                 return Err(SqlError::unsupported("a constant in GROUP BY"));
             }
@@ -290,15 +336,20 @@ impl Planner<'_> {
                     if scope.relations.is_empty() {
                         return Err(SqlError::syntax("cannot use \"*\" without a FROM clause"));
                     }
+                    self.write_columns(options.wildcard_token.0.span, &scope.all_written());
                     scope.all()
                 }
                 ast::SelectItem::QualifiedWildcard(
-                    ast::SelectItemQualifiedWildcardKind::ObjectName(name),
+                    ast::SelectItemQualifiedWildcardKind::ObjectName(object_name),
                     options,
                 ) => {
                     check_wildcard(options)?;
-                    match super::object_name(name)?.parts.as_slice() {
-                        [name] => scope.all_of(name)?,
+                    match super::object_name(object_name)?.parts.as_slice() {
+                        [name] => {
+                            let span = written::span(object_name).union(&options.wildcard_token.0.span);
+                            self.write_columns(span, &scope.written_of(name));
+                            scope.all_of(name)?
+                        }
                         _ => return Err(SqlError::unsupported("* after a name of several parts")),
                     }
                 }

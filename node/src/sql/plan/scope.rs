@@ -9,6 +9,7 @@ use crate::sql::translate::Typed;
 use crate::sql::value::SqlType;
 
 use super::no_column;
+use super::written::quoted;
 
 /// A column in sight.
 #[derive(Clone, Debug)]
@@ -26,7 +27,18 @@ pub(super) struct ScopeColumn {
 pub(super) struct Relation {
     /// What qualifies its columns: its alias, or its name.
     pub(super) name: Name,
+    /// The schema that may stand before that: of a table or view without an alias.
+    pub(super) schema: Option<Name>,
     pub(super) columns: Vec<ScopeColumn>,
+}
+
+impl Relation {
+    fn written(&self, column: &ScopeColumn) -> String {
+        match self.name.as_str() {
+            "" => quoted(&column.name),
+            _ => format!("{}.{}", quoted(&self.name), quoted(&column.name)),
+        }
+    }
 }
 
 /// A WITH item.
@@ -101,6 +113,28 @@ impl<'a> Scope<'a> {
         self.merged.iter().chain(visible).collect()
     }
 
+    /// The columns of `*` as a client would write them.
+    pub(super) fn all_written(&self) -> Vec<String> {
+        let merged = self.merged.iter().map(|column| quoted(&column.name));
+        let is_merged = |name: &Name| self.merged.iter().any(|column| column.name == *name);
+        let rest = self.relations.iter().flat_map(|relation| {
+            let visible = relation.columns.iter().filter(|column| !column.hidden);
+            visible.filter(|column| !is_merged(&column.name)).map(|column| relation.written(column))
+        });
+        merged.chain(rest).collect()
+    }
+
+    /// The columns of `name.*` as a client would write them.
+    pub(super) fn written_of(&self, name: &Name) -> Vec<String> {
+        let relations = self.relations.iter().filter(|relation| relation.name == *name);
+        relations
+            .flat_map(|relation| {
+                let visible = relation.columns.iter().filter(|column| !column.hidden);
+                visible.map(|column| relation.written(column))
+            })
+            .collect()
+    }
+
     /// The columns of `name.*`.
     pub(super) fn all_of(&self, name: &Name) -> Result<Vec<&ScopeColumn>, SqlError> {
         let relation = self.relations.iter().find(|relation| relation.name == *name).ok_or_else(|| {
@@ -112,7 +146,7 @@ impl<'a> Scope<'a> {
         Ok(relation.columns.iter().filter(|column| !column.hidden).collect())
     }
 
-    /// What a name of one or two parts means, in this scope or one around it.
+    /// What a name of one to three parts means, in this scope or one around it.
     pub(super) fn column(&self, parts: &[ast::Ident]) -> Result<Typed, SqlError> {
         let names: Vec<_> = parts.iter().map(name_of).collect();
         let mut scope = Some(self);
@@ -136,10 +170,11 @@ impl<'a> Scope<'a> {
     }
 
     fn find(&self, names: &[Name]) -> Result<Option<&ScopeColumn>, SqlError> {
-        let (qualifier, name) = match names {
-            [name] => (None, name),
-            [qualifier, name] => (Some(qualifier), name),
-            _ => return Err(SqlError::unsupported("a column name of more than two parts")),
+        let (schema, qualifier, name) = match names {
+            [name] => (None, None, name),
+            [qualifier, name] => (None, Some(qualifier), name),
+            [schema, qualifier, name] => (Some(schema), Some(qualifier), name),
+            _ => return Err(SqlError::unsupported("a column name of more than three parts")),
         };
         if qualifier.is_none()
             && let Some(column) = self.merged.iter().find(|column| column.name == *name)
@@ -148,7 +183,8 @@ impl<'a> Scope<'a> {
         }
         let mut found = None;
         for relation in &self.relations {
-            if qualifier.is_some_and(|qualifier| *qualifier != relation.name) {
+            let is_other = qualifier.is_some_and(|qualifier| *qualifier != relation.name);
+            if is_other || (schema.is_some() && schema != relation.schema.as_ref()) {
                 continue;
             }
             for column in relation.columns.iter().filter(|column| column.name == *name) {

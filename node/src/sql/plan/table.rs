@@ -1,14 +1,17 @@
 //! CREATE TABLE: columns, keys, defaults and checks as the catalog stores them.
 
+use std::collections::BTreeSet;
+
 use grantd_catalog::command::Command;
+use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{COLUMNS_MAX, Check, Column, ColumnType, Expression, Table, Unique};
 use sqlparser::ast;
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::parse::name_of;
-use crate::sql::translate::{self, cast, function, quote};
+use crate::sql::parse::{name_of, parse_expression};
+use crate::sql::translate::{cast, function, quote};
 use crate::sql::value::SqlType;
 
 use super::scope::{Relation, Scope, ScopeColumn};
@@ -47,23 +50,37 @@ struct Builder<'a> {
     primary_key: Option<Vec<u16>>,
     unique: Vec<Unique>,
     checks: Vec<Check>,
+    /// What defaults and checks name.
+    references: BTreeSet<ObjectId>,
 }
 
 impl<'a> Builder<'a> {
     fn new(origin: Origin<'a>, name: Name) -> Self {
         let mut planner = Planner::new(origin, &[]);
         planner.allows_subquery = false;
-        Self { planner, name, columns: Vec::new(), primary_key: None, unique: Vec::new(), checks: Vec::new() }
+        Self {
+            planner,
+            name,
+            columns: Vec::new(),
+            primary_key: None,
+            unique: Vec::new(),
+            checks: Vec::new(),
+            references: BTreeSet::new(),
+        }
     }
 
     fn column(&mut self, column: &ast::ColumnDef) -> Result<(), SqlError> {
         if self.columns.len() == COLUMNS_MAX {
             return Err(SqlError::too_large(format!("a table has at most {COLUMNS_MAX} columns")));
         }
-        let column_type = translate::column_type(&column.data_type)?;
         let name = name_of(&column.name);
-        let mut nullable = None;
-        let mut default = None;
+        let is_serial = is_serial(&column.data_type);
+        let column_type = match is_serial {
+            true => ColumnType::Int8,
+            false => self.planner.column_type(&column.data_type)?,
+        };
+        let mut nullable = is_serial.then_some(false);
+        let mut default = is_serial.then(unique_rowid);
         for option in &column.options {
             match &option.option {
                 ast::ColumnOption::Null if nullable != Some(false) => nullable = Some(true),
@@ -84,6 +101,10 @@ impl<'a> Builder<'a> {
                 ast::ColumnOption::PrimaryKey(_)
                 | ast::ColumnOption::Unique(_)
                 | ast::ColumnOption::Check(_) => {}
+                ast::ColumnOption::Generated { .. } | ast::ColumnOption::Identity(_) => {
+                    return Err(SqlError::unsupported("the column option GENERATED")
+                        .with_hint("Make a sequence and write DEFAULT nextval('…')."));
+                }
                 other => {
                     return Err(SqlError::unsupported(format!("the column option {}", first_word(other))));
                 }
@@ -95,6 +116,7 @@ impl<'a> Builder<'a> {
             nullable: nullable.unwrap_or(true),
             default,
             hidden: false,
+            comment: None,
         });
         Ok(())
     }
@@ -106,18 +128,18 @@ impl<'a> Builder<'a> {
         column_type: ColumnType,
     ) -> Result<Expression, SqlError> {
         let scope = Scope::root().without_aggregates("DEFAULT expressions");
-        let typed = self.planner.expression(expression, &scope)?;
-        self.no_parameters("DEFAULT")?;
+        let text = expression.to_string();
+        let (sql, written, typed) =
+            self.planner.plan_stored(&text, parse_expression, |planner, expression| {
+                planner.expression(expression, &scope)
+            })?;
+        self.planner.without_parameters("DEFAULT")?;
         let typed = cast::assign(typed, column.as_str(), column_type, &mut self.planner.parameters)?;
-        Ok(Expression { sql: expression.to_string(), stored: typed.sql })
-    }
-
-    fn no_parameters(&self, place: &str) -> Result<(), SqlError> {
-        if self.planner.parameters.types().is_empty() {
-            Ok(())
-        } else {
-            Err(SqlError::new(state::UNDEFINED_PARAMETER, format!("no placeholder is allowed in {place}")))
+        if self.planner.sequences.values().any(|motion| motion.set) || typed.sql.contains("g_currval") {
+            return Err(SqlError::unsupported("setval() or currval() in DEFAULT"));
         }
+        self.references.extend(written.references);
+        Ok(Expression { sql, stored: typed.sql })
     }
 
     fn column_constraints(&mut self, column: &ast::ColumnDef) -> Result<(), SqlError> {
@@ -240,9 +262,14 @@ impl<'a> Builder<'a> {
             })
             .collect();
         let mut scope = Scope::root().without_aggregates("CHECK expressions");
-        scope.add(Relation { name: self.name.clone(), columns })?;
-        let stored = self.planner.typed(&check.expr, SqlType::Bool, "argument of CHECK", &scope)?;
-        self.no_parameters("CHECK")?;
+        scope.add(Relation { name: self.name.clone(), schema: None, columns })?;
+        let text = check.expr.to_string();
+        let (sql, written, stored) =
+            self.planner.plan_stored(&text, parse_expression, |planner, expression| {
+                planner.typed(expression, SqlType::Bool, "argument of CHECK", &scope)
+            })?;
+        self.references.extend(written.references);
+        self.planner.without_parameters("CHECK")?;
         if let Some(unstable) = function::unstable(&stored) {
             return Err(SqlError::unsupported(format!(
                 "a CHECK that depends on more than the row ({unstable})"
@@ -253,7 +280,7 @@ impl<'a> Builder<'a> {
             None => Name::normalize(&format!("check_{}", self.name)),
         };
         let name = self.free(name)?;
-        self.checks.push(Check { name, expression: Expression { sql: check.expr.to_string(), stored } });
+        self.checks.push(Check { name, expression: Expression { sql, stored } });
         Ok(())
     }
 
@@ -283,11 +310,9 @@ impl<'a> Builder<'a> {
                     name: Name::normalize(&name),
                     column_type: ColumnType::Int8,
                     nullable: false,
-                    default: Some(Expression {
-                        sql: "unique_rowid()".to_owned(),
-                        stored: "g_unique_rowid()".to_owned(),
-                    }),
+                    default: Some(unique_rowid()),
                     hidden: true,
+                    comment: None,
                 });
                 vec![
                     u16::try_from(self.columns.len() - 1)
@@ -295,8 +320,25 @@ impl<'a> Builder<'a> {
                 ]
             }
         };
-        Ok(Table { columns: self.columns, primary_key, unique: self.unique, checks: self.checks })
+        Ok(Table {
+            columns: self.columns,
+            primary_key,
+            unique: self.unique,
+            checks: self.checks,
+            references: self.references.into_iter().collect(),
+        })
     }
+}
+
+/// SERIAL and its kin: INT8 NOT NULL DEFAULT unique_rowid(), as CockroachDB has them unless it is told otherwise.
+fn is_serial(data_type: &ast::DataType) -> bool {
+    let ast::DataType::Custom(name, modifiers) = data_type else { return false };
+    const WORDS: [&str; 6] = ["serial", "serial2", "serial4", "serial8", "smallserial", "bigserial"];
+    modifiers.is_empty() && WORDS.contains(&name.to_string().to_lowercase().as_str())
+}
+
+fn unique_rowid() -> Expression {
+    Expression { sql: "unique_rowid()".to_owned(), stored: "g_unique_rowid()".to_owned() }
 }
 
 fn first_word(option: &ast::ColumnOption) -> String {

@@ -1,16 +1,24 @@
 //! Functions whose value comes from the statement: its time, its session, its node.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grantd_catalog::command::{Actor, NameContext};
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::name::Name;
+use grantd_catalog::object::{Body, Sequence};
 use grantd_catalog::view::View;
 use grantd_raft::rows::{Function, StatementContext, Value};
 
+use super::sequence::Sequences;
+use crate::session::Session;
 use crate::sql::error::SqlError;
+use crate::sql::system::variable;
+use crate::sql::translate::enums;
 use crate::sql::translate::scalar::raise;
-use crate::sql::value::text;
+use crate::sql::value::{Datum, text};
 
 /// What the functions of one statement may see.
 #[derive(Clone, Debug)]
@@ -25,6 +33,28 @@ pub struct StatementInfo {
     pub now_micros: i64,
     /// The node that evaluates it.
     pub node_id: u64,
+    /// The session, where the statement runs on its node: a change of rows that was forwarded has none.
+    pub session: Option<Arc<Session>>,
+    /// What was asked of running nodes before the statement began, for the tables that show it.
+    pub live: LiveRows,
+    /// What it does to sequences.
+    pub sequences: Arc<Sequences>,
+}
+
+/// Rows of tables that only running nodes know, by the table's name.
+pub type LiveRows = BTreeMap<&'static str, Vec<Vec<Datum>>>;
+
+impl StatementInfo {
+    /// The value of a session variable, as SHOW prints it; 42704 for one that does not exist.
+    pub fn variable(&self, name: &str) -> Result<String, SqlError> {
+        match &self.session {
+            Some(session) => variable::show(session, &self.view, name),
+            None => {
+                let session = Session::new(self.actor, self.context.database.clone());
+                variable::show(&session, &self.view, name)
+            }
+        }
+    }
 }
 
 /// Microseconds since the Unix epoch.
@@ -33,9 +63,9 @@ pub fn now_micros() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-type Body = fn(&StatementInfo) -> Result<Value, SqlError>;
+type PlainBody = fn(&StatementInfo) -> Result<Value, SqlError>;
 
-const TABLE: [(&str, Body); 9] = [
+const TABLE: [(&str, PlainBody); 9] = [
     ("g_now", |info| Ok(Value::Integer(info.now_micros))),
     ("g_clock", |_| Ok(Value::Integer(now_micros()))),
     ("g_current_user", |info| Ok(name_of(info, info.actor.current))),
@@ -59,7 +89,68 @@ pub fn functions() -> Vec<Function> {
             deterministic: false,
             body: Arc::new(move |context, _| info(context).and_then(body).map_err(|error| raise(&error))),
         })
+        .chain(CATALOG_TABLE.map(catalog_function))
         .collect()
+}
+
+type CatalogBody = fn(&StatementInfo, &[Value]) -> Result<Value, SqlError>;
+
+/// Functions that read the statement's catalog or move its sequences; these by their number. NULL of NULL.
+const CATALOG_TABLE: [(&str, i32, CatalogBody); 6] = [
+    ("g_enum_in", 2, |info, values| match values {
+        [Value::Text(label), id] => {
+            enums::position(info.view.state(), object_id(id)?, label).map(Value::Integer)
+        }
+        _ => Ok(Value::Null),
+    }),
+    ("g_enum_out", 2, |info, values| match values {
+        [Value::Integer(position), id] => {
+            let label = enums::label(info.view.state(), object_id(id)?, *position)?;
+            Ok(Value::Text(label.to_owned()))
+        }
+        _ => Ok(Value::Null),
+    }),
+    ("g_nextval", 1, |info, values| {
+        let (id, name, sequence) = sequence(info, values)?;
+        info.sequences.next(id, name, sequence).map(Value::Integer)
+    }),
+    ("g_setval", 3, |info, values| match values {
+        [_, Value::Integer(value), Value::Integer(is_called)] => {
+            let (id, name, sequence) = sequence(info, values)?;
+            info.sequences.set(id, (name, sequence), *value, *is_called != 0).map(Value::Integer)
+        }
+        _ => Ok(Value::Null),
+    }),
+    ("g_currval", 1, |info, values| {
+        let (id, name, _) = sequence(info, values)?;
+        info.sequences.current(id, name).map(Value::Integer)
+    }),
+    ("g_lastval", 0, |info, _| info.sequences.latest().map(Value::Integer)),
+];
+
+fn catalog_function((name, arguments, body): (&'static str, i32, CatalogBody)) -> Function {
+    let call = move |context: Option<&StatementContext>, values: &[Value]| body(info(context)?, values);
+    let body = Arc::new(move |context: Option<&StatementContext>, values: &[Value]| {
+        call(context, values).map_err(|error| raise(&error))
+    });
+    Function { name, arguments, deterministic: false, body }
+}
+
+fn object_id(value: &Value) -> Result<ObjectId, SqlError> {
+    let id = if let Value::Integer(id) = value { u32::try_from(*id).ok() } else { None };
+    id.map(ObjectId).ok_or_else(|| SqlError::internal("an object without a number"))
+}
+
+/// The sequence that the first argument is the number of.
+fn sequence<'i>(
+    info: &'i StatementInfo,
+    values: &[Value],
+) -> Result<(ObjectId, &'i Name, &'i Sequence), SqlError> {
+    let id = object_id(values.first().unwrap_or(&Value::Null))?;
+    match info.view.state().object(id).map(|object| (&object.name, &object.body)) {
+        Some((name, Body::Sequence(sequence))) => Ok((id, name, sequence)),
+        Some(_) | None => Err(SqlError::internal("a sequence that is none")),
+    }
 }
 
 /// What the statement put there.

@@ -1,138 +1,220 @@
-//! SHOW: the columns and rows of each form (authorization spec D.5, H.1).
+//! SHOW: the columns and rows of each form (authorization spec D.5, G.5, H.1).
 
 use grantd_catalog::command::{Actor, NameContext, RoleSpec, SchemaName, Targets};
+use grantd_catalog::id::ObjectId;
 use grantd_catalog::list;
 use grantd_catalog::name::Name;
+use grantd_catalog::privilege::Privilege;
 use grantd_catalog::require::{Need, Requirement};
+use grantd_catalog::state::State;
+use grantd_catalog::system::{self, VIRTUAL_SCHEMAS};
 use grantd_catalog::view::View;
 
+use super::catalog::oid::above;
 use super::variable;
 use crate::session::Session;
 use crate::sql::error::SqlError;
-use crate::sql::parse::session::ShowStatement;
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::sql::parse::show::ShowStatement;
+use crate::sql::value::Datum;
+
+mod columns;
+mod create;
+mod explain;
+mod objects;
+mod settings;
+
+pub use columns::columns;
 
 /// Rows and the tag, without its count.
 pub type Shown = (Vec<Vec<Datum>>, &'static str);
-
-/// The columns of a SHOW. They do not depend on the catalog.
-pub fn columns(statement: &ShowStatement) -> Vec<ColumnInfo> {
-    use SqlType::{Bool, Int8, Text, TextArray};
-    const DATABASE: (&str, SqlType) = ("database_name", Text);
-    const SCHEMA: (&str, SqlType) = ("schema_name", Text);
-    const TAIL: [(&str, SqlType); 3] = [("grantee", Text), ("privilege_type", Text), ("is_grantable", Bool)];
-    let mut columns: Vec<(&str, SqlType)> = match statement {
-        ShowStatement::Roles(_) => vec![("username", Text), ("options", Text), ("member_of", TextArray)],
-        ShowStatement::Grants { on: Some(Targets::System), .. } => vec![],
-        ShowStatement::Grants { on: Some(Targets::Databases(_)), .. } => vec![DATABASE],
-        ShowStatement::Grants { on: Some(Targets::Schemas(_)), .. }
-        | ShowStatement::GrantsOnAllSchemas { .. } => vec![DATABASE, SCHEMA],
-        ShowStatement::Grants { on: Some(Targets::Tables(_) | Targets::AllTablesInSchemas(_)), .. } => {
-            vec![DATABASE, SCHEMA, ("table_name", Text)]
-        }
-        ShowStatement::Grants { on: None, .. } => vec![DATABASE, SCHEMA, ("relation_name", Text)],
-        ShowStatement::GrantsOnRole { .. } => vec![("role_name", Text), ("member", Text), ("is_admin", Bool)],
-        ShowStatement::Databases => vec![
-            DATABASE,
-            ("owner", Text),
-            ("primary_region", Text),
-            ("secondary_region", Text),
-            ("regions", TextArray),
-            ("survival_goal", Text),
-        ],
-        ShowStatement::Schemas { .. } => vec![SCHEMA, ("owner", Text)],
-        ShowStatement::Tables { .. } => vec![
-            SCHEMA,
-            ("table_name", Text),
-            ("type", Text),
-            ("owner", Text),
-            ("estimated_row_count", Int8),
-            ("locality", Text),
-        ],
-        ShowStatement::Variable(name) => return vec![ColumnInfo { name: name.clone(), sql_type: Text }],
-        ShowStatement::Variables => vec![("variable", Text), ("value", Text)],
-    };
-    if matches!(statement, ShowStatement::Grants { .. } | ShowStatement::GrantsOnAllSchemas { .. }) {
-        columns.extend(TAIL);
-    }
-    columns.into_iter().map(|(name, sql_type)| ColumnInfo { name: name.to_owned(), sql_type }).collect()
-}
-
-/// What a SHOW needs.
-pub fn requirement(statement: &ShowStatement) -> Requirement {
-    let mut requirement = Requirement::NOTHING;
-    if matches!(statement, ShowStatement::Roles(_)) {
-        // SELECT on system.users, which only superusers hold.
-        requirement.need(Need::Admin { action: "list roles".to_owned() });
-    }
-    requirement
-}
 
 /// Whether the answer depends on the catalog.
 pub fn reads_catalog(statement: &ShowStatement) -> bool {
     match statement {
         ShowStatement::Variable(name) => variable::show_reads_catalog(name),
-        ShowStatement::Roles(_)
-        | ShowStatement::Grants { .. }
-        | ShowStatement::GrantsOnAllSchemas { .. }
-        | ShowStatement::GrantsOnRole { .. }
-        | ShowStatement::Databases
-        | ShowStatement::Schemas { .. }
-        | ShowStatement::Tables { .. }
-        | ShowStatement::Variables => true,
+        _ => true,
     }
 }
 
-/// The words of a denied SHOW: those of the table that the original reads.
-pub fn denied(actor: Actor, view: &View) -> SqlError {
-    let name = view.state().principal_name(actor.current);
-    SqlError::new(
-        grantd_catalog::refusal::state::INSUFFICIENT_PRIVILEGE,
-        format!("user {name} does not have SELECT privilege on relation users"),
-    )
+/// What a SHOW needs. Errors: names that mean nothing.
+pub fn requirement(
+    statement: &ShowStatement,
+    view: &View,
+    session: &Session,
+) -> Result<Requirement, SqlError> {
+    let state = view.state();
+    let context = session.name_context();
+    let mut requirement = Requirement::NOTHING;
+    match statement {
+        ShowStatement::Roles(_) => {
+            for table in ["users", "role_options", "role_members"] {
+                let id = system_table(state, table)
+                    .ok_or_else(|| SqlError::internal(format!("there is no table system.{table}")))?;
+                requirement.privilege(id, Privilege::Select);
+            }
+        }
+        ShowStatement::Columns { of: name, .. }
+        | ShowStatement::Indexes { of: name }
+        | ShowStatement::Constraints { of: name }
+        | ShowStatement::CreateRelation(name) => {
+            requirement.need(Need::AnyPrivilege { object: state.resolve_relation(&context, name)? });
+        }
+        ShowStatement::CreateDatabase(name) => {
+            requirement.need(Need::AnyPrivilege { object: state.resolve_database(name)? });
+        }
+        ShowStatement::CreateType(name) => {
+            requirement.need(Need::AnyPrivilege { object: state.resolve_type(&context, name)? });
+        }
+        ShowStatement::CreateFunction(name) => {
+            requirement.need(Need::AnyPrivilege { object: state.resolve_function(&context, name)? });
+        }
+        ShowStatement::CreateConnection(Some(name)) => {
+            requirement.need(Need::Ownership { object: state.resolve_external_connection(name)? });
+        }
+        ShowStatement::CreateConnection(None) => {
+            requirement.need(Need::Admin { action: "SHOW CREATE ALL EXTERNAL CONNECTIONS".to_owned() });
+        }
+        ShowStatement::Grants { .. }
+        | ShowStatement::GrantsOnAllSchemas { .. }
+        | ShowStatement::GrantsOnRole { .. }
+        | ShowStatement::DefaultPrivileges { .. }
+        | ShowStatement::ExplainPrivilege { .. }
+        | ShowStatement::Databases { .. }
+        | ShowStatement::Schemas { .. }
+        | ShowStatement::Tables { .. }
+        | ShowStatement::Sequences { .. }
+        | ShowStatement::Types { .. }
+        | ShowStatement::Enums { .. }
+        | ShowStatement::Functions { .. }
+        | ShowStatement::ExternalConnections(_)
+        | ShowStatement::ClusterSetting(_)
+        | ShowStatement::ClusterSettings { .. }
+        | ShowStatement::Variable(_)
+        | ShowStatement::Variables => {}
+    }
+    Ok(requirement)
+}
+
+fn system_table(state: &State, name: &str) -> Option<ObjectId> {
+    let is_it = |id: ObjectId| {
+        let object = state.object(id)?;
+        let matches = object.parent == ObjectId::SYSTEM_PUBLIC_SCHEMA && object.name.as_str() == name;
+        matches.then_some(id)
+    };
+    system::objects().iter().find_map(|(id, _)| is_it(*id))
 }
 
 /// The rows of a SHOW.
 pub fn rows(statement: &ShowStatement, view: &View, session: &Session) -> Result<Shown, SqlError> {
     let actor = session.actor;
-    let context = session.name_context();
-    Ok(match statement {
-        ShowStatement::Roles(tag) => (roles(view), tag),
-        ShowStatement::Grants { on, grantees } => {
-            let rows = grants(view, actor, &context, on.as_ref(), grantees)?;
-            (rows, if matches!(on, Some(Targets::System)) { "SHOW SYSTEM GRANTS" } else { "SHOW GRANTS" })
-        }
+    let context = &session.name_context();
+    let state = view.state();
+    let rows = match statement {
+        ShowStatement::Roles(_) => Ok(roles(view)),
+        ShowStatement::Grants { on, grantees } => grants(view, actor, context, on.as_ref(), grantees),
         ShowStatement::GrantsOnAllSchemas { database, grantees } => {
-            let names = list::schemas(view, actor, &context, database.as_ref())?;
-            let schemas = names
-                .into_iter()
-                .map(|row| SchemaName { database: database.clone(), schema: row.schema_name })
-                .collect();
-            (grants(view, actor, &context, Some(&Targets::Schemas(schemas)), grantees)?, "SHOW GRANTS")
+            let on = all_schemas(view, actor, context, database.as_ref())?;
+            grants(view, actor, context, Some(&on), grantees)
         }
-        ShowStatement::GrantsOnRole { roles, members } => {
-            (role_grants(view, actor, roles, members)?, "SHOW GRANTS ON ROLE")
+        ShowStatement::GrantsOnRole { roles, members } => role_grants(view, actor, roles, members),
+        ShowStatement::DefaultPrivileges { shown, schema } => {
+            let rows = list::default_privileges(view, actor, context, shown, schema.as_ref())?;
+            Ok(rows.into_iter().map(default_privilege).collect())
         }
-        ShowStatement::Databases => (databases(view, actor), "SHOW DATABASES"),
-        ShowStatement::Schemas { from } => {
-            let rows = list::schemas(view, actor, &context, from.as_ref())?;
-            let row = |row: list::SchemaRow| vec![text(&row.schema_name), text(&row.owner)];
-            (rows.into_iter().map(row).collect(), "SHOW SCHEMAS")
+        ShowStatement::ExplainPrivilege { privileges, on, principals } => {
+            explain::rows(view, actor, context, privileges, on, principals)
         }
-        ShowStatement::Tables { from } => (tables(view, actor, &context, from.as_ref())?, "SHOW TABLES"),
-        ShowStatement::Variable(name) => (vec![vec![text(&variable::show(session, view, name)?)]], "SHOW"),
-        ShowStatement::Variables => {
-            let mut rows = Vec::new();
-            for name in variable::names() {
-                rows.push(vec![text(name), text(&variable::show(session, view, name)?)]);
-            }
-            (rows, "SHOW")
+        ShowStatement::Databases { comments } => Ok(objects::databases(view, actor, *comments)),
+        ShowStatement::Schemas { from } => objects::schemas(view, actor, context, from.as_ref()),
+        ShowStatement::Tables { from, comments } => {
+            objects::tables(view, actor, context, from.as_ref(), *comments)
         }
-    })
+        ShowStatement::Sequences { from } => objects::sequences(view, context, from.as_ref()),
+        ShowStatement::Types { from } => objects::types(view, actor, context, from.as_ref(), false),
+        ShowStatement::Enums { from } => objects::types(view, actor, context, from.as_ref(), true),
+        ShowStatement::Functions { from } => objects::functions(view, actor, context, from.as_ref()),
+        ShowStatement::Columns { of, comments } => objects::columns(view, context, of, *comments),
+        ShowStatement::Indexes { of } => objects::indexes(view, context, of),
+        ShowStatement::Constraints { of } => objects::constraints(view, context, of),
+        ShowStatement::CreateRelation(name) => {
+            created(state, text(name), state.resolve_relation(context, name)?)
+        }
+        ShowStatement::CreateDatabase(name) => created(state, text(name), state.resolve_database(name)?),
+        ShowStatement::CreateType(name) => created(state, text(name), state.resolve_type(context, name)?),
+        ShowStatement::CreateFunction(name) => {
+            created(state, text(&name.name), state.resolve_function(context, name)?)
+        }
+        ShowStatement::CreateConnection(name) => settings::create_connections(view, actor, name.as_ref()),
+        ShowStatement::ExternalConnections(name) => {
+            settings::external_connections(view, actor, name.as_ref())
+        }
+        ShowStatement::ClusterSetting(setting) => settings::setting(view, actor, *setting),
+        ShowStatement::ClusterSettings { all } => settings::settings(view, actor, *all),
+        ShowStatement::Variable(name) => Ok(vec![vec![text(&variable::show(session, view, name)?)]]),
+        ShowStatement::Variables => variable::names()
+            .into_iter()
+            .map(|name| Ok(vec![text(name), text(&variable::show(session, view, name)?)]))
+            .collect(),
+    };
+    Ok((rows?, tag(statement)))
+}
+
+/// The tag, without its count.
+fn tag(statement: &ShowStatement) -> &'static str {
+    match statement {
+        ShowStatement::Roles(tag) => tag,
+        ShowStatement::Grants { on: Some(Targets::System), .. } => "SHOW SYSTEM GRANTS",
+        ShowStatement::Grants { .. } | ShowStatement::GrantsOnAllSchemas { .. } => "SHOW GRANTS",
+        ShowStatement::GrantsOnRole { .. } => "SHOW GRANTS ON ROLE",
+        ShowStatement::DefaultPrivileges { .. } => "SHOW DEFAULT PRIVILEGES",
+        ShowStatement::ExplainPrivilege { .. } => "EXPLAIN PRIVILEGE",
+        ShowStatement::Databases { .. } => "SHOW DATABASES",
+        ShowStatement::Schemas { .. } => "SHOW SCHEMAS",
+        ShowStatement::Tables { .. } => "SHOW TABLES",
+        ShowStatement::Sequences { .. } => "SHOW SEQUENCES",
+        ShowStatement::Types { .. } => "SHOW TYPES",
+        ShowStatement::Enums { .. } => "SHOW ENUMS",
+        ShowStatement::Functions { .. } => "SHOW FUNCTIONS",
+        ShowStatement::Columns { .. } => "SHOW COLUMNS",
+        ShowStatement::Indexes { .. } => "SHOW INDEXES",
+        ShowStatement::Constraints { .. } => "SHOW CONSTRAINTS",
+        ShowStatement::CreateRelation(_) => "SHOW CREATE",
+        ShowStatement::CreateDatabase(_) => "SHOW CREATE DATABASE",
+        ShowStatement::CreateType(_) => "SHOW CREATE TYPE",
+        ShowStatement::CreateFunction(_) => "SHOW CREATE FUNCTION",
+        ShowStatement::CreateConnection(_) => "SHOW CREATE EXTERNAL CONNECTION",
+        ShowStatement::ExternalConnections(_) => "SHOW EXTERNAL CONNECTIONS",
+        ShowStatement::ClusterSettings { .. } => "SHOW CLUSTER SETTINGS",
+        ShowStatement::ClusterSetting(_) | ShowStatement::Variable(_) | ShowStatement::Variables => "SHOW",
+    }
+}
+
+/// `ON SCHEMA d.*`: those of the database itself, without those that every database has.
+fn all_schemas(
+    view: &View,
+    actor: Actor,
+    context: &NameContext,
+    database: Option<&Name>,
+) -> Result<Targets, SqlError> {
+    let rows = list::schemas(view, actor, context, database)?;
+    let own = rows.into_iter().filter(|row| !VIRTUAL_SCHEMAS.contains(&row.schema_name.as_str()));
+    let name = |schema| SchemaName { database: database.cloned(), schema };
+    Ok(Targets::Schemas(own.map(|row| name(row.schema_name)).collect()))
 }
 
 fn text(value: impl ToString) -> Datum {
     Datum::Text(value.to_string())
+}
+
+fn optional(value: Option<String>) -> Datum {
+    value.map_or(Datum::Null, Datum::Text)
+}
+
+/// The row of a SHOW CREATE.
+fn created(state: &State, name: Datum, id: ObjectId) -> Result<Vec<Vec<Datum>>, SqlError> {
+    let statement = create::statement(state, id)
+        .ok_or_else(|| SqlError::unsupported("SHOW CREATE of something that is computed"))?;
+    Ok(vec![vec![name, Datum::Text(statement)]])
 }
 
 fn roles(view: &View) -> Vec<Vec<Datum>> {
@@ -152,7 +234,6 @@ fn grants(
     on: Option<&Targets>,
     grantees: &[RoleSpec],
 ) -> Result<Vec<Vec<Datum>>, SqlError> {
-    let optional = |value: Option<String>| value.map_or(Datum::Null, Datum::Text);
     let rows = list::grants(view, actor, context, on, grantees)?;
     Ok(rows
         .into_iter()
@@ -161,7 +242,19 @@ fn grants(
                 Some(Targets::System) => vec![],
                 Some(Targets::Databases(_)) => vec![text(row.database)],
                 Some(Targets::Schemas(_)) => vec![text(row.database), optional(row.schema)],
-                Some(Targets::Tables(_) | Targets::AllTablesInSchemas(_)) | None => {
+                Some(Targets::ExternalConnections(_)) => vec![optional(row.relation)],
+                Some(Targets::Functions(_) | Targets::AllFunctionsInSchemas(_)) => {
+                    let id = Datum::Int(i64::from(above(row.object)));
+                    vec![text(row.database), optional(row.schema), id, optional(row.relation)]
+                }
+                Some(
+                    Targets::Tables(_)
+                    | Targets::AllTablesInSchemas(_)
+                    | Targets::Sequences(_)
+                    | Targets::AllSequencesInSchemas(_)
+                    | Targets::Types(_),
+                )
+                | None => {
                     vec![text(row.database), optional(row.schema), optional(row.relation)]
                 }
             };
@@ -169,6 +262,17 @@ fn grants(
             cells
         })
         .collect())
+}
+
+fn default_privilege(row: list::DefaultPrivilegeRow) -> Vec<Datum> {
+    vec![
+        optional(row.role.map(|role| role.to_string())),
+        Datum::Bool(row.for_all_roles),
+        text(row.object_type),
+        text(row.grantee),
+        text(row.privilege_type),
+        Datum::Bool(row.is_grantable),
+    ]
 }
 
 fn role_grants(
@@ -181,34 +285,5 @@ fn role_grants(
     Ok(rows
         .into_iter()
         .map(|row| vec![text(&row.role_name), text(&row.member), Datum::Bool(row.is_admin)])
-        .collect())
-}
-
-/// Regions are not modelled: their columns are there, and empty, as in a cluster without regions.
-fn databases(view: &View, actor: Actor) -> Vec<Vec<Datum>> {
-    list::databases(view, actor)
-        .into_iter()
-        .map(|row| {
-            let regions = Datum::TextArray(Vec::new());
-            vec![text(&row.database_name), text(&row.owner), Datum::Null, Datum::Null, regions, Datum::Null]
-        })
-        .collect()
-}
-
-fn tables(
-    view: &View,
-    actor: Actor,
-    context: &NameContext,
-    from: Option<&SchemaName>,
-) -> Result<Vec<Vec<Datum>>, SqlError> {
-    let from: Vec<Name> =
-        from.map(|name| name.database.iter().chain([&name.schema]).cloned().collect()).unwrap_or_default();
-    let rows = list::tables(view, actor, context, &from)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let (schema, table) = (text(&row.schema_name), text(&row.table_name));
-            vec![schema, table, text("table"), text(&row.owner), Datum::Null, Datum::Null]
-        })
         .collect())
 }

@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
+use grantd_catalog::command::{Actor, VariableChange};
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::refusal::{SqlState, state};
+use grantd_catalog::refusal::{Refusal, SqlState, state};
 use grantd_catalog::view::View;
 
-use crate::session::Session;
+use crate::session::{Notice, SequenceValues, Session};
 use crate::sql::error::SqlError;
 use crate::sql::parse::session::SetStatement;
+use crate::sql::system::name::quoted;
 use crate::sql::translate::function::VERSION;
 
 /// The longest value that is kept.
@@ -79,12 +81,18 @@ pub fn set(session: &mut Session, view: &View, statement: &SetStatement) -> Resu
     match statement {
         SetStatement::Nothing => Ok(()),
         SetStatement::Role(role) => set_role(session, view, role.as_ref()),
-        SetStatement::All => {
-            reset_all(session);
+        SetStatement::LocalRole(role) => {
+            // The transaction is this statement: it is judged, and nothing is left of it.
+            set_role(&mut session.clone(), view, role.as_ref())?;
+            let body =
+                Refusal::new(SqlState::new("25P01"), "SET LOCAL can only be used in transaction blocks");
+            session.notices.push(Notice { severity: "WARNING", body });
             Ok(())
         }
+        SetStatement::All => reset_all(session, view),
         SetStatement::Discard => {
-            reset_all(session);
+            reset_all(session, view)?;
+            session.sequences = SequenceValues::default();
             set_role(session, view, None)
         }
         SetStatement::Variable { name, values } => set_variable(session, view, name, values.as_deref()),
@@ -94,8 +102,10 @@ pub fn set(session: &mut Session, view: &View, statement: &SetStatement) -> Resu
 /// Whether what [`set`] does depends on the catalog.
 pub fn set_reads_catalog(statement: &SetStatement) -> bool {
     match statement {
-        SetStatement::Nothing | SetStatement::All | SetStatement::Discard | SetStatement::Role(None) => false,
-        SetStatement::Role(Some(_)) => true,
+        SetStatement::Nothing | SetStatement::Role(None) | SetStatement::LocalRole(None) => false,
+        SetStatement::Role(Some(_)) | SetStatement::LocalRole(Some(_)) => true,
+        // What a session begins with may be set for its role.
+        SetStatement::All | SetStatement::Discard | SetStatement::Variable { values: None, .. } => true,
         // `$user` in a search path is a name of the catalog.
         SetStatement::Variable { name, .. } => matches!(name.as_str(), "database" | "search_path"),
     }
@@ -128,35 +138,60 @@ pub fn set_at_start(session: &mut Session, view: &View, name: &str, value: &str)
     }
 }
 
-fn reset_all(session: &mut Session) {
+/// All but the role, which only DISCARD ALL and RESET ROLE put back (authorization spec H.8).
+fn reset_all(session: &mut Session, view: &View) -> Result<(), SqlError> {
     session.settings.clear();
     session.application_name.clear();
-    session.search_path = vec![Name::normalize("public")];
+    session.search_path = Session::default_search_path();
+    let begun: Vec<_> = session.defaults.keys().cloned().collect();
+    begun.iter().try_for_each(|name| set_variable(session, view, name, None))
 }
 
-/// SET ROLE is judged by who logged in, not by who it acts as now (H.8).
+/// Without a role, back to who logged in.
 fn set_role(session: &mut Session, view: &View, role: Option<&RoleName>) -> Result<(), SqlError> {
-    let login = session.actor.session;
-    let Some(name) = role else {
-        session.actor.current = login;
-        session.role_was_set = true;
-        return Ok(());
-    };
-    let missing = || SqlError::new(state::INVALID_PARAMETER_VALUE, format!("role {name} does not exist"));
-    let target = view.state().principal_id(name).ok_or_else(missing)?;
-    let allowed = login == PrincipalId::ROOT || target == login;
-    if !allowed && target == PrincipalId::ROOT {
-        return Err(SqlError::new(state::INSUFFICIENT_PRIVILEGE, "only root can become root"));
-    }
-    if !allowed && !view.is_admin(login) && !view.acts_as(login, target) {
-        return Err(SqlError::new(
-            state::INSUFFICIENT_PRIVILEGE,
-            format!("permission denied to set role \"{name}\""),
-        ));
-    }
-    session.actor.current = target;
+    session.actor.current = view.state().set_role(session.actor.session, role)?;
     session.role_was_set = true;
+    note_user(session, view);
     Ok(())
+}
+
+/// What `$user` in the search path stands for: the effective user.
+fn note_user(session: &mut Session, view: &View) {
+    let name = view.state().principal_name(session.actor.current);
+    session.user = Some(Name::normalize(name.as_str()));
+}
+
+/// What a session begins with: ALTER ROLE … SET, and cluster settings that are defaults of variables. What this
+/// release does not know, or does not take, is left out, so that nobody is shut out by it.
+pub fn begin(session: &mut Session, view: &View) {
+    note_user(session, view);
+    let database = session.database.as_ref().and_then(|name| view.state().resolve_database(name).ok());
+    let defaults = view.state().session_defaults(session.actor.session, database);
+    for (name, value) in defaults {
+        match set_variable(session, view, name, Some(&[value.to_owned()])) {
+            Ok(()) => {
+                session.defaults.insert(name.to_owned(), value.to_owned());
+            }
+            Err(error) => {
+                tracing::warn!(name, %error, "a variable of a role is not set");
+            }
+        }
+    }
+}
+
+/// Whether ALTER ROLE … SET may make such a value the default of sessions to come.
+pub fn check_change(view: &View, change: &VariableChange) -> Result<(), SqlError> {
+    let (name, value) = match change {
+        VariableChange::Set(name, value) => (name.as_str(), Some(value)),
+        VariableChange::Reset(name) => (name.as_str(), None),
+        VariableChange::ResetAll => return Ok(()),
+    };
+    // The defaults are held by database, and a session begins as who logged in.
+    if matches!(name, "database" | "role") {
+        return Err(read_only(name));
+    }
+    let mut session = Session::new(Actor::of(PrincipalId::ROOT), None);
+    set_variable(&mut session, view, name, value.map(std::slice::from_ref))
 }
 
 fn set_variable(
@@ -170,6 +205,9 @@ fn set_variable(
             "the value of {name} is longer than {VALUE_BYTES_MAX} bytes"
         )));
     }
+    // RESET puts back what the session began with.
+    let begun = session.defaults.get(name).map(|value| vec![value.clone()]);
+    let values = values.or(begun.as_deref());
     match name {
         "application_name" => {
             session.application_name = values.map(|values| values.join(", ")).unwrap_or_default();
@@ -178,8 +216,8 @@ fn set_variable(
         "database" => return set_database(session, view, values),
         "search_path" => {
             session.search_path = match values {
-                None => vec![Name::normalize("public")],
-                Some(values) => search_path(session, view, values),
+                None => Session::default_search_path(),
+                Some(values) => search_path(values),
             };
             return Ok(());
         }
@@ -241,17 +279,19 @@ fn set_database(session: &mut Session, view: &View, values: Option<&[String]>) -
     Ok(())
 }
 
-fn search_path(session: &Session, view: &View, values: &[String]) -> Vec<Name> {
+fn search_path(values: &[String]) -> Vec<Name> {
     // A client may send the whole list as one string.
     let names = values.iter().flat_map(|value| value.split(','));
     names
         .map(|name| name.trim().trim_matches('"'))
         .filter(|name| !name.is_empty())
-        .map(|name| match name {
-            "$user" => Name::normalize(view.state().principal_name(session.actor.current).as_str()),
-            name => Name::normalize(name),
-        })
+        .map(Name::normalize)
         .collect()
+}
+
+/// The search path, as SHOW prints it and clients are told it.
+pub fn search_path_text(path: &[Name]) -> String {
+    path.iter().map(|name| quoted(name.as_str())).collect::<Vec<_>>().join(", ")
 }
 
 fn read_only(name: &str) -> SqlError {
@@ -268,10 +308,7 @@ pub fn show(session: &Session, view: &View, name: &str) -> Result<String, SqlErr
     Ok(match name {
         "application_name" => session.application_name.clone(),
         "database" => session.database.as_ref().map(ToString::to_string).unwrap_or_default(),
-        "search_path" => {
-            let names: Vec<_> = session.search_path.iter().map(Name::as_str).collect();
-            names.join(", ")
-        }
+        "search_path" => search_path_text(&session.search_path),
         "is_superuser" => if view.is_admin(session.actor.current) { "on" } else { "off" }.to_owned(),
         "session_user" | "session_authorization" => principal(session.actor.session),
         "role" if !session.role_was_set => "none".to_owned(),
@@ -288,6 +325,11 @@ pub fn names() -> Vec<&'static str> {
     let mut names: Vec<_> = TABLE.iter().map(|row| row.0).chain(OWN).collect();
     names.sort_unstable();
     names
+}
+
+/// The value of a variable in a session that never set it. None: there is none such, or it is the session's own.
+pub fn default_of(name: &str) -> Option<&'static str> {
+    TABLE.iter().find(|row| row.0 == name).map(|row| row.1)
 }
 
 /// How long a statement may run; none: as long as it takes.
@@ -313,7 +355,6 @@ fn duration(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use grantd_catalog::command::Actor;
     use grantd_catalog::id::Version;
     use grantd_catalog::state::State;
 

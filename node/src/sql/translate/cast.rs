@@ -1,8 +1,9 @@
 //! Conversions between types: without being asked (a literal, an int beside a float), on assignment, and by a cast.
 
+use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::ColumnType;
 
-use super::{Form, Parameters, Typed, string};
+use super::{Form, Parameters, Typed, enums, introspect, string};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Datum, Family, SqlType, text};
 
@@ -10,6 +11,9 @@ use crate::sql::value::{Datum, Family, SqlType, text};
 pub fn implicit(typed: Typed, to: SqlType, parameters: &mut Parameters) -> Result<Option<Typed>, SqlError> {
     if to == SqlType::Unknown {
         return Ok(Some(typed));
+    }
+    if let SqlType::Enum(id) = to {
+        return enumerated(typed, id, parameters);
     }
     let converted = match &typed.form {
         Form::Null => Typed { sql_type: to, ..typed },
@@ -28,6 +32,21 @@ pub fn implicit(typed: Typed, to: SqlType, parameters: &mut Parameters) -> Resul
         Form::Computed => return Ok(None),
     };
     Ok(Some(converted))
+}
+
+/// [`implicit`] to an enum type.
+fn enumerated(typed: Typed, id: ObjectId, parameters: &mut Parameters) -> Result<Option<Typed>, SqlError> {
+    let to = SqlType::Enum(id);
+    Ok(match &typed.form {
+        Form::Null => Some(Typed { sql_type: to, ..typed }),
+        Form::Text(written) => Some(literal(&Datum::Int(parameters.label(id, written)?), to)?),
+        Form::Parameter(index) => {
+            parameters.settle(*index, to)?;
+            Some(Typed::computed(enums::input(&typed.sql, id), to))
+        }
+        Form::Computed if typed.sql_type == to => Some(typed),
+        Form::Computed | Form::Decimal(_) => None,
+    })
 }
 
 /// Like [`implicit`], and 42804 where that gives none.
@@ -124,6 +143,7 @@ pub fn explicit(typed: Typed, to: ColumnType, parameters: &mut Parameters) -> Re
         (Family::Text, Family::Uuid) => format!("g_text_uuid({sql})"),
         (Family::Text, Family::Bytes) => format!("g_text_bytes({sql})"),
         (Family::Text, Family::Timestamp) => format!("g_text_timestamp({sql})"),
+        (Family::Text, Family::Enum(id)) => enums::input(&sql, id),
         (_, Family::Text) => as_text(sql, from)?,
         (a, b) if a == b => sql,
         _ => {
@@ -138,6 +158,9 @@ pub fn explicit(typed: Typed, to: ColumnType, parameters: &mut Parameters) -> Re
 
 /// The text of a typed expression, as a cast to text makes it.
 pub fn as_text(sql: String, from: SqlType) -> Result<String, SqlError> {
+    if let SqlType::Reg(reg) = from {
+        return Ok(introspect::reg_text(&sql, reg));
+    }
     Ok(match from.family() {
         Family::Text => sql,
         Family::Int => format!("CAST({sql} AS TEXT)"),
@@ -146,7 +169,10 @@ pub fn as_text(sql: String, from: SqlType) -> Result<String, SqlError> {
         Family::Bytes => format!("g_bytes_text({sql})"),
         Family::Uuid => sql,
         Family::Timestamp => format!("g_timestamp_text({sql})"),
-        Family::TextArray | Family::Unknown => return Err(SqlError::unsupported("a cast of this to text")),
+        Family::Enum(id) => enums::output(&sql, id),
+        // The text form is how the row store holds an array.
+        Family::TextArray => sql,
+        Family::Unknown => return Err(SqlError::unsupported("a cast of this to text")),
     })
 }
 
@@ -165,7 +191,7 @@ pub fn assign(
         && matches!(
             (from.family(), target.family()),
             (Family::Float, Family::Int)
-                | (Family::Int | Family::Bool | Family::Float | Family::Uuid, Family::Text)
+                | (Family::Int | Family::Bool | Family::Float | Family::Uuid | Family::Enum(_), Family::Text)
         );
     let converted = if widening {
         explicit(typed, whole(to), parameters)?
@@ -194,7 +220,8 @@ pub fn assign(
         | ColumnType::Text { chars_max: None }
         | ColumnType::Bytes
         | ColumnType::Uuid
-        | ColumnType::TimestampTz => converted.sql,
+        | ColumnType::TimestampTz
+        | ColumnType::Enum(_) => converted.sql,
     };
     Ok(Typed::computed(checked, target))
 }
@@ -210,7 +237,8 @@ fn whole(to: ColumnType) -> ColumnType {
         | ColumnType::Float8
         | ColumnType::Bytes
         | ColumnType::Uuid
-        | ColumnType::TimestampTz => to,
+        | ColumnType::TimestampTz
+        | ColumnType::Enum(_) => to,
     }
 }
 
@@ -228,7 +256,8 @@ fn truncated(typed: Typed, to: ColumnType) -> Typed {
         | ColumnType::Text { chars_max: None }
         | ColumnType::Bytes
         | ColumnType::Uuid
-        | ColumnType::TimestampTz => typed,
+        | ColumnType::TimestampTz
+        | ColumnType::Enum(_) => typed,
     }
 }
 
@@ -238,7 +267,7 @@ fn int_range(sql: String, from: SqlType, to: SqlType) -> String {
         _ => match to {
             SqlType::Int2 => format!("g_int2({sql})"),
             SqlType::Int4 => format!("g_int4({sql})"),
-            SqlType::Oid => format!("g_oid({sql})"),
+            SqlType::Oid | SqlType::Reg(_) => format!("g_oid({sql})"),
             SqlType::Bool
             | SqlType::Int8
             | SqlType::Float8
@@ -249,6 +278,8 @@ fn int_range(sql: String, from: SqlType, to: SqlType) -> String {
             | SqlType::TimestampTz
             | SqlType::Name
             | SqlType::TextArray
+            | SqlType::Array(_)
+            | SqlType::Enum(_)
             | SqlType::Unknown => sql,
         },
     }
@@ -269,7 +300,7 @@ fn literal(datum: &Datum, to: SqlType) -> Result<Typed, SqlError> {
         Datum::Text(value) => string(value),
         Datum::Bytes(value) => format!("X'{}'", &text::bytes(value)[2..]),
         Datum::Uuid(value) => string(&text::uuid(value)),
-        Datum::TextArray(_) => return Err(SqlError::unsupported("an array literal")),
+        Datum::TextArray(items) => string(&text::array_text(items)),
     };
     Ok(Typed::computed(sql, to))
 }

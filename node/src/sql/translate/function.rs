@@ -1,6 +1,6 @@
 //! Functions that a statement may call, with what they become.
 
-use super::{Parameters, Typed, cast, operator};
+use super::{Parameters, Typed, cast, introspect, operator};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Family, SqlType};
 
@@ -10,16 +10,46 @@ pub const VERSION: &str =
 
 /// Aggregates. Their argument sees rows, not groups.
 pub fn is_aggregate(name: &str) -> bool {
-    matches!(name, "count" | "sum" | "avg" | "min" | "max" | "bool_and" | "every" | "bool_or" | "string_agg")
+    matches!(
+        name,
+        "count"
+            | "sum"
+            | "avg"
+            | "min"
+            | "max"
+            | "bool_and"
+            | "every"
+            | "bool_or"
+            | "string_agg"
+            | "array_agg"
+    )
+}
+
+/// Whether every cluster has a function of this name.
+pub fn is_built_in(name: &str) -> bool {
+    let unified = ["coalesce", "ifnull", "nullif", "greatest", "least", "concat", "concat_ws", "abs"];
+    context_function(name, 0).is_some()
+        || is_aggregate(name)
+        || unified.contains(&name)
+        || introspect::knows(name)
+        || SIGNATURES.iter().any(|row| row.0 == name)
+        || (name.starts_with("has_") && name.ends_with("_privilege"))
+        || name == "pg_has_role"
 }
 
 /// SQLite's own functions that a translation may call; everything else it calls is ours and begins with `g_`.
-pub const NATIVE: [&str; 12] = [
+pub const NATIVE: [&str; 17] = [
     "abs",
     "avg",
     "coalesce",
     "count",
     "group_concat",
+    "json_array",
+    "json_extract",
+    "json_group_array",
+    "json_object",
+    "row_number",
+    // Only in the DEFAULTs and CHECKs that were stored before `g_strpos`.
     "instr",
     "length",
     "max",
@@ -31,20 +61,34 @@ pub const NATIVE: [&str; 12] = [
 
 /// An aggregate with its argument; `count(*)` has none.
 pub fn aggregate(
-    name: &str,
-    distinct: bool,
+    (name, distinct): (&str, bool),
     mut arguments: Vec<Typed>,
+    order: &str,
     parameters: &mut Parameters,
 ) -> Result<Typed, SqlError> {
     let distinct = if distinct { "DISTINCT " } else { "" };
+    // The order matters to those two alone.
+    let order = if order.is_empty() { String::new() } else { format!(" {order}") };
     if name == "count" && arguments.is_empty() {
         return Ok(Typed::computed("count(*)".to_owned(), SqlType::Int8));
+    }
+    if name == "array_agg" && arguments.len() == 1 {
+        let item = cast::settled(arguments.remove(0), parameters)?;
+        let of = introspect::array_of(item.sql_type)?;
+        let sql = format!(
+            "g_json_array_or_null(json_group_array({distinct}{}{order}))",
+            introspect::as_item(&item.sql, item.sql_type)
+        );
+        return Ok(Typed::computed(sql, of));
     }
     if name == "string_agg" && arguments.len() == 2 && distinct.is_empty() {
         let separator = arguments.remove(1);
         let separator = cast::expect(separator, SqlType::Text, "argument of string_agg()", parameters)?;
         let item = cast::expect(arguments.remove(0), SqlType::Text, "argument of string_agg()", parameters)?;
-        return Ok(Typed::computed(format!("group_concat({}, {})", item.sql, separator.sql), SqlType::Text));
+        return Ok(Typed::computed(
+            format!("group_concat({}, {}{order})", item.sql, separator.sql),
+            SqlType::Text,
+        ));
     }
     let [argument]: [Typed; 1] = arguments.try_into().map_err(|_| unknown(name))?;
     let argument = cast::settled(argument, parameters)?;
@@ -78,6 +122,7 @@ pub fn scalar(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) ->
         "concat" | "concat_ws" => concat(name, arguments, parameters),
         "abs" => abs(arguments, parameters),
         _ if name.starts_with("has_") || name == "pg_has_role" => inquiry(name, arguments, parameters),
+        _ if introspect::knows(name) => introspect::call(name, arguments, parameters),
         _ => by_signature(name, arguments, parameters),
     }
 }
@@ -130,7 +175,7 @@ const SIGNATURES: [Signature; 36] = {
         ("rtrim", &[Text], "g_rtrim", Text),
         ("rtrim", &[Text, Text], "g_rtrim", Text),
         ("replace", &[Text, Text, Text], "g_replace", Text),
-        ("strpos", &[Text, Text], "instr", Int8),
+        ("strpos", &[Text, Text], "g_strpos", Int8),
         ("left", &[Text, Int8], "g_left", Text),
         ("right", &[Text, Int8], "g_right", Text),
         ("repeat", &[Text, Int8], "g_repeat", Text),
@@ -146,7 +191,7 @@ const SIGNATURES: [Signature; 36] = {
         ("trunc", &[Float8], "g_trunc", Float8),
         ("sqrt", &[Float8], "g_sqrt", Float8),
         ("sign", &[Float8], "g_sign", Float8),
-        ("position", &[Text, Text], "instr", Int8),
+        ("position", &[Text, Text], "g_strpos", Int8),
         ("bit_length", &[Text], "g_bit_length", Int8),
     ]
 };
@@ -173,7 +218,12 @@ fn by_signature(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) 
             format!("unknown signature: {name}({})", types.join(", ")),
         ));
     }
-    Err(unknown(name))
+    Err(undefined(name))
+}
+
+/// 42883: there is none of this name.
+pub fn undefined(name: &str) -> SqlError {
+    SqlError::new(state::UNDEFINED_FUNCTION, format!("unknown function: {name}()"))
 }
 
 fn unified(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
@@ -217,6 +267,7 @@ fn abs(arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlE
         | Family::Uuid
         | Family::Timestamp
         | Family::TextArray
+        | Family::Enum(_)
         | Family::Unknown => Err(unknown_for("abs", argument.sql_type)),
     }
 }
@@ -228,9 +279,17 @@ fn inquiry(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Re
         "has_table_privilege"
         | "has_database_privilege"
         | "has_schema_privilege"
+        | "has_sequence_privilege"
+        | "has_type_privilege"
+        | "has_function_privilege"
+        | "has_language_privilege"
+        | "has_server_privilege"
+        | "has_foreign_data_wrapper_privilege"
+        | "has_tablespace_privilege"
         | "pg_has_role"
         | "has_any_column_privilege" => (2, 3),
         "has_column_privilege" => (3, 4),
+        "has_system_privilege" => (1, 2),
         _ => return Err(SqlError::unsupported(format!("the function {name}()"))),
     };
     if !(least..=most).contains(&arguments.len()) {
@@ -261,7 +320,12 @@ fn unknown_for(name: &str, sql_type: SqlType) -> SqlError {
 }
 
 /// Functions of the row store whose value depends on time, chance, the session or the catalog.
-pub const UNSTABLE: [&str; 9] = [
+pub const UNSTABLE: [&str; 21] = [
+    "g_enum_",
+    "g_nextval",
+    "g_setval",
+    "g_currval",
+    "g_lastval",
     "g_now",
     "g_clock",
     "g_current_",
@@ -270,8 +334,23 @@ pub const UNSTABLE: [&str; 9] = [
     "g_unique_rowid",
     "g_random",
     "g_has_",
-    "g_pg_has_role",
+    "g_pg_",
+    "g_reg_",
+    "g_to_reg",
+    "g_format_type",
+    "g_obj_description",
+    "g_col_description",
+    "g_procedure_of",
+    "g_acl",
 ];
+
+/// Functions of the row store of which each call counts.
+const VOLATILE: [&str; 6] = ["g_nextval", "g_setval", "g_clock", "g_uuid", "g_unique_rowid", "g_random"];
+
+/// Whether a text calls such. A literal that spells one counts too.
+pub fn is_volatile(sql: &str) -> bool {
+    VOLATILE.into_iter().any(|name| sql.contains(name))
+}
 
 /// The first unstable function that a text calls. A literal that spells one counts too: better refused than wrong.
 pub fn unstable(sql: &str) -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{BinaryOperator, UnaryOperator};
 
-use super::{Form, Parameters, Typed, cast};
+use super::{Form, Parameters, Typed, cast, introspect};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Family, SqlType};
 
@@ -28,10 +28,17 @@ pub fn binary(
         B::Multiply => arithmetic(("*", "mul"), left, right, parameters),
         B::Divide => arithmetic(("/", "div"), left, right, parameters),
         B::Modulo => arithmetic(("%", "mod"), left, right, parameters),
+        B::BitwiseAnd => bitwise("&", left, right, parameters),
+        B::BitwiseOr => bitwise("|", left, right, parameters),
         B::StringConcat => concatenation(left, right, parameters),
         B::PGLikeMatch => like("g_like", left, right, parameters),
         B::PGNotLikeMatch => like("NOT g_like", left, right, parameters),
         B::PGILikeMatch => like("g_ilike", left, right, parameters),
+        B::PGRegexMatch => introspect::matches((false, false), left, right, parameters),
+        B::PGRegexIMatch => introspect::matches((true, false), left, right, parameters),
+        B::PGRegexNotMatch => introspect::matches((false, true), left, right, parameters),
+        B::PGRegexNotIMatch => introspect::matches((true, true), left, right, parameters),
+        B::PGCustomBinaryOperator(written) => introspect::custom(written, left, right, parameters),
         B::PGNotILikeMatch => like("NOT g_ilike", left, right, parameters),
         other => Err(SqlError::unsupported(format!("the operator {other}"))),
     }
@@ -151,11 +158,22 @@ fn arithmetic(
         | Family::Uuid
         | Family::Timestamp
         | Family::TextArray
+        | Family::Enum(_)
         | Family::Unknown => Err(unsupported()),
     }
 }
 
+fn bitwise(symbol: &str, left: Typed, right: Typed, parameters: &mut Parameters) -> Result<Typed, SqlError> {
+    let what = format!("argument of {symbol}");
+    let left = cast::expect(left, SqlType::Int8, &what, parameters)?;
+    let right = cast::expect(right, SqlType::Int8, &what, parameters)?;
+    Ok(Typed::computed(format!("({} {symbol} {})", left.sql, right.sql), SqlType::Int8))
+}
+
 fn concatenation(left: Typed, right: Typed, parameters: &mut Parameters) -> Result<Typed, SqlError> {
+    if [&left, &right].iter().any(|side| side.sql_type.family() == Family::TextArray) {
+        return introspect::concatenated(left, right, parameters);
+    }
     let text_side = |typed: &Typed| {
         typed.sql_type.family() == Family::Text || matches!(typed.form, Form::Text(_) | Form::Parameter(_))
     };

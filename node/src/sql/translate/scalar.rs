@@ -4,6 +4,7 @@
 //! as [`raise`] writes it and [`raised`] reads it.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use grantd_raft::rows::{Function, Value};
@@ -13,6 +14,8 @@ use crate::sql::value::{SqlType, out_of_range, text};
 
 /// The most bytes that `repeat()` makes.
 const REPEAT_BYTES_MAX: usize = 16 << 20;
+/// The most characters that one LIKE compares. Nothing interrupts a function while it runs, and text × pattern is days.
+const LIKE_STEPS_MAX: usize = 1 << 27;
 
 /// An error as the text of a function's error.
 pub fn raise(error: &SqlError) -> String {
@@ -29,7 +32,7 @@ pub fn raised(message: &str) -> Option<SqlError> {
 type Body = fn(&[Value]) -> Result<Value, SqlError>;
 
 /// Name, number of arguments, whether NULL in means NULL out, body.
-const TABLE: [(&str, i32, bool, Body); 55] = [
+const TABLE: [(&str, i32, bool, Body); 56] = [
     ("g_add", 2, true, |v| checked(v, i64::checked_add)),
     ("g_sub", 2, true, |v| checked(v, i64::checked_sub)),
     ("g_mul", 2, true, |v| checked(v, i64::checked_mul)),
@@ -87,6 +90,7 @@ const TABLE: [(&str, i32, bool, Body); 55] = [
     ("g_limit", 1, false, |v| limit(v, "LIMIT")),
     ("g_offset", 1, false, |v| limit(v, "OFFSET")),
     ("g_bit_length", 1, true, bit_length),
+    ("g_strpos", 2, true, position),
 ];
 
 /// The functions, for the row store.
@@ -235,15 +239,16 @@ fn substring(values: &[Value]) -> Result<Value, SqlError> {
 
 fn trimmed(values: &[Value], start: bool, end: bool) -> Result<Value, SqlError> {
     let mut value = string(&values[0])?;
-    let set: Vec<char> = match values.get(1) {
+    // Not a list: looking through one for each character would be text × set.
+    let set: BTreeSet<char> = match values.get(1) {
         Some(set) => string(set)?.chars().collect(),
-        None => vec![' '],
+        None => BTreeSet::from([' ']),
     };
     if start {
-        value = value.trim_start_matches(set.as_slice());
+        value = value.trim_start_matches(|c| set.contains(&c));
     }
     if end {
-        value = value.trim_end_matches(set.as_slice());
+        value = value.trim_end_matches(|c| set.contains(&c));
     }
     Ok(Value::Text(value.to_owned()))
 }
@@ -322,7 +327,10 @@ fn like(values: &[Value], fold: bool) -> Result<Value, SqlError> {
     };
     let folded = |text: &str| if fold { text.to_lowercase() } else { text.to_owned() };
     let pattern = tokens(&folded(pattern), escape)?;
-    Ok(boolean(matches(&folded(value).chars().collect::<Vec<_>>(), &pattern)))
+    let text: Vec<_> = folded(value).chars().collect();
+    matches(&text, &pattern)
+        .map(boolean)
+        .ok_or_else(|| SqlError::too_large("comparing with the LIKE pattern takes too many steps"))
 }
 
 enum Piece {
@@ -356,11 +364,16 @@ fn tokens(pattern: &str, escape: Option<char>) -> Result<Vec<Piece>, SqlError> {
     Ok(pieces)
 }
 
-/// Goes back to the last `%` only: at most text × pattern steps.
-fn matches(text: &[char], pattern: &[Piece]) -> bool {
+/// Goes back to the last `%` only: at most text × pattern steps. None: there were more than [`LIKE_STEPS_MAX`].
+fn matches(text: &[char], pattern: &[Piece]) -> Option<bool> {
     let (mut t, mut p) = (0, 0);
     let mut back: Option<(usize, usize)> = None;
+    let mut steps = 0;
     while t < text.len() {
+        steps += 1;
+        if steps > LIKE_STEPS_MAX {
+            return None;
+        }
         let here = match pattern.get(p) {
             Some(Piece::Any) => {
                 back = Some((p + 1, t));
@@ -379,10 +392,10 @@ fn matches(text: &[char], pattern: &[Piece]) -> bool {
             t = from + 1;
             back = Some((after, t));
         } else {
-            return false;
+            return Some(false);
         }
     }
-    pattern[p..].iter().all(|piece| matches!(piece, Piece::Any))
+    Some(pattern[p..].iter().all(|piece| matches!(piece, Piece::Any)))
 }
 
 /// Ignores NULL; NULL if there is nothing else.
@@ -441,6 +454,13 @@ fn limit(values: &[Value], word: &str) -> Result<Value, SqlError> {
             count => Ok(Value::Integer(count)),
         },
     }
+}
+
+/// Where one text begins in the other, counted in characters from 1; 0: nowhere. SQLite's own `instr` takes text × text.
+fn position(values: &[Value]) -> Result<Value, SqlError> {
+    let (value, wanted) = (string(&values[0])?, string(&values[1])?);
+    let at = value.find(wanted).map_or(0, |before| value[..before].chars().count() + 1);
+    i64::try_from(at).map(Value::Integer).map_err(|_| out_of_range(SqlType::Int8))
 }
 
 fn bit_length(values: &[Value]) -> Result<Value, SqlError> {
@@ -503,6 +523,21 @@ mod tests {
         assert_eq!(call("g_varchar", &[t("üüü"), i(3)]), Ok(t("üüü")));
         assert_eq!(call("g_varchar", &[t("abcd"), i(3)]), Err("22001".to_owned()));
         assert_eq!(call("g_repeat", &[t("ab"), i(1 << 40)]), Err("54000".to_owned()));
+    }
+
+    /// Each of these would take hours if its time grew with the product of two texts.
+    #[test]
+    fn no_function_takes_time_in_the_product_of_two_texts() {
+        let long = t(&"a".repeat(REPEAT_BYTES_MAX));
+        let half = "a".repeat(REPEAT_BYTES_MAX / 2);
+        let like = |pattern: String| call("g_like", &[long.clone(), t(&pattern), t("\\")]);
+        assert_eq!(like(format!("%{half}b")), Err("54000".to_owned()));
+        assert_eq!(like("%aaa%ab".to_owned()), Ok(Value::Integer(0)));
+        assert_eq!(call("g_strpos", &[long.clone(), t(&format!("{half}b"))]), Ok(Value::Integer(0)));
+        assert_eq!(call("g_strpos", &[t("größe"), t("ß")]), Ok(Value::Integer(4)));
+        assert_eq!(call("g_strpos", &[t("x"), t("")]), Ok(Value::Integer(1)));
+        let others: String = ('\u{4e00}'..'\u{9000}').chain(['a']).collect();
+        assert_eq!(call("g_trim", &[long, t(&others)]), Ok(t("")));
     }
 
     #[test]

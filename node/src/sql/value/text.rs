@@ -19,17 +19,19 @@ pub fn parse(text: &str, sql_type: SqlType) -> Result<Datum, SqlError> {
     }
     let trimmed = text.trim_matches([' ', '\t', '\n', '\r']);
     match sql_type {
-        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown => {
+        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Enum(_) | SqlType::Unknown => {
             Ok(Datum::Text(text.to_owned()))
         }
         SqlType::Bool => parse_bool(trimmed).map(Datum::Bool).ok_or_else(|| invalid("bool", text)),
-        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid => parse_int(trimmed, text, sql_type),
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Oid | SqlType::Reg(_) => {
+            parse_int(trimmed, text, sql_type)
+        }
         SqlType::Float8 => parse_float(trimmed, text).map(Datum::Float),
         SqlType::Bytea => parse_bytes(text).map(Datum::Bytes).ok_or_else(|| invalid("bytes", text)),
         SqlType::Uuid => parse_uuid(trimmed).map(Datum::Uuid).ok_or_else(|| invalid("uuid", text)),
         SqlType::TimestampTz => parse_timestamp(trimmed, text).map(Datum::TimestampTz),
-        SqlType::TextArray => {
-            array::parse(text).map(Datum::TextArray).ok_or_else(|| invalid("string[]", text))
+        SqlType::TextArray | SqlType::Array(_) => {
+            array::parse(text).map(Datum::TextArray).ok_or_else(|| invalid(sql_type.word(), text))
         }
     }
 }
@@ -58,6 +60,16 @@ pub fn write(datum: &Datum, out: &mut impl Write) -> fmt::Result {
         Datum::TimestampTz(micros) => time::write(*micros, out),
         Datum::TextArray(items) => array::write(items, out),
     }
+}
+
+/// `{a,"b c",NULL}`: an array in text form, which is how the row store holds one.
+pub fn array_text(items: &[Option<String>]) -> String {
+    built(|out| array::write(items, out))
+}
+
+/// The items of an array in text form.
+pub fn parse_array(text: &str) -> Option<Vec<Option<String>>> {
+    array::parse(text)
 }
 
 fn built(write: impl FnOnce(&mut String) -> fmt::Result) -> String {

@@ -1,0 +1,143 @@
+//! SHOW CREATE: objects as statements that make them again.
+
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::object::{Body, Column, Function, Object, Sequence, Table, View, Volatility};
+use grantd_catalog::state::State;
+
+use super::super::name::{default_text, full, in_schema, literal, quoted, type_word};
+
+/// The statement that makes a table, view, sequence, type or function; none for what SHOW CREATE does not show.
+pub(super) fn statement(state: &State, id: ObjectId) -> Option<String> {
+    let object = state.object(id)?;
+    let name = in_schema(state, id);
+    let mut text = match &object.body {
+        Body::Table(table) => create_table(state, object, &name, table),
+        Body::View(view) => create_view(&name, view),
+        Body::Sequence(sequence) => create_sequence(&name, sequence),
+        Body::Type(found) => {
+            let labels: Vec<_> = found.labels.iter().map(|label| literal(&label.label)).collect();
+            format!("CREATE TYPE {name} AS ENUM ({})", labels.join(", "))
+        }
+        Body::Function(function) => create_function(state, id, object, function),
+        Body::Database => format!("CREATE DATABASE {}", quoted(object.name.as_str())),
+        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable => return None,
+    };
+    text.push_str(&comments(object, &name));
+    Some(text)
+}
+
+fn create_table(state: &State, object: &Object, name: &str, table: &Table) -> String {
+    let mut lines: Vec<_> = table.columns.iter().map(|column| column_line(state, column)).collect();
+    let named = |positions: &[u16]| {
+        let names = positions.iter().filter_map(|position| table.columns.get(usize::from(*position)));
+        names.map(|column| format!("{} ASC", quoted(column.name.as_str()))).collect::<Vec<_>>().join(", ")
+    };
+    let key = quoted(&primary_key_name(object));
+    lines.push(format!("CONSTRAINT {key} PRIMARY KEY ({})", named(&table.primary_key)));
+    for unique in &table.unique {
+        lines.push(format!("UNIQUE INDEX {} ({})", quoted(unique.name.as_str()), named(&unique.columns)));
+    }
+    for check in &table.checks {
+        lines.push(format!("CONSTRAINT {} CHECK ({})", quoted(check.name.as_str()), check.expression.sql));
+    }
+    format!("CREATE TABLE {name} (\n\t{}\n)", lines.join(",\n\t"))
+}
+
+/// The name of the primary key, which the catalog does not store.
+pub(super) fn primary_key_name(table: &Object) -> String {
+    format!("{}_pkey", table.name)
+}
+
+fn column_line(state: &State, column: &Column) -> String {
+    let mut line = format!("{} {}", quoted(column.name.as_str()), type_word(state, column.column_type));
+    if column.hidden {
+        line.push_str(" NOT VISIBLE");
+    }
+    line.push_str(if column.nullable { " NULL" } else { " NOT NULL" });
+    if let Some(default) = default_text(state, column) {
+        line.push_str(&format!(" DEFAULT {default}"));
+    }
+    line
+}
+
+fn create_view(name: &str, view: &View) -> String {
+    let columns: Vec<_> = view.columns.iter().map(|column| quoted(column.name.as_str())).collect();
+    format!("CREATE VIEW {name} (\n\t{}\n) AS {}", columns.join(",\n\t"), view.query)
+}
+
+fn create_sequence(name: &str, sequence: &Sequence) -> String {
+    let Sequence { start, increment, min, max, .. } = sequence;
+    format!("CREATE SEQUENCE {name} MINVALUE {min} MAXVALUE {max} INCREMENT {increment} START {start}")
+}
+
+fn create_function(state: &State, id: ObjectId, object: &Object, function: &Function) -> String {
+    let parent = state.object(object.parent).map(|schema| quoted(schema.name.as_str()));
+    let name =
+        [parent, Some(quoted(object.name.as_str()))].into_iter().flatten().collect::<Vec<_>>().join(".");
+    let arguments: Vec<_> = function
+        .arguments
+        .iter()
+        .map(|argument| {
+            let name = argument.name.as_ref().map(|name| format!("{} ", quoted(name.as_str())));
+            format!("IN {}{}", name.unwrap_or_default(), type_word(state, argument.argument_type))
+        })
+        .collect();
+    let volatility = match function.volatility {
+        Volatility::Volatile => "VOLATILE",
+        Volatility::Stable => "STABLE",
+        Volatility::Immutable => "IMMUTABLE",
+    };
+    let nulls = if function.is_strict { "RETURNS NULL ON NULL INPUT" } else { "CALLED ON NULL INPUT" };
+    let returns = type_word(state, function.returns);
+    // A body that holds the delimiter gets another one.
+    let mut tag = String::new();
+    while function.body.contains(&format!("${tag}$")) {
+        tag.push_str(&format!("f{id}"));
+    }
+    format!(
+        "CREATE FUNCTION {name}({})\n\tRETURNS {returns}\n\t{volatility}\n\t{nulls}\n\tLANGUAGE SQL\n\tAS \
+         ${tag}$\n\t{}\n${tag}$",
+        arguments.join(", "),
+        function.body
+    )
+}
+
+fn comments(object: &Object, name: &str) -> String {
+    let word = match &object.body {
+        Body::Table(_) => "TABLE",
+        Body::View(_) => "VIEW",
+        Body::Sequence(_) => "SEQUENCE",
+        Body::Type(_) => "TYPE",
+        Body::Function(_) => "FUNCTION",
+        Body::Database => "DATABASE",
+        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable => return String::new(),
+    };
+    let mut text = String::new();
+    if let Some(comment) = &object.comment {
+        text.push_str(&format!(";\nCOMMENT ON {word} {name} IS {}", literal(comment)));
+    }
+    if let Body::Table(table) = &object.body {
+        for column in &table.columns {
+            if let Some(comment) = &column.comment {
+                let column = quoted(column.name.as_str());
+                text.push_str(&format!(";\nCOMMENT ON COLUMN {name}.{column} IS {}", literal(comment)));
+            }
+        }
+    }
+    text
+}
+
+/// What is granted on, as GRANT writes it: `TABLE d.s.t`, `SYSTEM`.
+pub(super) fn target(state: &State, id: ObjectId) -> String {
+    let Some(object) = state.object(id) else { return "SYSTEM".to_owned() };
+    let word = match &object.body {
+        Body::Database => "DATABASE",
+        Body::Schema => "SCHEMA",
+        Body::Table(_) | Body::View(_) | Body::VirtualTable => "TABLE",
+        Body::Sequence(_) => "SEQUENCE",
+        Body::Type(_) => "TYPE",
+        Body::Function(_) => "FUNCTION",
+        Body::ExternalConnection(_) => "EXTERNAL CONNECTION",
+    };
+    format!("{word} {}", full(state, id))
+}

@@ -1,0 +1,288 @@
+//! SHOW TABLES, SEQUENCES, TYPES and the like; SHOW COLUMNS, INDEXES, CONSTRAINTS.
+
+use grantd_catalog::command::{Actor, NameContext, ObjectName, SchemaName};
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::list;
+use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::object::{Body, Column, Object, Table};
+use grantd_catalog::privilege::ObjectKind;
+use grantd_catalog::refusal;
+use grantd_catalog::view::View;
+
+use super::super::catalog;
+use super::super::name::{default_text, type_word};
+use super::create::primary_key_name;
+use super::{optional, text};
+use crate::sql::error::SqlError;
+use crate::sql::value::Datum;
+
+type Cells = Vec<Datum>;
+
+/// `[db.]schema` or a database, as the listings take it.
+fn place(from: Option<&SchemaName>) -> Vec<Name> {
+    from.map(|name| name.database.iter().chain([&name.schema]).cloned().collect()).unwrap_or_default()
+}
+
+fn owner(owner: Option<RoleName>) -> Datum {
+    optional(owner.map(|owner| owner.to_string()))
+}
+
+/// Regions are not modelled: their columns are there, and empty, as in a cluster without regions.
+pub(super) fn databases(view: &View, actor: Actor, comments: bool) -> Vec<Cells> {
+    let state = view.state();
+    let rows = list::databases(view, actor).into_iter().map(|row| {
+        let regions = Datum::TextArray(Vec::new());
+        let mut cells =
+            vec![text(&row.database_name), text(&row.owner), Datum::Null, Datum::Null, regions, Datum::Null];
+        if comments {
+            let found = state.resolve_database(&row.database_name).ok().and_then(|id| state.object(id));
+            cells.push(optional(found.and_then(|database| database.comment.clone())));
+        }
+        cells
+    });
+    rows.collect()
+}
+
+pub(super) fn schemas(
+    view: &View,
+    actor: Actor,
+    context: &NameContext,
+    from: Option<&Name>,
+) -> Result<Vec<Cells>, SqlError> {
+    let rows = list::schemas(view, actor, context, from)?;
+    Ok(rows.into_iter().map(|row| vec![text(row.schema_name), owner(row.owner)]).collect())
+}
+
+pub(super) fn tables(
+    view: &View,
+    actor: Actor,
+    context: &NameContext,
+    from: Option<&SchemaName>,
+    comments: bool,
+) -> Result<Vec<Cells>, SqlError> {
+    let state = view.state();
+    let rows = list::tables(view, actor, context, &place(from))?;
+    let comment = |row: &list::TableRow| {
+        // Two parts may mean a database too; three mean one table.
+        let database = match from {
+            Some(SchemaName { database: Some(database), .. }) => Some(database.clone()),
+            Some(SchemaName { schema, .. }) => {
+                let (_, kind) = state.resolve_schema_or_database(context, schema).ok()?;
+                if kind == ObjectKind::Database { Some(schema.clone()) } else { context.database.clone() }
+            }
+            None => context.database.clone(),
+        };
+        let parts = database.into_iter().chain([row.schema_name.clone(), row.table_name.clone()]).collect();
+        let id = state.resolve_relation(context, &ObjectName { parts }).ok()?;
+        state.object(id)?.comment.clone()
+    };
+    let cells = |row: list::TableRow| {
+        let comment = comments.then(|| optional(comment(&row)));
+        let (schema, table) = (text(row.schema_name), text(row.table_name));
+        let mut cells = vec![schema, table, text(row.table_type), owner(row.owner), Datum::Null, Datum::Null];
+        cells.extend(comment);
+        cells
+    };
+    Ok(rows.into_iter().map(cells).collect())
+}
+
+pub(super) fn sequences(
+    view: &View,
+    context: &NameContext,
+    from: Option<&Name>,
+) -> Result<Vec<Cells>, SqlError> {
+    let rows = list::sequences(view, context, from)?;
+    Ok(rows.into_iter().map(|row| vec![text(row.sequence_schema), text(row.sequence_name)]).collect())
+}
+
+/// SHOW TYPES, or with the values SHOW ENUMS.
+pub(super) fn types(
+    view: &View,
+    actor: Actor,
+    context: &NameContext,
+    from: Option<&SchemaName>,
+    values: bool,
+) -> Result<Vec<Cells>, SqlError> {
+    let rows = list::types(view, actor, context, &place(from))?;
+    let cells = |row: list::TypeRow| {
+        let mut cells = vec![text(row.schema), text(row.name)];
+        cells.extend(values.then(|| Datum::TextArray(row.values.into_iter().map(Some).collect())));
+        cells.push(owner(row.owner));
+        cells
+    };
+    Ok(rows.into_iter().map(cells).collect())
+}
+
+pub(super) fn functions(
+    view: &View,
+    actor: Actor,
+    context: &NameContext,
+    from: Option<&SchemaName>,
+) -> Result<Vec<Cells>, SqlError> {
+    let rows = list::functions(view, actor, context, &place(from))?;
+    let cells = |row: list::FunctionRow| {
+        vec![
+            text(row.schema_name),
+            text(row.function_name),
+            text(row.result_data_type),
+            text(row.argument_data_types),
+            text("func"),
+            text(row.volatility),
+        ]
+    };
+    Ok(rows.into_iter().map(cells).collect())
+}
+
+/// The relation, whose name was resolved when its requirement was computed.
+fn relation<'v>(
+    view: &'v View,
+    context: &NameContext,
+    name: &ObjectName,
+) -> Result<(ObjectId, &'v Object), SqlError> {
+    let id = view.state().resolve_relation(context, name)?;
+    let object = view.state().object(id).ok_or_else(|| refusal::object_gone(id))?;
+    Ok((id, object))
+}
+
+pub(super) fn columns(
+    view: &View,
+    context: &NameContext,
+    name: &ObjectName,
+    comments: bool,
+) -> Result<Vec<Cells>, SqlError> {
+    let state = view.state();
+    let (id, object) = relation(view, context, name)?;
+    let row = |name: Datum, word: String, nullable, default, indices, hidden, comment: Option<String>| {
+        let mut cells = vec![
+            name,
+            Datum::Text(word),
+            Datum::Bool(nullable),
+            default,
+            text(""),
+            indices,
+            Datum::Bool(hidden),
+        ];
+        if comments {
+            cells.push(optional(comment));
+        }
+        cells
+    };
+    let no_index = || Datum::TextArray(Vec::new());
+    Ok(match &object.body {
+        Body::Table(table) => table
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(position, column)| {
+                let Column { name, column_type, nullable, hidden, comment, .. } = column;
+                let default = optional(default_text(state, column));
+                let indices = indices_of(object, table, position);
+                let word = type_word(state, *column_type);
+                row(text(name), word, *nullable, default, indices, *hidden, comment.clone())
+            })
+            .collect(),
+        Body::View(found) => found
+            .columns
+            .iter()
+            .map(|column| {
+                let word = type_word(state, column.column_type);
+                row(text(&column.name), word, true, Datum::Null, no_index(), false, None)
+            })
+            .collect(),
+        Body::Sequence(_) => {
+            vec![row(text("value"), "INT8".to_owned(), false, Datum::Null, no_index(), false, None)]
+        }
+        Body::VirtualTable => {
+            let shape = catalog::shape(id);
+            let columns = shape.into_iter().flat_map(|shape| &shape.columns);
+            columns
+                .map(|(name, sql_type)| {
+                    let word = sql_type.word().to_uppercase();
+                    row(text(name), word, true, Datum::Null, no_index(), false, None)
+                })
+                .collect()
+        }
+        Body::Database | Body::Schema | Body::Type(_) | Body::Function(_) | Body::ExternalConnection(_) => {
+            Vec::new()
+        }
+    })
+}
+
+/// The primary key's index holds every column; a unique one those that it is on, and the key.
+fn indices_of(object: &Object, table: &Table, position: usize) -> Datum {
+    let is_in = |columns: &[u16]| columns.iter().any(|column| usize::from(*column) == position);
+    let mut names = vec![primary_key_name(object)];
+    let unique = table.unique.iter();
+    names.extend(
+        unique
+            .filter(|unique| is_in(&unique.columns) || is_in(&table.primary_key))
+            .map(|unique| unique.name.to_string()),
+    );
+    names.sort();
+    Datum::TextArray(names.into_iter().map(Some).collect())
+}
+
+pub(super) fn indexes(view: &View, context: &NameContext, name: &ObjectName) -> Result<Vec<Cells>, SqlError> {
+    let (_, object) = relation(view, context, name)?;
+    let Body::Table(table) = &object.body else { return Ok(Vec::new()) };
+    let mut indexes: Vec<_> =
+        table.unique.iter().map(|unique| (unique.name.to_string(), &unique.columns, false)).collect();
+    indexes.push((primary_key_name(object), &table.primary_key, true));
+    indexes.sort();
+    let mut rows = Vec::new();
+    for (index, columns, is_primary) in indexes {
+        let mut row = |position: u16, storing: bool, implicit: bool, at: usize| {
+            let Some(column) = table.columns.get(usize::from(position)) else { return };
+            let direction = if storing { "N/A" } else { "ASC" };
+            rows.push(vec![
+                text(&object.name),
+                text(&index),
+                Datum::Bool(false),
+                Datum::Int(i64::try_from(at).unwrap_or(i64::MAX)),
+                text(&column.name),
+                text(direction),
+                Datum::Bool(storing),
+                Datum::Bool(implicit),
+                Datum::Bool(true),
+            ]);
+        };
+        for (at, position) in columns.iter().enumerate() {
+            row(*position, false, false, at + 1);
+        }
+        // What the index holds beside what it is on: all else of the row, or the key.
+        let count = u16::try_from(table.columns.len()).unwrap_or(u16::MAX);
+        let rest: Vec<u16> = if is_primary { (0..count).collect() } else { table.primary_key.clone() };
+        let rest = rest.into_iter().filter(|position| !columns.contains(position));
+        for (at, position) in rest.enumerate() {
+            row(position, is_primary, !is_primary, columns.len() + at + 1);
+        }
+    }
+    Ok(rows)
+}
+
+pub(super) fn constraints(
+    view: &View,
+    context: &NameContext,
+    name: &ObjectName,
+) -> Result<Vec<Cells>, SqlError> {
+    let (_, object) = relation(view, context, name)?;
+    let Body::Table(table) = &object.body else { return Ok(Vec::new()) };
+    let on = |positions: &[u16]| {
+        let columns = positions.iter().filter_map(|position| table.columns.get(usize::from(*position)));
+        let names = columns.map(|column| format!("{} ASC", super::super::name::quoted(column.name.as_str())));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    let mut rows =
+        vec![(primary_key_name(object), "PRIMARY KEY", format!("PRIMARY KEY ({})", on(&table.primary_key)))];
+    for unique in &table.unique {
+        rows.push((unique.name.to_string(), "UNIQUE", format!("UNIQUE ({})", on(&unique.columns))));
+    }
+    for check in &table.checks {
+        rows.push((check.name.to_string(), "CHECK", format!("CHECK (({}))", check.expression.sql)));
+    }
+    rows.sort();
+    let cells = |(constraint, kind, details): (String, &str, String)| {
+        vec![text(&object.name), text(constraint), text(kind), text(details), Datum::Bool(true)]
+    };
+    Ok(rows.into_iter().map(cells).collect())
+}
