@@ -16,6 +16,8 @@ pub struct Promises {
     pub users: BTreeSet<String>,
     /// Users whose outcome is unknown.
     pub maybe_users: BTreeSet<String>,
+    /// Values of a sequence that it was given; no client is ever given one of them again.
+    pub tickets: Vec<i64>,
     /// The state of the client's grant; `None` after an unknown outcome, until the next acknowledged one.
     pub granted: Option<bool>,
 }
@@ -77,6 +79,7 @@ mod tests {
             users: ["u1".to_owned()].into(),
             maybe_users: ["u2".to_owned()].into(),
             granted: Some(true),
+            tickets: Vec::new(),
         };
         let shown = Shown {
             rows: [(1, 2), (2, 2), (3, 2)].into(),

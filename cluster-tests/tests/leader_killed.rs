@@ -53,11 +53,17 @@ async fn no_acknowledged_statement_is_lost_when_leaders_are_killed() {
             assert!(faults.is_empty(), "client {client} on node {}: {faults:#?}", node.id);
         }
     }
+    let mut tickets: Vec<_> = promises.iter().flat_map(|(_, promises)| &promises.tickets).copied().collect();
+    tickets.sort_unstable();
+    let twice: Vec<_> = tickets.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert!(twice.is_empty(), "nextval() gave these values twice: {twice:?}");
+    assert!(tickets.len() > KILLS, "the clients hardly took a value: {}", tickets.len());
     pauses.sort();
     let acknowledged: usize = promises.iter().map(|(_, p)| p.pairs.len() + p.users.len()).sum();
     println!(
-        "{KILLS} leaders killed, {acknowledged} pairs and users acknowledged, version {}; writes resumed after \
-         {:?} (median), {:?} (longest)",
+        "{KILLS} leaders killed, {acknowledged} pairs and users acknowledged, {} values of a sequence, version {}; \
+         writes resumed after {:?} (median), {:?} (longest)",
+        tickets.len(),
         sum.version,
         pauses[pauses.len() / 2],
         pauses[pauses.len() - 1],
@@ -69,7 +75,7 @@ async fn no_acknowledged_statement_is_lost_when_leaders_are_killed() {
 async fn prepare(cluster: &Cluster) {
     let root = cluster.root(&cluster.nodes[0]).await.expect("root logs in");
     let pairs = "CREATE TABLE pairs (client INT8, seq INT8, half INT8, PRIMARY KEY (client, seq, half))";
-    for statement in [pairs, "CREATE TABLE other (id INT8 PRIMARY KEY)"] {
+    for statement in [pairs, "CREATE TABLE other (id INT8 PRIMARY KEY)", "CREATE SEQUENCE ticket"] {
         root.batch_execute(statement).await.expect(statement);
     }
     for client in 0..CLIENTS {
@@ -126,7 +132,7 @@ async fn write(load: Arc<Load>, client: i64) -> (i64, Promises) {
 
 /// One act; whether it was acknowledged. Everything else is an unknown outcome.
 async fn act(connection: &Client, client: i64, seq: i64, promises: &mut Promises) -> bool {
-    match seq % 4 {
+    match seq % 5 {
         0 | 1 => {
             let sql = format!("INSERT INTO pairs VALUES ({client}, {seq}, 0), ({client}, {seq}, 1)");
             let acknowledged = run(connection, &sql).await;
@@ -141,8 +147,17 @@ async fn act(connection: &Client, client: i64, seq: i64, promises: &mut Promises
             known.insert(user);
             acknowledged
         }
+        3 => match tokio::time::timeout(ANSWER_WITHIN, connection.query_one("SELECT nextval('ticket')", &[]))
+            .await
+        {
+            Ok(Ok(row)) => {
+                promises.tickets.push(row.get(0));
+                true
+            }
+            Ok(Err(_)) | Err(_) => false,
+        },
         _ => {
-            let grant = (seq / 4) % 2 == 0;
+            let grant = (seq / 5) % 2 == 0;
             let sql = if grant {
                 format!("GRANT SELECT ON TABLE pairs, other TO reader_{client}")
             } else {
