@@ -8,3 +8,4 @@ pub mod report;
 pub mod floor;
 pub mod cost;
 pub mod grant;
+pub mod listing;

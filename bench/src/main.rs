@@ -1,7 +1,9 @@
 //! `cargo run --release -p grantd-bench -- grant`
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
-use grantd_bench::grant;
+use grantd_bench::{grant, listing};
 
 /// Measures grantd beside what bounds it.
 #[derive(Parser)]
@@ -19,6 +21,18 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// GRANT on all tables of a schema, and what lists grants, on a catalog with many tables and roles
+    Listing {
+        /// Tables in the schema
+        #[arg(long, default_value_t = 10_000)]
+        tables: usize,
+        /// Roles
+        #[arg(long, default_value_t = 1_000)]
+        roles: usize,
+        /// An SVG file for a plot of the cost of a row, from 1,000 to 100,000 grants
+        #[arg(long)]
+        plot: Option<PathBuf>,
+    },
     /// Everything
     All {
         /// Shorter loads: a first look, not a result
@@ -29,15 +43,16 @@ enum What {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let seconds = match Arguments::parse().what {
-        What::Grant { seconds } => seconds,
-        What::All { quick } => {
-            if quick {
-                3
-            } else {
-                30
-            }
+    match Arguments::parse().what {
+        What::Grant { seconds } => grant::run(seconds).await,
+        What::Listing { tables, roles, plot } => listing::run(tables, roles, plot.as_deref()).await,
+        What::All { quick: true } => {
+            grant::run(3).await?;
+            listing::run(1_000, 100, None).await
         }
-    };
-    grant::run(seconds).await
+        What::All { quick: false } => {
+            grant::run(30).await?;
+            listing::run(10_000, 1_000, None).await
+        }
+    }
 }
