@@ -15,35 +15,41 @@ use crate::sql::error::SqlError;
 use crate::sql::parse::activity::{ActivityStatement, Listed};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+/// The columns of SHOW SESSIONS, and of `crdb_internal.node_sessions` and `cluster_sessions`.
+pub const SESSION: &[(&str, SqlType)] = &[
+    ("node_id", SqlType::Int8),
+    ("session_id", SqlType::Text),
+    ("status", SqlType::Text),
+    ("user_name", SqlType::Text),
+    ("client_address", SqlType::Text),
+    ("application_name", SqlType::Text),
+    ("active_queries", SqlType::Text),
+    ("last_active_query", SqlType::Text),
+    ("session_start", SqlType::TimestampTz),
+    ("active_query_start", SqlType::TimestampTz),
+    ("num_txns_executed", SqlType::Int8),
+];
+
+/// The columns of SHOW QUERIES, and of `crdb_internal.node_queries` and `cluster_queries`.
+pub const QUERY: &[(&str, SqlType)] = &[
+    ("query_id", SqlType::Text),
+    ("node_id", SqlType::Int8),
+    ("session_id", SqlType::Text),
+    ("user_name", SqlType::Text),
+    ("start", SqlType::TimestampTz),
+    ("query", SqlType::Text),
+    ("client_address", SqlType::Text),
+    ("application_name", SqlType::Text),
+    ("distributed", SqlType::Bool),
+    ("phase", SqlType::Text),
+];
+
 /// The columns; none: it returns no rows.
 pub fn columns(statement: &ActivityStatement) -> Option<Vec<ColumnInfo>> {
-    use SqlType::{Bool, Int8, Text, TimestampTz, Uuid};
+    use SqlType::{Bool, Int8, Text, Uuid};
     let columns: &[(&str, SqlType)] = match statement {
-        ActivityStatement::Show(Listed::Sessions, _) => &[
-            ("node_id", Int8),
-            ("session_id", Text),
-            ("status", Text),
-            ("user_name", Text),
-            ("client_address", Text),
-            ("application_name", Text),
-            ("active_queries", Text),
-            ("last_active_query", Text),
-            ("session_start", TimestampTz),
-            ("active_query_start", TimestampTz),
-            ("num_txns_executed", Int8),
-        ],
-        ActivityStatement::Show(Listed::Queries, _) => &[
-            ("query_id", Text),
-            ("node_id", Int8),
-            ("session_id", Text),
-            ("user_name", Text),
-            ("start", TimestampTz),
-            ("query", Text),
-            ("client_address", Text),
-            ("application_name", Text),
-            ("distributed", Bool),
-            ("phase", Text),
-        ],
+        ActivityStatement::Show(Listed::Sessions, _) => SESSION,
+        ActivityStatement::Show(Listed::Queries, _) => QUERY,
         ActivityStatement::Show(Listed::Transactions, _) => &[
             ("node_id", Int8),
             ("txn_id", Uuid),

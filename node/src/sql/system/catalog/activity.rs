@@ -13,7 +13,7 @@ use grantd_raft::rows::{self, Value, VirtualRow};
 use super::{Computed, Look, shape};
 use crate::activity::cluster::ClusterActivity;
 use crate::sql::error::SqlError;
-use crate::sql::system::activity;
+use crate::sql::system::activity::{self, QUERY, SESSION};
 use crate::sql::system::context::LiveRows;
 use crate::sql::value::{Datum, SqlType};
 use SqlType::{Bool, Float8, Int4, Int8, Name, Oid, Text, TimestampTz};
@@ -76,33 +76,6 @@ impl Live {
         values.collect::<Result<_, _>>().map_err(|error| crate::sql::translate::scalar::raise(&error))
     }
 }
-
-const SESSION: &[(&str, SqlType)] = &[
-    ("node_id", Int8),
-    ("session_id", Text),
-    ("status", Text),
-    ("user_name", Text),
-    ("client_address", Text),
-    ("application_name", Text),
-    ("active_queries", Text),
-    ("last_active_query", Text),
-    ("session_start", TimestampTz),
-    ("active_query_start", TimestampTz),
-    ("num_txns_executed", Int8),
-];
-
-const QUERY: &[(&str, SqlType)] = &[
-    ("query_id", Text),
-    ("node_id", Int8),
-    ("session_id", Text),
-    ("user_name", Text),
-    ("start", TimestampTz),
-    ("query", Text),
-    ("client_address", Text),
-    ("application_name", Text),
-    ("distributed", Bool),
-    ("phase", Text),
-];
 
 /// Columns are those of SHOW SESSIONS, SHOW QUERIES and SHOW CLUSTER NODES where there is such a statement.
 static SESSIONS: Live = Live { name: "node_sessions", columns: SESSION };
