@@ -133,6 +133,11 @@ impl Acl {
     /// Cost: linear in both.
     #[must_use]
     pub fn with(&self, grantees: &BTreeSet<PrincipalId>, change: impl Fn(AclEntry) -> AclEntry) -> Self {
+        if let (Some(one), 1) = (grantees.first(), grantees.len()) {
+            let mut acl = self.clone();
+            acl.set(change(self.entry(*one).copied().unwrap_or(AclEntry::none(*one))));
+            return acl;
+        }
         let mut entries = Vec::with_capacity(self.0.len() + grantees.len());
         let mut held = self.0.iter().copied().peekable();
         for grantee in grantees {

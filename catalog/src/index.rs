@@ -12,20 +12,16 @@
 
 use std::sync::Arc;
 
+use crate::dense::{ByObject, Dense};
 use crate::grant::{Acl, AclEntry};
 use crate::id::{ObjectId, PrincipalId};
-use crate::index::dense::Dense;
 use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
-
-mod dense;
 
 /// What decisions need, precomputed. Cloning costs three reference counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
     principals: Dense<Closure>,
-    objects: Dense<Target>,
-    /// Those whose ids begin at [`ObjectId::FIRST_VIRTUAL`].
-    computed: Dense<Target>,
+    objects: ByObject<Target>,
 }
 
 /// Whom a principal acts as. Most closures are small, and then they lie in the table itself.
@@ -138,18 +134,12 @@ impl Index {
 
     /// What is known of `object`.
     pub fn target(&self, object: ObjectId) -> Option<&Target> {
-        match object.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
-            None => self.objects.at(object.0),
-            Some(at) => self.computed.at(at),
-        }
+        self.objects.get(object)
     }
 
     /// Sets or removes what is known of `object`.
     pub fn set_target(&mut self, object: ObjectId, target: Option<Target>) {
-        match object.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
-            None => self.objects.set(object.0, target),
-            Some(at) => self.computed.set(at, target),
-        }
+        self.objects.set(object, target);
     }
 
     /// Whether `principal` is `role` or belongs to it, directly or not. `public` is not a role in this sense.
@@ -243,8 +233,7 @@ impl Index {
 
     /// Every object, sorted.
     pub fn targets(&self) -> impl Iterator<Item = (ObjectId, &Target)> {
-        let computed = self.computed.iter().map(|(at, target)| (ObjectId::FIRST_VIRTUAL.0 + at, target));
-        self.objects.iter().chain(computed).map(|(id, target)| (ObjectId(id), target))
+        self.objects.iter()
     }
 }
 

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+mod dense;
 pub mod name;
 pub mod privilege;
 pub mod grant;

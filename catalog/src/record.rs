@@ -1,5 +1,7 @@
 //! The catalog as records: what a replica keeps on disk, one value per key, and what one command changed.
 
+use std::sync::Arc;
+
 use bincode::{Decode, Encode};
 
 use crate::defaults::DefaultPrivileges;
@@ -60,8 +62,8 @@ pub enum Record {
     },
     /// For [`RecordKey::SystemPrivileges`].
     SystemPrivileges(Acl),
-    /// For [`RecordKey::Object`].
-    Object(Object),
+    /// For [`RecordKey::Object`]. Shared with the state.
+    Object(Arc<Object>),
     /// For [`RecordKey::RoleSettings`].
     RoleSettings(RoleSettings),
     /// For [`RecordKey::DefaultPrivileges`].

@@ -10,13 +10,13 @@
 //! `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
 //! `owners`; `privileges`; `defaults`; `settings`, `role_settings` and `sessions`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
 use crate::command::{Actor, Command, Done, NameContext, Outcome};
 use crate::defaults::DefaultPrivileges;
+use crate::dense::ByObject;
 use crate::grant::{Acl, Membership};
 use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
 use crate::index::Index;
@@ -72,7 +72,7 @@ pub struct State {
     members: OrdMap<(PrincipalId, PrincipalId), bool>,
     /// The same edges as (member, role).
     member_of: OrdMap<(PrincipalId, PrincipalId), bool>,
-    objects: OrdMap<ObjectId, Arc<Object>>,
+    objects: ByObject<Arc<Object>>,
     /// Never holds an empty map.
     names: OrdMap<(ObjectId, Namespace), OrdMap<Name, ObjectId>>,
     /// (object, who refers to it): [`Object::references`] the other way round.
@@ -132,11 +132,13 @@ impl State {
         changes: &mut Vec<Change>,
     ) -> Outcome {
         let mut work =
-            Work { state: self.clone(), actor, context, touched: BTreeSet::new(), done: Done::default() };
+            Work { state: self.clone(), actor, context, touched: Vec::new(), done: Done::default() };
         if let Err(refusal) = work.run(command) {
             return Outcome::Refused(refusal);
         }
-        let Work { state: next, touched, mut done, .. } = work;
+        let Work { state: next, mut touched, mut done, .. } = work;
+        touched.sort_unstable();
+        touched.dedup();
         for key in touched.into_iter().filter(|key| !self.has_same_record(&next, *key)) {
             changes.push(Change { key, value: next.record(key) });
             done.changed = true;
@@ -198,7 +200,7 @@ impl State {
 
     /// The object with this id. The cluster is not one: see [`Self::acl`] for its privileges.
     pub fn object(&self, id: ObjectId) -> Option<&Object> {
-        self.objects.get(&id).map(Arc::as_ref)
+        self.objects.get(id).map(Arc::as_ref)
     }
 
     /// What refers to `object` and keeps it from being dropped, sorted by id: views and functions that name it, tables
@@ -255,7 +257,7 @@ impl State {
 
     /// All objects, sorted by id; those that are computed come last.
     pub fn objects(&self) -> impl Iterator<Item = (ObjectId, &Object)> {
-        self.objects.iter().map(|(id, object)| (*id, object.as_ref()))
+        self.objects.iter().map(|(id, object)| (id, object.as_ref()))
     }
 
     /// What was granted on an object, or on the cluster, whose superusers' privileges are not stored.
@@ -370,7 +372,7 @@ impl State {
         let principals = self.principals.keys().map(|id| RecordKey::Principal(*id));
         let members =
             self.members.keys().map(|(role, member)| RecordKey::Membership { role: *role, member: *member });
-        let objects = self.objects.keys().map(|id| RecordKey::Object(*id));
+        let objects = self.objects.iter().map(|(id, _)| RecordKey::Object(id));
         let role_settings = self
             .role_settings
             .keys()
@@ -401,7 +403,7 @@ impl State {
             }
             RecordKey::SystemPrivileges => Some(Record::SystemPrivileges(self.system_acl.clone())),
             RecordKey::Object(id) => {
-                self.object(id).filter(|object| !is_built_in(id, object)).cloned().map(Record::Object)
+                self.objects.get(id).filter(|object| !is_built_in(id, object)).cloned().map(Record::Object)
             }
             RecordKey::RoleSettings { database, role } => {
                 self.role_settings(database, role).cloned().map(Record::RoleSettings)
@@ -422,7 +424,7 @@ impl State {
                 self.members.get(&(role, member)) == other.members.get(&(role, member))
             }
             RecordKey::SystemPrivileges => self.system_acl == other.system_acl,
-            RecordKey::Object(id) => self.objects.get(&id) == other.objects.get(&id),
+            RecordKey::Object(id) => self.objects.get(id) == other.objects.get(id),
             RecordKey::RoleSettings { database, role } => {
                 self.role_settings.get(&(database, role)) == other.role_settings.get(&(database, role))
             }
@@ -454,7 +456,8 @@ struct Work<'a> {
     state: State,
     actor: Actor,
     context: &'a NameContext,
-    touched: BTreeSet<RecordKey>,
+    /// In the order of the work; a key may stand there more than once.
+    touched: Vec<RecordKey>,
     done: Done,
 }
 

@@ -10,6 +10,8 @@
 //! This module does not say where bytes begin and end or whether they are intact: envelopes and checksums are `raft`'s.
 
 use bincode::config::{self, Configuration, Limit};
+use bincode::enc::write::Writer;
+use bincode::error::EncodeError;
 use bincode::{Decode, Encode};
 
 use crate::record::{Record, RecordKey};
@@ -65,9 +67,27 @@ pub enum WireError {
 
 /// The bytes of a value; `what` names it in errors. Errors: only [`WireError::TooLong`] for this crate's types.
 pub fn encode(what: &'static str, value: &impl Encode) -> Result<Vec<u8>, WireError> {
-    let bytes = bincode::encode_to_vec(value, VALUES)
+    encode_after(Vec::new(), what, value)
+}
+
+/// `begun`, and after it the bytes of a value. In one pass: what is encoded is small more often than not, and measuring
+/// it first costs as much as writing it.
+fn encode_after(begun: Vec<u8>, what: &'static str, value: &impl Encode) -> Result<Vec<u8>, WireError> {
+    let mut writer = Bytes(begun);
+    bincode::encode_into_writer(value, &mut writer, VALUES)
         .map_err(|error| WireError::Malformed { what, reason: error.to_string() })?;
-    bounded(what, bytes)
+    bounded(what, writer.0)
+}
+
+/// Bytes that are written to their end.
+struct Bytes(Vec<u8>);
+
+impl Writer for &mut Bytes {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
 }
 
 /// The value of `bytes`, all of them; `what` names it in errors.
@@ -98,10 +118,9 @@ pub fn decode_key(bytes: &[u8]) -> Result<RecordKey, WireError> {
 
 /// The bytes of a record: two of its format number, big endian, then the value.
 pub fn encode_record(record: &Record) -> Result<Vec<u8>, WireError> {
-    let what = "record";
-    let mut bytes = RECORD_FORMAT.to_be_bytes().to_vec();
-    bytes.extend(encode(what, record)?);
-    bounded(what, bytes)
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.extend(RECORD_FORMAT.to_be_bytes());
+    encode_after(bytes, "record", record)
 }
 
 /// The record of `bytes`.
@@ -116,6 +135,9 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, WireError> {
         found => Err(WireError::Malformed { what, reason: format!("no release wrote format {found}") }),
     }
 }
+
+/// Most records are shorter.
+const USUAL_BYTES: usize = 256;
 
 fn bounded(what: &'static str, bytes: Vec<u8>) -> Result<Vec<u8>, WireError> {
     if bytes.len() > BYTES_MAX { Err(WireError::TooLong { what, bytes: bytes.len() }) } else { Ok(bytes) }

@@ -846,12 +846,12 @@ fn records_with_references_that_lead_nowhere_are_refused() {
     assert_eq!(State::restore(records), Err(RestoreError::MalformedObject(key, gone)));
     let mut records = world.disk.clone();
     let Some(Record::Object(view)) = records.get_mut(&key) else { panic!("it is there") };
-    view.body = Body::View(View { columns: vec![], ..view_of(vec![]) });
+    std::sync::Arc::make_mut(view).body = Body::View(View { columns: vec![], ..view_of(vec![]) });
     let empty = "a table needs at least one column".to_owned();
     assert_eq!(State::restore(records), Err(RestoreError::MalformedObject(key, empty)));
     let mut records = world.disk.clone();
     let Some(Record::Object(view)) = records.get_mut(&key) else { panic!("it is there") };
-    view.body = Body::VirtualTable;
+    std::sync::Arc::make_mut(view).body = Body::VirtualTable;
     assert_eq!(State::restore(records), Err(RestoreError::UnknownId(key)));
 }
 

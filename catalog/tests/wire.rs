@@ -355,6 +355,7 @@ fn records() -> Vec<(RecordKey, Record)> {
         body,
         comment: None,
     };
+    let shared = |body| std::sync::Arc::new(object(body));
     let principal = Principal {
         name: RoleName::from("amy"),
         is_role: false,
@@ -373,21 +374,24 @@ fn records() -> Vec<(RecordKey, Record)> {
             Record::Membership { admin_option: true },
         ),
         (RecordKey::SystemPrivileges, Record::SystemPrivileges([entry].into_iter().collect())),
-        (RecordKey::Object(ObjectId(100)), Record::Object(object(Body::Database))),
-        (RecordKey::Object(ObjectId(101)), Record::Object(object(Body::Schema))),
+        (RecordKey::Object(ObjectId(100)), Record::Object(shared(Body::Database))),
+        (RecordKey::Object(ObjectId(101)), Record::Object(shared(Body::Schema))),
         (
             RecordKey::Object(ObjectId(70_000)),
-            Record::Object(object(Body::Table(std::sync::Arc::new(wide_table())))),
+            Record::Object(shared(Body::Table(std::sync::Arc::new(wide_table())))),
         ),
-        (RecordKey::Object(ObjectId(70_001)), Record::Object(object(Body::View(view())))),
-        (RecordKey::Object(ObjectId(70_002)), Record::Object(object(Body::Sequence(sequence())))),
-        (RecordKey::Object(ObjectId(70_003)), Record::Object(object(Body::Type(enum_type())))),
-        (RecordKey::Object(ObjectId(70_004)), Record::Object(object(Body::Function(function())))),
-        (RecordKey::Object(ObjectId(70_005)), Record::Object(object(Body::ExternalConnection(connection)))),
-        (RecordKey::Object(ObjectId::FIRST_VIRTUAL), Record::Object(object(Body::VirtualTable))),
+        (RecordKey::Object(ObjectId(70_001)), Record::Object(shared(Body::View(view())))),
+        (RecordKey::Object(ObjectId(70_002)), Record::Object(shared(Body::Sequence(sequence())))),
+        (RecordKey::Object(ObjectId(70_003)), Record::Object(shared(Body::Type(enum_type())))),
+        (RecordKey::Object(ObjectId(70_004)), Record::Object(shared(Body::Function(function())))),
+        (RecordKey::Object(ObjectId(70_005)), Record::Object(shared(Body::ExternalConnection(connection)))),
+        (RecordKey::Object(ObjectId::FIRST_VIRTUAL), Record::Object(shared(Body::VirtualTable))),
         (
             RecordKey::Object(ObjectId(70_006)),
-            Record::Object(Object { comment: Some("what it is".to_owned()), ..object(Body::Schema) }),
+            Record::Object(std::sync::Arc::new(Object {
+                comment: Some("what it is".to_owned()),
+                ..object(Body::Schema)
+            })),
         ),
         (
             RecordKey::RoleSettings { database: ObjectId::CLUSTER, role: PrincipalId::EVERYBODY },

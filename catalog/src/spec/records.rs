@@ -1,6 +1,7 @@
 //! The whole model as the records that a replica would keep, so that the two can be compared at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::defaults::DefaultClass;
 use crate::grant::{Acl, AclEntry};
@@ -61,12 +62,12 @@ impl Model {
                 body: known.body.clone(),
                 comment: known.comment.clone(),
             };
-            records.insert(RecordKey::Object(known.id), Record::Object(object));
+            records.insert(RecordKey::Object(known.id), Record::Object(Arc::new(object)));
         }
         for id in &self.virtual_changed {
             if let Some(known) = system::object(*id) {
                 let object = Object { acl: acl(&self.grants_on(*id)), ..known.clone() };
-                records.insert(RecordKey::Object(*id), Record::Object(object));
+                records.insert(RecordKey::Object(*id), Record::Object(Arc::new(object)));
             }
         }
     }
@@ -112,7 +113,8 @@ pub fn default_entries_stored(
 pub fn comparable(records: &BTreeMap<RecordKey, Record>) -> BTreeMap<RecordKey, Record> {
     let mut records = records.clone();
     for (key, record) in &mut records {
-        if let Record::Object(Object { body: Body::Type(made), .. }) = record {
+        let Record::Object(object) = record else { continue };
+        if let Body::Type(made) = &mut Arc::make_mut(object).body {
             assert!(made.labels.is_sorted_by(|a, b| a.position < b.position), "labels of {key:?}");
             for (position, label) in (0..).zip(&mut made.labels) {
                 label.position = position;

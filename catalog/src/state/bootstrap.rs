@@ -1,5 +1,6 @@
 //! The catalog of a new cluster. Source: authorization spec, B.1, B.4, E.7.
 
+use crate::dense::ByObject;
 use crate::grant::{Acl, AclEntry};
 use crate::id::{ObjectId, PrincipalId};
 use crate::index::Index;
@@ -40,7 +41,7 @@ impl State {
             principal_names: imbl::OrdMap::new(),
             members: imbl::OrdMap::new(),
             member_of: imbl::OrdMap::new(),
-            objects: imbl::OrdMap::new(),
+            objects: ByObject::default(),
             names: imbl::OrdMap::new(),
             referrers: imbl::OrdSet::new(),
             system_acl: Acl::default(),

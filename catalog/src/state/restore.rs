@@ -2,6 +2,7 @@
 //! invariants that the code relies on, or there is no result.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
@@ -159,12 +160,12 @@ impl State {
     }
 
     /// Puts the objects in, parents first.
-    fn restore_objects(&mut self, mut objects: Vec<(ObjectId, Object)>) -> Result<(), RestoreError> {
+    fn restore_objects(&mut self, mut objects: Vec<(ObjectId, Arc<Object>)>) -> Result<(), RestoreError> {
         objects.sort_by_key(|(id, object)| (object.kind(), *id));
         for (id, object) in objects {
             let key = RecordKey::Object(id);
             if id.is_virtual() {
-                self.restore_virtual(id, object)?;
+                self.restore_virtual(id, &object)?;
                 continue;
             }
             let is_fixed = matches!(
@@ -189,19 +190,19 @@ impl State {
                 .map_err(|refusal| RestoreError::MalformedObject(key, refusal.message))?;
             self.put_object(id, object);
         }
-        for (id, object) in &self.objects {
+        for (id, object) in self.objects.iter() {
             self.check_references(&object.body)
-                .map_err(|refusal| RestoreError::MalformedObject(RecordKey::Object(*id), refusal.message))?;
+                .map_err(|refusal| RestoreError::MalformedObject(RecordKey::Object(id), refusal.message))?;
         }
         Ok(())
     }
 
     /// Of what is computed a record changes only what was granted. A table that this release does not have any more is
     /// left out.
-    fn restore_virtual(&mut self, id: ObjectId, object: Object) -> Result<(), RestoreError> {
+    fn restore_virtual(&mut self, id: ObjectId, object: &Object) -> Result<(), RestoreError> {
         self.check_acl(RecordKey::Object(id), &object.acl, object.kind())?;
         if let Some(built_in) = self.object(id).cloned() {
-            self.put_object(id, Object { acl: object.acl, ..built_in });
+            self.put_object(id, Object { acl: object.acl.clone(), ..built_in });
         }
         Ok(())
     }

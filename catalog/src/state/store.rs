@@ -61,11 +61,11 @@ impl State {
     }
 
     /// Puts an object in its place. Its name in its parent is free or its own.
-    pub(super) fn put_object(&mut self, id: ObjectId, object: Object) {
+    pub(super) fn put_object(&mut self, id: ObjectId, object: impl Into<Arc<Object>>) {
+        let object = object.into();
         let kind = object.kind();
         self.index.set_target(id, Some(Target::new(kind, object.owner, object.acl.clone())));
-        let object = Arc::new(object);
-        let before = self.objects.insert(id, Arc::clone(&object));
+        let before = self.objects.set(id, Some(Arc::clone(&object)));
         // Most often only what was granted is another: GRANT on all of many tables comes through here for each.
         let same_body = before.as_ref().is_some_and(|before| before.body == object.body);
         let same_place = same_body
@@ -88,7 +88,7 @@ impl State {
 
     /// Takes an object away. What it contained is gone already.
     pub(super) fn remove_object(&mut self, id: ObjectId) {
-        let Some(object) = self.objects.remove(&id) else { return };
+        let Some(object) = self.objects.set(id, None) else { return };
         self.index.set_target(id, None);
         self.unlist(&object);
         for target in object.references() {
@@ -187,9 +187,9 @@ impl State {
         for principal in principals {
             self.renew_closure(principal);
         }
-        for (id, object) in &self.objects {
+        for (id, object) in self.objects.iter() {
             let target = Target::new(object.kind(), object.owner, object.acl.clone());
-            self.index.set_target(*id, Some(target));
+            self.index.set_target(id, Some(target));
         }
         self.put_system_acl(self.system_acl.clone());
         self
@@ -242,7 +242,7 @@ impl Work<'_> {
         let id = self.state.counters.next_principal;
         let next = id.0.checked_add(1).ok_or_else(|| refusal::ids_exhausted("roles"))?;
         self.state.counters.next_principal = PrincipalId(next);
-        self.touched.insert(RecordKey::Counters);
+        self.touched.push(RecordKey::Counters);
         Ok(id)
     }
 
@@ -251,13 +251,13 @@ impl Work<'_> {
         let id = self.state.counters.next_object;
         let next = id.0.checked_add(1).ok_or_else(|| refusal::ids_exhausted("objects"))?;
         self.state.counters.next_object = ObjectId(next);
-        self.touched.insert(RecordKey::Counters);
+        self.touched.push(RecordKey::Counters);
         Ok(id)
     }
 
     /// [`State::put_principal`], remembered.
     pub(super) fn put_principal(&mut self, id: PrincipalId, principal: Principal) {
-        self.touched.insert(RecordKey::Principal(id));
+        self.touched.push(RecordKey::Principal(id));
         self.state.put_principal(id, principal);
     }
 
@@ -273,7 +273,7 @@ impl Work<'_> {
         for (holder, creator) in defaults {
             self.put_defaults(holder, creator, None);
         }
-        self.touched.insert(RecordKey::Principal(id));
+        self.touched.push(RecordKey::Principal(id));
         let above = self.state.roles_of(id).map(|(role, _)| RecordKey::Membership { role, member: id });
         let below = self.state.members_of(id).map(|(member, _)| RecordKey::Membership { role: id, member });
         self.touched.extend(above.chain(below));
@@ -282,19 +282,19 @@ impl Work<'_> {
 
     /// [`State::put_membership`], remembered.
     pub(super) fn put_membership(&mut self, role: PrincipalId, member: PrincipalId, admin_option: bool) {
-        self.touched.insert(RecordKey::Membership { role, member });
+        self.touched.push(RecordKey::Membership { role, member });
         self.state.put_membership(role, member, admin_option);
     }
 
     /// [`State::remove_membership`], remembered.
     pub(super) fn remove_membership(&mut self, role: PrincipalId, member: PrincipalId) {
-        self.touched.insert(RecordKey::Membership { role, member });
+        self.touched.push(RecordKey::Membership { role, member });
         self.state.remove_membership(role, member);
     }
 
     /// [`State::put_object`], remembered.
     pub(super) fn put_object(&mut self, id: ObjectId, object: Object) {
-        self.touched.insert(RecordKey::Object(id));
+        self.touched.push(RecordKey::Object(id));
         self.state.put_object(id, object);
     }
 
@@ -309,13 +309,13 @@ impl Work<'_> {
         for creator in defaults {
             self.put_defaults(id, creator, None);
         }
-        self.touched.insert(RecordKey::Object(id));
+        self.touched.push(RecordKey::Object(id));
         self.state.remove_object(id);
     }
 
     /// [`State::put_system_acl`], remembered.
     pub(super) fn put_system_acl(&mut self, acl: Acl) {
-        self.touched.insert(RecordKey::SystemPrivileges);
+        self.touched.push(RecordKey::SystemPrivileges);
         self.state.put_system_acl(acl);
     }
 
@@ -326,7 +326,7 @@ impl Work<'_> {
         role: PrincipalId,
         settings: RoleSettings,
     ) {
-        self.touched.insert(RecordKey::RoleSettings { database, role });
+        self.touched.push(RecordKey::RoleSettings { database, role });
         self.state.put_role_settings(database, role, settings);
     }
 
@@ -337,13 +337,13 @@ impl Work<'_> {
         creator: PrincipalId,
         defaults: Option<DefaultPrivileges>,
     ) {
-        self.touched.insert(RecordKey::DefaultPrivileges { holder, creator });
+        self.touched.push(RecordKey::DefaultPrivileges { holder, creator });
         self.state.put_defaults(holder, creator, defaults);
     }
 
     /// [`State::put_setting`], remembered.
     pub(super) fn put_setting(&mut self, setting: Setting, value: Option<String>) {
-        self.touched.insert(RecordKey::Setting(setting));
+        self.touched.push(RecordKey::Setting(setting));
         self.state.put_setting(setting, value);
     }
 }

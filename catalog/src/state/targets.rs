@@ -1,7 +1,5 @@
 //! What a GRANT, REVOKE or SHOW GRANTS is on. Source: authorization spec, E.2.
 
-use std::collections::BTreeSet;
-
 use crate::command::{NameContext, SchemaName, TablePattern, Targets};
 use crate::id::ObjectId;
 use crate::object::{Body, Object};
@@ -78,10 +76,7 @@ impl State {
             }
             Targets::System => Ok(Vec::new()),
         };
-        let mut found = found?;
-        let mut seen = BTreeSet::new();
-        found.retain(|id| seen.insert(*id));
-        Ok(found)
+        Ok(each_once(found?))
     }
 
     fn resolve_patterns(
@@ -142,6 +137,16 @@ impl State {
         let all_sequences = found.iter().all(|id| self.kind(*id) == Some(ObjectKind::Sequence));
         Ok(if all_sequences { ObjectKind::Sequence } else { ObjectKind::Table })
     }
+}
+
+/// The same without what stood there before. A sort rather than a set: all tables of a schema are many, and most often
+/// sorted already.
+fn each_once(ids: Vec<ObjectId>) -> Vec<ObjectId> {
+    let mut placed: Vec<_> = ids.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
+    placed.sort_unstable();
+    placed.dedup_by_key(|(id, _)| *id);
+    placed.sort_unstable_by_key(|(_, place)| *place);
+    placed.into_iter().map(|(id, _)| id).collect()
 }
 
 /// Whether it is a table of any sort, a view or a sequence.

@@ -1,10 +1,12 @@
 //! A persistent table that is dense in a `u32` key: two levels of small shared arrays below a root.
 //!
 //! Reading is three loads. Writing copies one leaf, one branch and the root's pointers; everything else is shared
-//! with the tables it was cloned from.
+//! with the tables it was cloned from. [`ByObject`] is one for ids of objects.
 
-use std::array;
 use std::sync::Arc;
+use std::{array, mem};
+
+use crate::id::ObjectId;
 
 /// Slots of a leaf. Small, because copying one touches whatever its slots point to.
 const LEAF: usize = 16;
@@ -13,7 +15,7 @@ const BRANCH: usize = 32;
 
 /// Keys to values. Cloning costs one reference count.
 #[derive(Debug)]
-pub(super) struct Dense<T> {
+pub(crate) struct Dense<T> {
     root: Arc<Vec<Option<Arc<Branch<T>>>>>,
 }
 
@@ -48,14 +50,14 @@ impl<T> Default for Dense<T> {
 impl<T> Dense<T> {
     /// The value of `key`.
     #[inline]
-    pub(super) fn at(&self, key: u32) -> Option<&T> {
+    pub(crate) fn at(&self, key: u32) -> Option<&T> {
         let (branch, leaf, slot) = place(key);
         let branch = self.root.get(branch)?.as_ref()?;
         branch.leaves[leaf].as_ref()?.slots[slot].as_ref()
     }
 
     /// All values in key order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let slots = self.root.iter().enumerate().flat_map(|(b, branch)| {
             let leaves = branch.iter().flat_map(|branch| branch.leaves.iter().enumerate());
             leaves.flat_map(move |(l, leaf)| {
@@ -71,11 +73,12 @@ impl<T> Dense<T> {
 }
 
 impl<T: Clone> Dense<T> {
-    /// Sets or removes the value of `key`. The root grows with the greatest key: ids come from a counter.
-    pub(super) fn set(&mut self, key: u32, value: Option<T>) {
+    /// Sets or removes the value of `key`, and gives back what was there. The root grows with the greatest key: ids come
+    /// from a counter.
+    pub(crate) fn set(&mut self, key: u32, value: Option<T>) -> Option<T> {
         let (branch, leaf, slot) = place(key);
         if value.is_none() && self.at(key).is_none() {
-            return;
+            return None;
         }
         let root = Arc::make_mut(&mut self.root);
         if root.len() <= branch {
@@ -85,7 +88,7 @@ impl<T: Clone> Dense<T> {
             root[branch].get_or_insert_with(|| Arc::new(Branch { leaves: array::from_fn(|_| None) }));
         let leaf = Arc::make_mut(branch).leaves[leaf]
             .get_or_insert_with(|| Arc::new(Leaf { slots: array::from_fn(|_| None) }));
-        Arc::make_mut(leaf).slots[slot] = value;
+        mem::replace(&mut Arc::make_mut(leaf).slots[slot], value)
     }
 }
 
@@ -97,6 +100,60 @@ impl<T: PartialEq> PartialEq for Dense<T> {
 }
 
 impl<T: Eq> Eq for Dense<T> {}
+
+/// Objects to values. What is computed has ids that begin at [`ObjectId::FIRST_VIRTUAL`], and a table of its own.
+#[derive(Debug)]
+pub(crate) struct ByObject<T> {
+    stored: Dense<T>,
+    computed: Dense<T>,
+}
+
+impl<T> ByObject<T> {
+    /// The value of `id`.
+    #[inline]
+    pub(crate) fn get(&self, id: ObjectId) -> Option<&T> {
+        match id.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
+            None => self.stored.at(id.0),
+            Some(at) => self.computed.at(at),
+        }
+    }
+
+    /// All values, sorted by id.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (ObjectId, &T)> {
+        let computed = self.computed.iter().map(|(at, value)| (ObjectId::FIRST_VIRTUAL.0 + at, value));
+        self.stored.iter().chain(computed).map(|(id, value)| (ObjectId(id), value))
+    }
+}
+
+impl<T: Clone> ByObject<T> {
+    /// Sets or removes the value of `id`, and gives back what was there.
+    pub(crate) fn set(&mut self, id: ObjectId, value: Option<T>) -> Option<T> {
+        match id.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
+            None => self.stored.set(id.0, value),
+            Some(at) => self.computed.set(at, value),
+        }
+    }
+}
+
+impl<T> Clone for ByObject<T> {
+    fn clone(&self) -> Self {
+        Self { stored: self.stored.clone(), computed: self.computed.clone() }
+    }
+}
+
+impl<T> Default for ByObject<T> {
+    fn default() -> Self {
+        Self { stored: Dense::default(), computed: Dense::default() }
+    }
+}
+
+impl<T: PartialEq> PartialEq for ByObject<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.stored, &self.computed) == (&other.stored, &other.computed)
+    }
+}
+
+impl<T: Eq> Eq for ByObject<T> {}
 
 const fn place(key: u32) -> (usize, usize, usize) {
     let key = key as usize;
