@@ -20,7 +20,7 @@ mod reader;
 mod store;
 
 pub use self::connection::StoreOptions;
-pub use self::file::{MetaKey, OpenRowsError, RecordBytes, TableChecksum};
+pub use self::file::{MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum};
 pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,
 };

@@ -281,8 +281,10 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
             .apply_changeset(&changeset)
             .map_err(|error| RowsError { code: 10, message: error.to_string() })?,
     }
-    store.put_record(&[number], &vec![number; 50 * usize::from(number)])?;
-    store.delete_record(&[number.wrapping_sub(3)])?;
+    store.write_records(&[
+        (vec![number], Some(vec![number; 50 * usize::from(number)])),
+        (vec![number.wrapping_sub(3)], None),
+    ])?;
     store.put_meta(MetaKey::Applied, &[number])?;
     store.commit()
 }

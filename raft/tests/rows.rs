@@ -671,15 +671,14 @@ fn records_and_facts_move_with_the_transaction() {
     let mut replicas = Replicas::new(&[]);
     let store = &mut replicas.stores[0];
     store.begin().unwrap();
-    store.put_record(b"b", b"2").unwrap();
-    store.put_record(b"a", b"0").unwrap();
-    store.put_record(b"a", b"1").unwrap();
-    store.put_record(b"c", b"3").unwrap();
-    store.delete_record(b"c").unwrap();
+    let changes =
+        [(b"b", Some(b"2")), (b"a", Some(b"0")), (b"a", Some(b"1")), (b"c", Some(b"3")), (b"c", None)];
+    let changes = changes.map(|(key, value)| (key.to_vec(), value.map(|value| value.to_vec())));
+    store.write_records(&changes).unwrap();
     store.put_meta(MetaKey::Applied, b"17").unwrap();
     store.commit().unwrap();
     store.begin().unwrap();
-    store.put_record(b"d", b"4").unwrap();
+    store.write_records(&[(b"d".to_vec(), Some(b"4".to_vec()))]).unwrap();
     store.put_meta(MetaKey::Applied, b"18").unwrap();
     store.rollback().unwrap();
     store.make_durable().unwrap();
@@ -750,7 +749,7 @@ async fn a_snapshot_holds_its_moment_and_replaces_another_store() {
     let path = directory.path().join("state.db");
     let mut fresh = Store::open(&path, &extensions()).unwrap();
     fresh.begin().unwrap();
-    fresh.put_record(b"old", b"old").unwrap();
+    fresh.write_records(&[(b"old".to_vec(), Some(b"old".to_vec()))]).unwrap();
     fresh.create_table(ObjectId(200), &table(vec![key("id", ColumnType::Int8)])).unwrap();
     fresh.commit().unwrap();
     let pool = fresh.readers();

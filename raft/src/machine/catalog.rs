@@ -9,7 +9,7 @@ use grantd_catalog::state::{RestoreError, State};
 use grantd_catalog::wire::{self, WireError};
 
 use crate::entry::Proposal;
-use crate::rows::RecordBytes;
+use crate::rows::{RecordBytes, RecordChange};
 
 /// Why records and catalog do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +24,6 @@ pub enum CatalogError {
     #[error("the catalog is broken: {0}")]
     Broken(String),
 }
-
-/// The bytes of a record's key, and of its value; none: it is gone.
-pub(super) type RecordChange = (Vec<u8>, Option<Vec<u8>>);
 
 /// What the row store must do for a proposal, with all that it takes.
 pub(super) enum StorageStep {

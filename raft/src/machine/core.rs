@@ -294,12 +294,7 @@ impl Core {
             self.last.index = index;
             self.view_is_stale = true;
         }
-        for (key, value) in tried.records {
-            match value {
-                Some(value) => self.store.put_record(&key, &value)?,
-                None => self.store.delete_record(&key)?,
-            }
-        }
+        self.store.write_records(&tried.records)?;
         for step in tried.storage {
             match step {
                 StorageStep::Create(id, table) => self.store.create_table(id, &table)?,
@@ -445,9 +440,8 @@ impl Loaded {
     fn bootstrap(store: &mut Store) -> Result<Catalog, MachineError> {
         let catalog = Catalog::bootstrap();
         store.begin()?;
-        for (key, value) in catalog.records()? {
-            store.put_record(&key, &value)?;
-        }
+        let records: Vec<_> = catalog.records()?.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        store.write_records(&records)?;
         store.commit()?;
         Ok(catalog)
     }

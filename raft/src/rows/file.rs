@@ -17,6 +17,9 @@ const COPY_PAGES: i32 = 1_024;
 /// A catalog record: key and value.
 pub type RecordBytes = (Vec<u8>, Vec<u8>);
 
+/// What becomes of a catalog record: its key, and its value; none: it is gone.
+pub type RecordChange = (Vec<u8>, Option<Vec<u8>>);
+
 /// Facts about the file as a whole, kept beside the records and moved by the same transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaKey {

@@ -13,8 +13,8 @@ use crate::config::WRITE_TIME_MAX;
 use crate::private;
 use crate::rows::connection::{Connection, Mode, StoreOptions};
 use crate::rows::file::{
-    MetaKey, OpenRowsError, RecordBytes, TableChecksum, checksum, copy, key_columns, prepare_file, read_meta,
-    read_records,
+    MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum, checksum, copy, key_columns,
+    prepare_file, read_meta, read_records,
 };
 use crate::rows::reader::{Readers, SnapshotSource};
 use crate::rows::session::{self, ApplyError, ChangedTable, Session};
@@ -130,18 +130,18 @@ impl Store {
         written
     }
 
-    /// Writes a catalog record.
-    pub fn put_record(&mut self, key: &[u8], value: &[u8]) -> Result<(), RowsError> {
-        let mut statement = self.connection.sqlite.prepare_cached(
+    /// Writes and removes catalog records. One statement for all: GRANT on all tables of a schema changes thousands.
+    pub fn write_records(&mut self, changes: &[RecordChange]) -> Result<(), RowsError> {
+        let sqlite = &self.connection.sqlite;
+        let mut put = sqlite.prepare_cached(
             "INSERT INTO grantd_record VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
         )?;
-        statement.execute((key, value))?;
-        Ok(())
-    }
-
-    /// Removes a catalog record, if it is there.
-    pub fn delete_record(&mut self, key: &[u8]) -> Result<(), RowsError> {
-        self.connection.sqlite.prepare_cached("DELETE FROM grantd_record WHERE key = ?1")?.execute([key])?;
+        for (key, value) in changes {
+            match value {
+                Some(value) => put.execute((key, value))?,
+                None => sqlite.prepare_cached("DELETE FROM grantd_record WHERE key = ?1")?.execute([key])?,
+            };
+        }
         Ok(())
     }
 
