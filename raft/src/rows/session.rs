@@ -211,7 +211,9 @@ pub(super) fn apply(connection: &Connection, changeset: &[u8]) -> Result<(), App
             (&raw mut met).cast::<c_void>(),
             ptr::null_mut(),
             ptr::null_mut(),
-            ffi::SQLITE_CHANGESETAPPLY_FKNOACTION,
+            // Not FKNOACTION: with it SQLite forgets its schema before and after, and reads it anew. Foreign keys are off
+            // on a connection that applies.
+            0,
         )
     };
     match (code, met) {
