@@ -10,11 +10,15 @@ use bincode::{Decode, Encode};
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
-use crate::object::{ColumnType, ConnectionUri, Function, Sequence, Table, View};
+use crate::object::{
+    Column, ColumnType, ConnectionUri, Expression, Function, ReferentialAction, Sequence, Table, View,
+};
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::refusal::Refusal;
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::Setting;
+
+mod shape;
 
 /// The most names in one list of a statement: roles, targets, grantees.
 pub const LIST_MAX: usize = 1_000;
@@ -227,6 +231,141 @@ pub enum LabelChange {
     },
 }
 
+/// One action of an ALTER TABLE. Columns are named; what an action does is seen by those after it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum TableAction {
+    /// ADD COLUMN, at the end.
+    AddColumn {
+        /// The column.
+        column: Column,
+        /// IF NOT EXISTS: with the column its constraints are left out too.
+        if_not_exists: bool,
+        /// What the rows that there are get, in the row store's text: a constant. None: NULL, or what it is computed from.
+        fill: Option<String>,
+        /// The constraints that stand with it.
+        constraints: Vec<NewConstraint>,
+    },
+    /// DROP COLUMN: the constraints and indexes that use it go with it.
+    DropColumn {
+        /// The column.
+        column: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE drops also views, functions and the foreign keys of other tables that use it.
+        behavior: DropBehavior,
+    },
+    /// RENAME COLUMN.
+    RenameColumn {
+        /// The column.
+        column: Name,
+        /// Its new name.
+        to: Name,
+        /// Each expression of the table, as it is and as it is to be: the catalog reads none of them.
+        expressions: Vec<(Expression, Expression)>,
+    },
+    /// ALTER COLUMN SET DEFAULT; DROP DEFAULT is none.
+    SetDefault {
+        /// The column.
+        column: Name,
+        /// The DEFAULT.
+        default: Option<Expression>,
+    },
+    /// ALTER COLUMN DROP NOT NULL (`true`) or SET NOT NULL (`false`).
+    SetNullable {
+        /// The column.
+        column: Name,
+        /// Whether NULL is allowed.
+        nullable: bool,
+    },
+    /// ALTER COLUMN TYPE.
+    SetType {
+        /// The column.
+        column: Name,
+        /// Its new type.
+        column_type: ColumnType,
+        /// The new value of a row, in the row store's text, from its old ones. None: the old one.
+        using: Option<String>,
+    },
+    /// ADD CONSTRAINT.
+    AddConstraint {
+        /// What is added.
+        constraint: NewConstraint,
+        /// IF NOT EXISTS.
+        if_not_exists: bool,
+    },
+    /// DROP CONSTRAINT.
+    DropConstraint {
+        /// Its name.
+        constraint: Name,
+        /// IF EXISTS.
+        if_exists: bool,
+        /// CASCADE drops also the foreign keys of other tables that refer to it.
+        behavior: DropBehavior,
+    },
+    /// RENAME CONSTRAINT.
+    RenameConstraint {
+        /// Its name.
+        constraint: Name,
+        /// Its new name.
+        to: Name,
+    },
+}
+
+/// A constraint that is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewConstraint {
+    /// Its name; none: one is made.
+    pub name: Option<Name>,
+    /// What it demands.
+    pub rule: Rule,
+}
+
+/// What a constraint that is to be demands.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Rule {
+    /// PRIMARY KEY, in place of a hidden one. The columns become NOT NULL.
+    PrimaryKey(Vec<Name>),
+    /// UNIQUE.
+    Unique(Vec<Name>),
+    /// CHECK.
+    Check(Expression),
+    /// FOREIGN KEY.
+    ForeignKey(NewForeignKey),
+}
+
+/// A FOREIGN KEY that is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewForeignKey {
+    /// Columns of the table.
+    pub columns: Vec<Name>,
+    /// The table that has the keys; may be the same, by its name or, in CREATE TABLE, the name to be.
+    pub target: ObjectName,
+    /// Columns of the target; empty: those of its primary key.
+    pub target_columns: Vec<Name>,
+    /// ON DELETE.
+    pub on_delete: ReferentialAction,
+    /// ON UPDATE.
+    pub on_update: ReferentialAction,
+}
+
+/// One column of an index that is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NewIndexKey {
+    /// The column.
+    pub column: Name,
+    /// DESC.
+    pub descending: bool,
+}
+
+/// An index as a statement names it: `table@index`, or `[schema.]index`, which is looked for in all tables.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct IndexName {
+    /// The table, if it is written.
+    pub table: Option<ObjectName>,
+    /// The index; one part when the table is written.
+    pub index: ObjectName,
+}
+
 /// What an ALTER SEQUENCE changes; what is not written stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SequenceOptions {
@@ -307,9 +446,11 @@ pub enum Command {
         if_exists: bool,
         behavior: DropBehavior,
     },
+    /// The foreign keys of `table` are none here: those to be stand beside it, in names.
     CreateTable {
         name: ObjectName,
         table: Table,
+        foreign_keys: Vec<NewConstraint>,
         if_not_exists: bool,
     },
     DropTables {
@@ -436,6 +577,36 @@ pub enum Command {
         column: Option<Name>,
         text: Option<String>,
     },
+    AlterTable {
+        name: ObjectName,
+        if_exists: bool,
+        actions: Vec<TableAction>,
+    },
+    /// Without a name one is made.
+    CreateIndex {
+        name: Option<Name>,
+        if_not_exists: bool,
+        table: ObjectName,
+        keys: Vec<NewIndexKey>,
+        unique: bool,
+        predicate: Option<Expression>,
+    },
+    /// CASCADE drops also the foreign keys that need a unique one.
+    DropIndexes {
+        names: Vec<IndexName>,
+        if_exists: bool,
+        behavior: DropBehavior,
+    },
+    RenameIndex {
+        index: IndexName,
+        if_exists: bool,
+        to: Name,
+    },
+    /// COMMENT ON INDEX; none for a text: IS NULL.
+    CommentOnIndex {
+        index: IndexName,
+        text: Option<String>,
+    },
 }
 
 /// What came of a command: the same on every node.
@@ -459,12 +630,23 @@ pub struct Done {
 }
 
 /// A change of the row store's own tables that follows from a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum StorageChange {
     /// Make the table of this object.
     Create(ObjectId),
     /// Drop the table that this object had.
     Drop(ObjectId),
+    /// The table of this object has another shape: for each column that it has now where its values come from.
+    Alter(ObjectId, Vec<ColumnSource>),
+}
+
+/// Where the values of a column come from when a table gets another shape.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ColumnSource {
+    /// From the column that was at this position.
+    Kept(u16),
+    /// From this text of the row store, in the names that the columns had.
+    Value(String),
 }
 
 impl fmt::Display for ObjectName {

@@ -41,7 +41,7 @@ pub fn check_all(state: &State) -> Vec<Violation> {
 
 type Check = fn(&State, &mut Vec<String>);
 
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("C1", closures_are_what_memberships_say),
     ("C2", targets_are_what_objects_say),
     ("C3", memberships_have_no_cycle_and_join_principals),
@@ -55,6 +55,7 @@ const CHECKS: [(&str, Check); 13] = [
     ("C11", defaults_are_of_what_exists),
     ("C12", variables_are_of_what_exists),
     ("C13", references_are_whole_both_ways),
+    ("C14", shapes_are_whole),
 ];
 
 /// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
@@ -252,10 +253,20 @@ pub fn references_are_whole_both_ways(state: &State, found: &mut Vec<String>) {
         if let Err(refusal) = state.check_references(&object.body) {
             found.push(format!("object {id} refers to what it cannot: {}", refusal.message));
         }
-        expected.extend(object.references().into_iter().map(|target| (target, id)));
+        expected.extend(object.references_of(id).into_iter().map(|target| (target, id)));
     }
     if !state.referrer_pairs().eq(expected) {
         found.push("the referrers differ from the references".to_owned());
+    }
+}
+
+/// C14: in a table every position is that of a column, and every name of a constraint or index is one's alone; a foreign
+/// key refers to columns of its target that are a key there, of types that fit.
+pub fn shapes_are_whole(state: &State, found: &mut Vec<String>) {
+    for (id, object) in state.objects() {
+        if let Err(refusal) = state.check_shape(object) {
+            found.push(format!("table {id} is not whole: {}", refusal.message));
+        }
     }
 }
 

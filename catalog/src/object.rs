@@ -11,11 +11,15 @@ use bincode::{Decode, Encode};
 
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
-use crate::name::Name;
+use crate::name::{NAME_BYTES_MAX, Name};
 use crate::privilege::ObjectKind;
 
 /// The most columns of a table or view.
 pub const COLUMNS_MAX: usize = 500;
+/// The most indexes, and the most constraints of each kind, of a table.
+pub const CONSTRAINTS_MAX: usize = 500;
+/// The most columns of a key.
+pub const KEY_COLUMNS_MAX: usize = 100;
 /// The most labels of an enum type.
 pub const LABELS_MAX: usize = 10_000;
 /// The most arguments of a function.
@@ -93,13 +97,21 @@ impl Object {
         }
     }
 
-    /// The objects that this one cannot be without, sorted, each once: the types of its columns and arguments, and what
-    /// its query, body and defaults name.
+    /// The objects that this one, whose id is `id`, cannot be without: [`Self::references`] but itself.
+    pub fn references_of(&self, id: ObjectId) -> Vec<ObjectId> {
+        let mut found = self.references();
+        found.retain(|target| *target != id);
+        found
+    }
+
+    /// The objects that this one names, sorted, each once: the types of its columns and arguments, what its query, body
+    /// and defaults name, and the targets of foreign keys, of which one may be itself.
     pub fn references(&self) -> Vec<ObjectId> {
         let mut found: Vec<ObjectId> = match &self.body {
             Body::Table(table) => {
                 let types = table.columns.iter().filter_map(|column| column.column_type.enum_type());
-                types.chain(table.references.iter().copied()).collect()
+                let keys = table.foreign_keys.iter().map(|key| key.target);
+                types.chain(keys).chain(table.named()).collect()
             }
             Body::View(view) => {
                 let types = view.columns.iter().filter_map(|column| column.column_type.enum_type());
@@ -123,19 +135,151 @@ impl Object {
     }
 }
 
-/// The shape of a table. Columns keep the order of CREATE TABLE; a hidden primary key comes last.
+/// The shape of a table. Columns keep the order in which they were made, which is that of the row store; a hidden
+/// primary key comes after those of CREATE TABLE.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Table {
     /// At least one; at most [`COLUMNS_MAX`]; names unique without regard to case.
     pub columns: Vec<Column>,
     /// Positions in `columns`; never empty: changesets need a key to find a row by.
     pub primary_key: Vec<u16>,
+    /// The name of the primary key, hidden or not; unique in the table.
+    pub key_name: Name,
     /// UNIQUE constraints beside the primary key.
     pub unique: Vec<Unique>,
     /// CHECK constraints.
     pub checks: Vec<Check>,
-    /// Sequences and functions that defaults and checks use.
-    pub references: Vec<ObjectId>,
+    /// Indexes beside the primary key and the UNIQUE constraints.
+    pub indexes: Vec<Index>,
+    /// FOREIGN KEY constraints.
+    pub foreign_keys: Vec<ForeignKey>,
+}
+
+impl Table {
+    /// Its expressions: of defaults and computed columns, of checks, of indexes.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        let columns = self.columns.iter().flat_map(|column| column.default.iter().chain(&column.computed));
+        let checks = self.checks.iter().map(|check| &check.expression);
+        columns.chain(checks).chain(self.indexes.iter().filter_map(|index| index.predicate.as_ref()))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expression> {
+        let columns =
+            self.columns.iter_mut().flat_map(|column| column.default.iter_mut().chain(&mut column.computed));
+        let checks = self.checks.iter_mut().map(|check| &mut check.expression);
+        columns.chain(checks).chain(self.indexes.iter_mut().filter_map(|index| index.predicate.as_mut()))
+    }
+
+    /// The sequences and functions that its expressions name; one may come more than once.
+    pub fn named(&self) -> impl Iterator<Item = ObjectId> {
+        self.expressions().flat_map(|expression| expression.references.iter().copied())
+    }
+
+    /// The names of its constraints and indexes: one namespace in each table.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        std::iter::once(&self.key_name)
+            .chain(self.unique.iter().map(|unique| &unique.name))
+            .chain(self.checks.iter().map(|check| &check.name))
+            .chain(self.foreign_keys.iter().map(|key| &key.name))
+            .chain(self.indexes.iter().map(|index| &index.name))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn names_mut(&mut self) -> impl Iterator<Item = &mut Name> {
+        std::iter::once(&mut self.key_name)
+            .chain(self.unique.iter_mut().map(|unique| &mut unique.name))
+            .chain(self.checks.iter_mut().map(|check| &mut check.name))
+            .chain(self.foreign_keys.iter_mut().map(|key| &mut key.name))
+            .chain(self.indexes.iter_mut().map(|index| &mut index.name))
+    }
+
+    /// A name for a constraint or index of a table called `table` that no other has: `table_a_b_suffix`, made shorter to
+    /// fit, with a number when it is taken. As PostgreSQL and v22.2 make them; the suffix is `key`, `check`, `fkey` or `idx`.
+    pub fn free_name<'n>(&self, table: &Name, columns: impl Iterator<Item = &'n Name>, suffix: &str) -> Name {
+        let mut begin = table.to_string();
+        for column in columns {
+            begin.push('_');
+            begin.push_str(column.as_str());
+        }
+        // There are more numbers than names.
+        (0..=self.names().count())
+            .map(|number| shortened(&begin, suffix, number))
+            .find(|wanted| !self.names().any(|name| name == wanted))
+            .unwrap_or_else(|| table.clone())
+    }
+
+    /// Where the column of this name is.
+    pub fn position(&self, column: &Name) -> Option<u16> {
+        let at = self.columns.iter().position(|there| there.name == *column)?;
+        u16::try_from(at).ok()
+    }
+}
+
+/// `begin_suffix`, with a number unless that is 0, in as many bytes as a name may have.
+fn shortened(begin: &str, suffix: &str, number: usize) -> Name {
+    let end = if number == 0 { format!("_{suffix}") } else { format!("_{suffix}{number}") };
+    let mut begin = begin;
+    while begin.len() + end.len() > NAME_BYTES_MAX && !begin.is_empty() {
+        begin = begin.char_indices().next_back().map_or("", |(at, _)| &begin[..at]);
+    }
+    Name::normalize(&format!("{begin}{end}"))
+}
+
+/// An index of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Index {
+    /// Its name, unique in the table.
+    pub name: Name,
+    /// At least one.
+    pub keys: Vec<IndexKey>,
+    /// Whether no two rows may have the same keys.
+    pub unique: bool,
+    /// Which rows are in it; none: all.
+    pub predicate: Option<Expression>,
+    /// COMMENT ON INDEX.
+    pub comment: Option<String>,
+}
+
+/// One column of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct IndexKey {
+    /// Position in [`Table::columns`].
+    pub column: u16,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+}
+
+/// A FOREIGN KEY constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct ForeignKey {
+    /// Its name, unique in the table.
+    pub name: Name,
+    /// Positions in [`Table::columns`].
+    pub columns: Vec<u16>,
+    /// The table that has the keys; may be the same.
+    pub target: ObjectId,
+    /// Positions in its columns: its primary key, or a UNIQUE constraint or index of it.
+    pub target_columns: Vec<u16>,
+    /// What happens to rows whose key is deleted.
+    pub on_delete: ReferentialAction,
+    /// What happens to rows whose key changes.
+    pub on_update: ReferentialAction,
+}
+
+/// What happens to rows that refer to a key that goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum ReferentialAction {
+    /// The statement is refused.
+    NoAction,
+    /// The statement is refused, at once.
+    Restrict,
+    /// They go or change with it.
+    Cascade,
+    /// Their columns become NULL.
+    SetNull,
+    /// Their columns become their DEFAULT.
+    SetDefault,
 }
 
 /// One column.
@@ -153,6 +297,8 @@ pub struct Column {
     pub hidden: bool,
     /// COMMENT ON COLUMN.
     pub comment: Option<String>,
+    /// What it is computed from (GENERATED ALWAYS AS … STORED); it has no DEFAULT then.
+    pub computed: Option<Expression>,
 }
 
 /// A UNIQUE constraint.
@@ -181,8 +327,41 @@ pub struct Check {
 pub struct Expression {
     /// PostgreSQL text, for SHOW CREATE.
     pub sql: String,
-    /// The row store's text.
+    /// The row store's text. Each column in it is a name in double quotes.
     pub stored: String,
+    /// The sequences and functions that it names.
+    pub references: Vec<ObjectId>,
+}
+
+impl Expression {
+    /// Whether it reads the column of this name.
+    pub fn mentions(&self, column: &Name) -> bool {
+        quoted_names(&self.stored).any(|name| name == column.as_str())
+    }
+}
+
+/// What stands in double quotes in a text of the row store, strings left out.
+fn quoted_names(text: &str) -> impl Iterator<Item = String> {
+    let mut rest = text.chars();
+    std::iter::from_fn(move || {
+        loop {
+            let quote = rest.find(|c| matches!(c, '"' | '\''))?;
+            let mut inside = String::new();
+            // A quote that is doubled is one of the text.
+            while let Some(next) = rest.next() {
+                if next == quote {
+                    if !rest.as_str().starts_with(quote) {
+                        break;
+                    }
+                    rest.next();
+                }
+                inside.push(next);
+            }
+            if quote == '"' {
+                return Some(inside);
+            }
+        }
+    })
 }
 
 /// The type of a column. Appended to, never reordered: the position is in the log.
@@ -205,7 +384,39 @@ pub enum ColumnType {
     TimestampTz,
     /// An enum type: a [`Body::Type`].
     Enum(ObjectId),
+    Float4,
+    /// Microseconds since the Unix epoch, of no time zone.
+    Timestamp,
+    /// Days since the Unix epoch.
+    Date,
+    /// Microseconds since midnight.
+    Time,
+    /// Months, days and microseconds, as PostgreSQL writes them.
+    Interval,
+    /// An exact number of any length, or of at most `precision` digits, `scale` of them after the point.
+    Decimal {
+        /// Both, if it is bounded.
+        bound: Option<DecimalBound>,
+    },
+    Jsonb,
+    /// CHAR(n): exactly `chars` characters, blanks at the end not counted.
+    Char {
+        /// How many.
+        chars: u32,
+    },
 }
+
+/// The bound of a DECIMAL(precision, scale).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct DecimalBound {
+    /// Digits in all; at least 1, at most [`DECIMAL_DIGITS_MAX`].
+    pub precision: u16,
+    /// Those after the point; at most `precision`.
+    pub scale: u16,
+}
+
+/// The most digits of a DECIMAL, on either side of the point.
+pub const DECIMAL_DIGITS_MAX: u16 = 1_000;
 
 impl ColumnType {
     /// The enum type that it is, if it is one.
@@ -232,6 +443,17 @@ impl fmt::Display for ColumnType {
             Self::Uuid => f.write_str("uuid"),
             Self::TimestampTz => f.write_str("timestamptz"),
             Self::Enum(id) => write!(f, "[{id}]"),
+            Self::Float4 => f.write_str("float4"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::Date => f.write_str("date"),
+            Self::Time => f.write_str("time"),
+            Self::Interval => f.write_str("interval"),
+            Self::Decimal { bound: None } => f.write_str("decimal"),
+            Self::Decimal { bound: Some(DecimalBound { precision, scale }) } => {
+                write!(f, "decimal({precision},{scale})")
+            }
+            Self::Jsonb => f.write_str("jsonb"),
+            Self::Char { chars } => write!(f, "char({chars})"),
         }
     }
 }

@@ -7,10 +7,12 @@ use bincode::{Decode, Encode};
 
 mod objects;
 mod principals;
+mod shapes;
 mod texts;
 
 pub use objects::*;
 pub use principals::*;
+pub use shapes::*;
 pub use texts::*;
 
 /// A five-character SQLSTATE.
@@ -48,12 +50,18 @@ pub mod state {
     pub const NO_GRANT_OPTION: SqlState = SqlState::new("01007");
     pub const INVALID_GRANT_OPERATION: SqlState = SqlState::new("0LP01");
     pub const FEATURE_NOT_SUPPORTED: SqlState = SqlState::new("0A000");
+    pub const DATA_EXCEPTION: SqlState = SqlState::new("22000");
     pub const INVALID_PARAMETER_VALUE: SqlState = SqlState::new("22023");
+    pub const NOT_NULL_VIOLATION: SqlState = SqlState::new("23502");
+    pub const FOREIGN_KEY_VIOLATION: SqlState = SqlState::new("23503");
+    pub const UNIQUE_VIOLATION: SqlState = SqlState::new("23505");
+    pub const CHECK_VIOLATION: SqlState = SqlState::new("23514");
     pub const INVALID_AUTHORIZATION: SqlState = SqlState::new("28000");
     pub const INVALID_PASSWORD: SqlState = SqlState::new("28P01");
     pub const DEPENDENT_OBJECTS: SqlState = SqlState::new("2BP01");
     pub const UNDEFINED_DATABASE: SqlState = SqlState::new("3D000");
     pub const UNDEFINED_SCHEMA: SqlState = SqlState::new("3F000");
+    pub const SERIALIZATION_FAILURE: SqlState = SqlState::new("40001");
     pub const INSUFFICIENT_PRIVILEGE: SqlState = SqlState::new("42501");
     pub const SYNTAX_ERROR: SqlState = SqlState::new("42601");
     pub const INVALID_NAME: SqlState = SqlState::new("42602");
@@ -63,10 +71,14 @@ pub mod state {
     pub const UNDEFINED_FUNCTION: SqlState = SqlState::new("42883");
     pub const DUPLICATE_OBJECT: SqlState = SqlState::new("42710");
     pub const WRONG_OBJECT_TYPE: SqlState = SqlState::new("42809");
+    pub const DATATYPE_MISMATCH: SqlState = SqlState::new("42804");
+    pub const INVALID_FOREIGN_KEY: SqlState = SqlState::new("42830");
     pub const RESERVED_NAME: SqlState = SqlState::new("42939");
     pub const UNDEFINED_TABLE: SqlState = SqlState::new("42P01");
     pub const DUPLICATE_COLUMN: SqlState = SqlState::new("42701");
     pub const UNDEFINED_COLUMN: SqlState = SqlState::new("42703");
+    pub const AMBIGUOUS_PARAMETER: SqlState = SqlState::new("42P08");
+    pub const INVALID_COLUMN_REFERENCE: SqlState = SqlState::new("42P10");
     pub const INVALID_FUNCTION_DEFINITION: SqlState = SqlState::new("42P13");
     pub const INVALID_TABLE_DEFINITION: SqlState = SqlState::new("42P16");
     pub const INVALID_OBJECT_DEFINITION: SqlState = SqlState::new("42P17");

@@ -134,9 +134,9 @@ const TABLE: [Row; 12] = [
         S::DefaultIdleInTransactionTimeout,
         "sql.defaults.idle_in_transaction_session_timeout",
         T::Duration,
-        "0s",
+        "5s",
     )
-    .about("the default of the session variable idle_in_transaction_session_timeout; 0: none")
+    .about("the default of the session variable idle_in_transaction_session_timeout; 0: the most")
     .of("idle_in_transaction_session_timeout"),
     row(S::DefaultIntervalStyle, "sql.defaults.intervalstyle", T::Word(&["postgres"]), "postgres")
         .about("the default of the session variable intervalstyle")

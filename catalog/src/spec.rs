@@ -22,6 +22,7 @@ mod principals;
 mod resolve;
 mod say;
 mod settings;
+mod shapes;
 
 pub mod generate;
 pub mod records;
@@ -220,6 +221,11 @@ impl Model {
             | Command::CreateFunction { .. }
             | Command::CreateExternalConnection { .. }
             | Command::AlterExternalConnection { .. } => self.attempt_make(actor, context, command),
+            Command::AlterTable { .. }
+            | Command::CreateIndex { .. }
+            | Command::DropIndexes { .. }
+            | Command::RenameIndex { .. }
+            | Command::CommentOnIndex { .. } => self.attempt_shape(actor, context, command),
         }
     }
 
@@ -267,8 +273,8 @@ impl Model {
                 let (database, name, owner) = (database.as_ref(), name.as_ref(), owner.as_ref());
                 self.create_schema(actor, context, database, name, *if_not_exists, owner)
             }
-            Command::CreateTable { name, table, if_not_exists } => {
-                self.create_table(actor, context, name, table, *if_not_exists)
+            Command::CreateTable { name, table, foreign_keys, if_not_exists } => {
+                self.create_table(actor, context, name, table, foreign_keys, *if_not_exists)
             }
             Command::CreateView { name, view, if_not_exists, or_replace } => {
                 self.create_view(actor, context, name, view, *if_not_exists, *or_replace)
@@ -293,6 +299,33 @@ impl Model {
                 self.alter_external_connection(actor, name, uri, *if_exists)
             }
             other => unreachable!("{other:?} makes nothing"),
+        }
+    }
+
+    fn attempt_shape(
+        &mut self,
+        actor: Actor,
+        context: &NameContext,
+        command: &Command,
+    ) -> Result<Told, Refusal> {
+        match command {
+            Command::AlterTable { name, if_exists, actions } => {
+                self.alter_table(actor, context, name, *if_exists, actions)
+            }
+            Command::CreateIndex { name, if_not_exists, table, keys, unique, predicate } => {
+                let rows = (*unique, predicate.as_ref());
+                self.create_index(actor, context, name.as_ref(), *if_not_exists, table, keys, rows)
+            }
+            Command::DropIndexes { names, if_exists, behavior } => {
+                self.drop_indexes(actor, context, names, *if_exists, *behavior)
+            }
+            Command::RenameIndex { index, if_exists, to } => {
+                self.rename_index(actor, context, index, *if_exists, to)
+            }
+            Command::CommentOnIndex { index, text } => {
+                self.comment_on_index(actor, context, index, text.as_deref())
+            }
+            other => unreachable!("{other:?} is not about shapes"),
         }
     }
 

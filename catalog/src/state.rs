@@ -5,11 +5,12 @@
 //!
 //! Submodules, in the order in which they build on each other: `store` is the only code that writes the maps, and keeps
 //! the index with them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
-//! turn names into ids · `references` says what may refer to what. Then one for each family of statements: `roles`,
-//! `drop_roles` and `members`; `objects` (databases, schemas, tables, and what every CREATE does), `table`, `views`,
-//! `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
+//! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
+//! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
+//! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
 //! `owners`; `privileges`; `defaults`; `settings`, `role_settings` and `sessions`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -30,21 +31,28 @@ use crate::role::{Principal, RoleOption, RoleSettings};
 use crate::setting::Setting;
 use crate::state::defaults::AlterDefaults;
 use crate::state::drops::RelationKind;
+use crate::state::indexes::NewIndex;
+use crate::state::reshape::Reshaped;
 use crate::system;
 
+mod alter;
 mod bootstrap;
+mod columns;
 mod connections;
+mod constraints;
 mod defaults;
 mod drop_owned;
 mod drop_roles;
 mod drops;
 mod functions;
+mod indexes;
 mod members;
 mod objects;
 mod owners;
 mod privileges;
 mod references;
 mod rename;
+mod reshape;
 mod resolve;
 mod restore;
 mod role_settings;
@@ -131,11 +139,19 @@ impl State {
         command: &Command,
         changes: &mut Vec<Change>,
     ) -> Outcome {
-        let mut work =
-            Work { state: self.clone(), actor, context, touched: Vec::new(), done: Done::default() };
+        let mut work = Work {
+            state: self.clone(),
+            actor,
+            context,
+            touched: Vec::new(),
+            reshaped: BTreeMap::new(),
+            done: Done::default(),
+        };
         if let Err(refusal) = work.run(command) {
             return Outcome::Refused(refusal);
         }
+        let altered = work.reshaped_storage();
+        work.done.storage.extend(altered);
         let Work { state: next, mut touched, mut done, .. } = work;
         touched.sort_unstable();
         touched.dedup();
@@ -458,6 +474,8 @@ struct Work<'a> {
     context: &'a NameContext,
     /// In the order of the work; a key may stand there more than once.
     touched: Vec<RecordKey>,
+    /// The tables that have another shape now.
+    reshaped: BTreeMap<ObjectId, Reshaped>,
     done: Done,
 }
 
@@ -498,9 +516,20 @@ impl Work<'_> {
             Command::DropSchemas { names, if_exists, behavior } => {
                 self.drop_schemas(names, *if_exists, *behavior)
             }
-            Command::CreateTable { name, table, if_not_exists } => {
-                self.create_table(name, table, *if_not_exists)
+            Command::CreateTable { name, table, foreign_keys, if_not_exists } => {
+                self.create_table(name, table, foreign_keys, *if_not_exists)
             }
+            Command::AlterTable { name, if_exists, actions } => self.alter_table(name, *if_exists, actions),
+            Command::CreateIndex { name, if_not_exists, table, keys, unique, predicate } => {
+                let (name, predicate, unique) = (name.as_ref(), predicate.as_ref(), *unique);
+                let index = NewIndex { name, keys, unique, predicate };
+                self.create_index(table, &index, *if_not_exists)
+            }
+            Command::DropIndexes { names, if_exists, behavior } => {
+                self.drop_indexes(names, *if_exists, *behavior)
+            }
+            Command::RenameIndex { index, if_exists, to } => self.rename_index(index, *if_exists, to),
+            Command::CommentOnIndex { index, text } => self.comment_on_index(index, text.as_deref()),
             Command::DropTables { names, if_exists, behavior } => {
                 self.drop_relations(names, RelationKind::Table, *if_exists, *behavior)
             }

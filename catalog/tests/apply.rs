@@ -429,7 +429,12 @@ fn everybody_creates_in_public_and_nobody_elsewhere() {
     );
     assert_eq!(world.refused("root", create_schema("ops")), "42P06 schema \"ops\" already exists");
     assert_eq!(world.refused("root", create_database("system")), "42P04 database \"system\" already exists");
-    let again = Command::CreateTable { name: object_name("t"), table: table(), if_not_exists: true };
+    let again = Command::CreateTable {
+        name: object_name("t"),
+        table: table(),
+        foreign_keys: Vec::new(),
+        if_not_exists: true,
+    };
     let notices = world.ok("root", again).notices;
     assert_eq!(notices[0].message, "relation \"t\" already exists, skipping");
 }

@@ -130,8 +130,10 @@ fn any_creation() -> impl Strategy<Value = Command> {
     let typed_table = |(name, column_type, references)| {
         let mut table = table();
         table.columns[1].column_type = column_type;
-        table.references = references;
-        Command::CreateTable { name, table, if_not_exists: false }
+        let text = || "f()".to_owned();
+        table.columns[1].default =
+            Some(grantd_catalog::object::Expression { sql: text(), stored: text(), references });
+        Command::CreateTable { name, table, foreign_keys: Vec::new(), if_not_exists: false }
     };
     prop_oneof![
         ((any_table(), any::<bool>()), any_reference()).prop_map(view),
@@ -253,7 +255,12 @@ fn any_command() -> impl Strategy<Value = Command> {
             if_exists: true,
             behavior
         }),
-        any_table().prop_map(|name| Command::CreateTable { name, table: table(), if_not_exists: false }),
+        any_table().prop_map(|name| Command::CreateTable {
+            name,
+            table: table(),
+            foreign_keys: Vec::new(),
+            if_not_exists: false,
+        }),
         (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropTables {
             names: vec![name],
             if_exists: true,

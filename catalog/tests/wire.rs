@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use bincode::{Decode, Encode};
 use common::*;
 use grantd_catalog::command::{
-    Actor, Command, Creators, DefaultAct, Done, DropBehavior, FunctionName, LabelChange, NameContext,
-    Outcome, OwnedName, RoleOptionClause, RoleSpec, SchemaName, SequenceOptions, StorageChange, TablePattern,
+    Actor, ColumnSource, Command, Creators, DefaultAct, Done, DropBehavior, FunctionName, IndexName,
+    LabelChange, NameContext, NewConstraint, NewForeignKey, NewIndexKey, Outcome, OwnedName,
+    RoleOptionClause, RoleSpec, Rule, SchemaName, SequenceOptions, StorageChange, TableAction, TablePattern,
     Targets, TypeName, VariableChange,
 };
 use grantd_catalog::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
@@ -19,8 +20,9 @@ use grantd_catalog::grant::AclEntry;
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{
-    Argument, Body, Check, Column, ColumnType, ConnectionUri, EnumLabel, EnumType, Expression,
-    ExternalConnection, Function, LABEL_GAP, Object, Sequence, Table, Unique, View, ViewColumn, Volatility,
+    Argument, Body, Check, Column, ColumnType, ConnectionUri, DecimalBound, EnumLabel, EnumType, Expression,
+    ExternalConnection, ForeignKey, Function, Index, IndexKey, LABEL_GAP, Object, ReferentialAction,
+    Sequence, Table, Unique, View, ViewColumn, Volatility,
 };
 use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use grantd_catalog::record::{Counters, Record, RecordKey};
@@ -80,7 +82,12 @@ fn commands() -> Vec<(&'static str, Command)> {
         ),
         (
             "CreateTable",
-            Command::CreateTable { name: object_name("t"), table: wide_table(), if_not_exists: false },
+            Command::CreateTable {
+                name: object_name("t"),
+                table: wide_table(),
+                foreign_keys: constraints(),
+                if_not_exists: false,
+            },
         ),
         ("DropTables", drop_table("s.t")),
         ("AlterOwner", table_owner("t", "amy")),
@@ -101,6 +108,7 @@ fn all_commands() -> Vec<(&'static str, Command)> {
     all.extend(commands_on_more());
     all.extend(commands_on_owned());
     all.extend(commands_that_make());
+    all.extend(commands_that_shape());
     all
 }
 
@@ -309,6 +317,90 @@ fn enum_type() -> EnumType {
     EnumType { labels: vec![label(-1, "low"), label(LABEL_GAP, "high")] }
 }
 
+fn constraints() -> Vec<NewConstraint> {
+    let name = Name::from;
+    let columns = || vec![name("a"), name("b")];
+    let key = NewForeignKey {
+        columns: columns(),
+        target: object_name("s.t"),
+        target_columns: vec![name("k")],
+        on_delete: ReferentialAction::SetNull,
+        on_update: ReferentialAction::Cascade,
+    };
+    let other = NewForeignKey {
+        target_columns: Vec::new(),
+        on_delete: ReferentialAction::SetDefault,
+        on_update: ReferentialAction::Restrict,
+        ..key.clone()
+    };
+    let constraint = |rule| NewConstraint { name: Some(name("c")), rule };
+    vec![
+        constraint(Rule::PrimaryKey(columns())),
+        constraint(Rule::Unique(columns())),
+        constraint(Rule::Check(expression())),
+        constraint(Rule::ForeignKey(key)),
+        NewConstraint { name: None, rule: Rule::ForeignKey(other) },
+    ]
+}
+
+fn actions() -> Vec<TableAction> {
+    let (a, b) = (Name::from("a"), Name::from("b"));
+    let behavior = DropBehavior::Cascade;
+    let column = wide_table().columns.remove(1);
+    let (fill, using) = (Some("7".to_owned()), Some("1".to_owned()));
+    let mut actions = vec![
+        TableAction::AddColumn { column, if_not_exists: true, fill, constraints: constraints() },
+        TableAction::DropColumn { column: a.clone(), if_exists: true, behavior },
+        TableAction::RenameColumn {
+            column: a.clone(),
+            to: b.clone(),
+            expressions: vec![(expression(), expression())],
+        },
+        TableAction::SetDefault { column: a.clone(), default: Some(expression()) },
+        TableAction::SetNullable { column: a.clone(), nullable: true },
+        TableAction::SetType { column: a.clone(), column_type: ColumnType::Int4, using },
+        TableAction::DropConstraint { constraint: a.clone(), if_exists: true, behavior },
+        TableAction::RenameConstraint { constraint: a, to: b },
+    ];
+    let constraint = constraints().remove(1);
+    actions.push(TableAction::AddConstraint { constraint, if_not_exists: true });
+    actions
+}
+
+fn commands_that_shape() -> Vec<(&'static str, Command)> {
+    let table = || object_name("s.t");
+    let at = || IndexName { table: Some(table()), index: object_name("i") };
+    let key = NewIndexKey { column: Name::from("a"), descending: true };
+    vec![
+        ("AlterTable", Command::AlterTable { name: table(), if_exists: true, actions: actions() }),
+        (
+            "CreateIndex",
+            Command::CreateIndex {
+                name: Some(Name::from("i")),
+                if_not_exists: true,
+                table: table(),
+                keys: vec![key],
+                unique: true,
+                predicate: Some(expression()),
+            },
+        ),
+        (
+            "DropIndexes",
+            Command::DropIndexes {
+                names: vec![at(), IndexName { table: None, index: object_name("s.i") }],
+                if_exists: true,
+                behavior: DropBehavior::Cascade,
+            },
+        ),
+        ("RenameIndex", Command::RenameIndex { index: at(), if_exists: true, to: Name::from("j") }),
+        ("CommentOnIndex", Command::CommentOnIndex { index: at(), text: Some("what it is".to_owned()) }),
+    ]
+}
+
+fn expression() -> Expression {
+    Expression { sql: "1".to_owned(), stored: "(1)".to_owned(), references: vec![ObjectId(104)] }
+}
+
 /// A column of each type, and each kind of constraint.
 fn wide_table() -> Table {
     let types = [
@@ -322,8 +414,17 @@ fn wide_table() -> Table {
         ColumnType::Bytes,
         ColumnType::Uuid,
         ColumnType::TimestampTz,
+        ColumnType::Enum(ObjectId(300)),
+        ColumnType::Float4,
+        ColumnType::Timestamp,
+        ColumnType::Date,
+        ColumnType::Time,
+        ColumnType::Interval,
+        ColumnType::Decimal { bound: None },
+        ColumnType::Decimal { bound: Some(DecimalBound { precision: 10, scale: 2 }) },
+        ColumnType::Jsonb,
+        ColumnType::Char { chars: 3 },
     ];
-    let expression = || Expression { sql: "1".to_owned(), stored: "(1)".to_owned() };
     let columns = types.into_iter().zip('a'..).map(|(column_type, letter)| Column {
         name: Name::from(letter.to_string().as_str()),
         column_type,
@@ -331,13 +432,32 @@ fn wide_table() -> Table {
         default: (letter == 'b').then(expression),
         hidden: letter == 'j',
         comment: None,
+        computed: (letter == 'c').then(expression),
     });
+    let key = |column| IndexKey { column, descending: column == 2 };
+    let index = |unique| Index {
+        name: Name::from("i"),
+        keys: vec![key(1), key(2)],
+        unique,
+        predicate: unique.then(expression),
+        comment: unique.then(|| "what it is".to_owned()),
+    };
+    let foreign_key = ForeignKey {
+        name: Name::from("f"),
+        columns: vec![1],
+        target: ObjectId(105),
+        target_columns: vec![0],
+        on_delete: ReferentialAction::NoAction,
+        on_update: ReferentialAction::SetNull,
+    };
     Table {
         columns: columns.collect(),
         primary_key: vec![0, 3],
         unique: vec![Unique { name: Name::from("u"), columns: vec![1] }],
         checks: vec![Check { name: Name::from("c"), expression: expression() }],
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: vec![index(false), index(true)],
+        foreign_keys: vec![foreign_key],
     }
 }
 
@@ -417,10 +537,12 @@ fn changed_defaults() -> DefaultPrivileges {
 }
 
 fn outcomes() -> Vec<(&'static str, Outcome)> {
+    let sources = vec![ColumnSource::Kept(1), ColumnSource::Value("NULL".to_owned())];
+    let altered = StorageChange::Alter(ObjectId(106), sources);
     let done = Done {
         changed: true,
         notices: vec![refusal::skipped(&refusal::relation_exists("t"))],
-        storage: vec![StorageChange::Create(ObjectId(104)), StorageChange::Drop(ObjectId(105))],
+        storage: vec![StorageChange::Create(ObjectId(104)), StorageChange::Drop(ObjectId(105)), altered],
     };
     vec![
         ("Done", Outcome::Done(done)),
@@ -550,8 +672,8 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     let last = commands.len() - 1;
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
-    let (_, newest) = commands_that_make().pop().expect("there are some");
-    assert_eq!(variant(&newest), "Comment");
+    let (_, newest) = commands_that_shape().pop().expect("there are some");
+    assert_eq!(variant(&newest), "CommentOnIndex");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
@@ -572,8 +694,8 @@ fn a_length_that_lies_costs_no_memory() {
 fn a_record_of_a_newer_release_is_refused_as_such() {
     let (_, record) = records().swap_remove(0);
     let mut bytes = wire::encode_record(&record).expect("it is small");
-    bytes[1] = 2;
-    let refused = WireError::NewerFormat { what: "record", found: 2, known: wire::RECORD_FORMAT };
+    bytes[1] = 3;
+    let refused = WireError::NewerFormat { what: "record", found: 3, known: wire::RECORD_FORMAT };
     assert_eq!(wire::decode_record(&bytes), Err(refused));
 }
 

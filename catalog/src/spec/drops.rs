@@ -202,13 +202,33 @@ impl Model {
             }
         }
         for object in &dropped {
-            let staying: Vec<_> =
-                self.users(*object).into_iter().filter(|user| !dropped.contains(user)).collect();
+            let staying: Vec<_> = self
+                .users(*object)
+                .into_iter()
+                .filter(|user| !(dropped.contains(user) || (cascade && self.refers_by_key(*user, *object))))
+                .collect();
             if let Some(first) = staying.first() {
                 return Err(self.needed(*object, *first, &staying, &dropped, cascade));
             }
         }
-        Ok(Told { notices: Vec::new(), storage: self.remove(&dropped) })
+        let altered = self.drop_keys_to(&dropped);
+        let mut storage = self.remove(&dropped);
+        storage.extend(altered.into_iter().filter(|change| match change {
+            StorageChange::Alter(id, _) => !dropped.contains(id),
+            StorageChange::Create(_) | StorageChange::Drop(_) => true,
+        }));
+        Ok(Told { notices: Vec::new(), storage })
+    }
+
+    /// Whether a table needs another only as the target of foreign keys.
+    fn refers_by_key(&self, user: ObjectId, object: ObjectId) -> bool {
+        match self.body(user) {
+            Some(Body::Table(table)) => {
+                let by_key = table.foreign_keys.iter().any(|key| key.target == object);
+                by_key && !table.named().any(|named| named == object)
+            }
+            _ => false,
+        }
     }
 
     /// Whether `actor` may drop what is in a database or schema that is dropped: A.5.2 asks for DROP on tables alone.
@@ -240,6 +260,9 @@ impl Model {
         cascade: bool,
     ) -> Refusal {
         let name = self.label(object);
+        if let (Some(Body::Table(_)), Some(Body::Table(_))) = (self.body(object), self.body(first)) {
+            return say::key_is_referred_to(&name, &self.label(first));
+        }
         let users: Vec<_> = staying.iter().map(|user| self.full_name(*user)).collect();
         match self.body(object) {
             Some(Body::Type(_)) => {

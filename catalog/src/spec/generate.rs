@@ -7,15 +7,18 @@
 
 mod commands;
 mod names;
+mod shapes;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::command::{Command, NameContext, ObjectName, TablePattern, Targets};
+use crate::command::{Command, NameContext, ObjectName, TableAction, TablePattern, Targets};
 use crate::id::ObjectId;
 use crate::name::{Name, RoleName};
-use crate::object::{Body, Column, ColumnType, Function, Sequence, Table, View, ViewColumn, Volatility};
+use crate::object::{
+    Body, Column, ColumnType, Expression, Function, Sequence, Table, View, ViewColumn, Volatility,
+};
 use crate::privilege::Privilege;
 use crate::spec::Model;
 
@@ -139,7 +142,7 @@ pub fn beginning() -> Vec<Step> {
         parts: vec!["shop".into(), SCHEMAS[i % 2].into(), Name::normalize(name)],
     };
     for (i, name) in TABLES.iter().enumerate() {
-        commands.push(Command::CreateTable { name: in_shop(i, name), table: table(), if_not_exists: false });
+        commands.push(create_table(in_shop(i, name)));
     }
     for (i, name) in TYPES.iter().enumerate() {
         let labels = vec!["low".to_owned(), "high".to_owned()];
@@ -183,6 +186,10 @@ pub fn beginning() -> Vec<Step> {
         .collect()
 }
 
+fn create_table(name: ObjectName) -> Command {
+    Command::CreateTable { name, table: table(), foreign_keys: Vec::new(), if_not_exists: false }
+}
+
 /// A table of one column, its key.
 pub fn table() -> Table {
     Table {
@@ -190,18 +197,36 @@ pub fn table() -> Table {
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: "key".into(),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 
-fn column(name: &str, column_type: ColumnType) -> Column {
-    Column { name: name.into(), column_type, nullable: false, default: None, hidden: false, comment: None }
+/// A column that takes no NULL.
+pub fn column(name: &str, column_type: ColumnType) -> Column {
+    Column {
+        name: name.into(),
+        column_type,
+        nullable: false,
+        default: None,
+        hidden: false,
+        comment: None,
+        computed: None,
+    }
+}
+
+/// An expression that reads these columns.
+pub fn expression(columns: &[&str], references: Vec<ObjectId>) -> Expression {
+    let quoted: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
+    let stored = format!("f({})", quoted.join(", "));
+    Expression { sql: format!("f({})", columns.join(", ")), stored, references }
 }
 
 /// A view of one column.
 pub fn view(references: Vec<ObjectId>) -> View {
     let column = ViewColumn { name: "k".into(), column_type: ColumnType::Int8 };
-    View { columns: vec![column], query: "SELECT 1".to_owned(), references }
+    View { columns: vec![column], query: "SELECT k".to_owned(), references }
 }
 
 /// A sequence as CREATE SEQUENCE makes it when nothing else is said.
@@ -239,9 +264,14 @@ pub fn bind(command: &Command, model: &Model) -> Command {
             for column in &mut table.columns {
                 bind_type(&mut column.column_type, model);
             }
-            bind_ids(&mut table.references, model, |body| {
-                matches!(body, Body::Sequence(_) | Body::Function(_))
-            });
+            for column in &mut table.columns {
+                bind_expression(&mut column.default, model);
+            }
+        }
+        Command::AlterTable { actions, .. } => {
+            for action in actions {
+                bind_action(action, model);
+            }
         }
         Command::CreateView { view, .. } => {
             for column in &mut view.columns {
@@ -259,6 +289,25 @@ pub fn bind(command: &Command, model: &Model) -> Command {
         _ => {}
     }
     bound
+}
+
+fn bind_action(action: &mut TableAction, model: &Model) {
+    match action {
+        TableAction::AddColumn { column, .. } => {
+            bind_type(&mut column.column_type, model);
+            bind_expression(&mut column.default, model);
+        }
+        TableAction::SetDefault { default, .. } => bind_expression(default, model),
+        TableAction::SetType { column_type, .. } => bind_type(column_type, model),
+        _ => {}
+    }
+}
+
+fn bind_expression(expression: &mut Option<Expression>, model: &Model) {
+    if let Some(expression) = expression {
+        let fits = |body: &Body| matches!(body, Body::Sequence(_) | Body::Function(_));
+        bind_ids(&mut expression.references, model, fits);
+    }
 }
 
 fn is_readable(body: &Body) -> bool {

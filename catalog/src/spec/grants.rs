@@ -286,7 +286,14 @@ impl Model {
                 }
             }
         }
-        Ok(found)
+        // Who takes a right from itself must not lack it for what was named twice.
+        let mut once = Vec::new();
+        for id in found {
+            if !once.contains(&id) {
+                once.push(id);
+            }
+        }
+        Ok(once)
     }
 
     /// The class against whose list the privileges are checked (E.2): of tables, it is decided by what was found.

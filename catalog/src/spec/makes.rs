@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::command::{Actor, LabelChange, NameContext, ObjectName, RoleSpec, SequenceOptions};
+use crate::command::{Actor, LabelChange, NameContext, NewConstraint, ObjectName, RoleSpec, SequenceOptions};
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::Name;
@@ -159,21 +159,25 @@ impl Model {
     /// defaults of a table use is for those to hold who insert.
     fn check_references(&self, actor: Actor, body: &Body) -> Result<(), Refusal> {
         let (types, named, query) = match body {
-            Body::Table(table) => {
-                (table.columns.iter().map(|column| column.column_type).collect(), &table.references, false)
-            }
-            Body::View(view) => {
-                (view.columns.iter().map(|column| column.column_type).collect(), &view.references, true)
-            }
+            Body::Table(table) => (
+                table.columns.iter().map(|column| column.column_type).collect(),
+                table.named().collect(),
+                false,
+            ),
+            Body::View(view) => (
+                view.columns.iter().map(|column| column.column_type).collect(),
+                view.references.clone(),
+                true,
+            ),
             Body::Function(function) => {
                 let mut types: Vec<_> = function.argument_types().collect();
                 types.push(function.returns);
-                (types, &function.references, true)
+                (types, function.references.clone(), true)
             }
             _ => return Ok(()),
         };
         let types: Vec<ObjectId> = types.into_iter().filter_map(ColumnType::enum_type).collect();
-        for id in types.iter().chain(named) {
+        for id in types.iter().chain(&named) {
             if self.name_of(*id).is_none() {
                 return Err(say::object_is_gone(*id));
             }
@@ -183,8 +187,8 @@ impl Model {
         }
         if query {
             for id in named {
-                self.check_privilege(actor.current, self.parent(*id), Privilege::Usage)?;
-                self.check_reading(actor, *id)?;
+                self.check_privilege(actor.current, self.parent(id), Privilege::Usage)?;
+                self.check_reading(actor, id)?;
             }
         }
         if !matches!(body, Body::View(_)) {
@@ -215,6 +219,7 @@ impl Model {
         context: &NameContext,
         name: &ObjectName,
         table: &Table,
+        foreign_keys: &[NewConstraint],
         if_not_exists: bool,
     ) -> Result<Told, Refusal> {
         let (schema, last) = self.place(actor, context, name)?;
@@ -224,6 +229,7 @@ impl Model {
         let body = Body::Table(Arc::new(table.clone()));
         self.check_references(actor, &body)?;
         let id = self.add_in_schema(actor, body, &last, schema);
+        self.add_foreign_keys(actor, context, id, foreign_keys)?;
         Ok(Told::create(id))
     }
 
@@ -532,7 +538,8 @@ pub(super) fn references(body: &Body) -> Vec<ObjectId> {
     match body {
         Body::Table(table) => {
             found.extend(table.columns.iter().filter_map(|column| column.column_type.enum_type()));
-            found.extend(&table.references);
+            found.extend(table.named());
+            found.extend(table.foreign_keys.iter().map(|key| key.target));
         }
         Body::View(view) => {
             found.extend(view.columns.iter().filter_map(|column| column.column_type.enum_type()));

@@ -172,7 +172,7 @@ impl Model {
     }
 
     /// The schemas in which a name of `parts` is looked for, in order.
-    fn schemas_to_search(
+    pub(super) fn schemas_to_search(
         &self,
         context: &NameContext,
         prefix: &[Name],

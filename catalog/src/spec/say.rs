@@ -7,6 +7,10 @@ use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{Refusal, SqlState};
 use crate::setting::Row;
 
+mod shapes;
+
+pub(super) use self::shapes::*;
+
 fn no(code: &str, message: String) -> Refusal {
     Refusal { code: SqlState::new(code), message, detail: None, hint: None }
 }
@@ -591,4 +595,10 @@ pub(super) fn not_a_physical_schema(name: &str) -> Refusal {
 
 pub(super) fn no_defaults_in_system() -> Refusal {
     no("42501", "cannot alter default privileges of the system database".to_owned())
+}
+
+// What tables are made of.
+
+pub(super) fn column_exists(column: &str, table: &str) -> Refusal {
+    no("42701", format!("column \"{column}\" of relation \"{table}\" already exists"))
 }

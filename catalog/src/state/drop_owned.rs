@@ -38,10 +38,11 @@ impl Work<'_> {
             self.require_dropping(*id)?;
         }
         let is_left = |schema: &ObjectId| self.state.children(*schema).any(|(id, _)| !all.contains(id));
-        if owned_schemas.iter().any(is_left) || self.state.first_in_the_way(&all).is_some() {
+        if owned_schemas.iter().any(is_left) || self.state.first_in_the_way(&all, Dependents::Stay).is_some()
+        {
             return Err(refusal::owned_has_dependents());
         }
-        self.remove_all(&all);
+        self.remove_all(&all)?;
         for schema in owned_schemas {
             self.remove_object(schema);
         }

@@ -6,8 +6,8 @@
 //! or schema. Everything is checked before anything is dropped, so that a
 //! thing that is listed twice is no error.
 //!
-//! A table never goes because of what its columns or defaults use: the original would change the table instead, for
-//! which there is no statement here. So it stands in the way, with CASCADE too.
+//! A table never goes because of what it uses. With CASCADE it loses its foreign keys to what goes. What its columns,
+//! defaults and checks use it keeps: it stands in the way, with CASCADE too, where the original would change the table.
 
 use std::collections::BTreeSet;
 
@@ -211,21 +211,34 @@ impl Work<'_> {
         for id in all.added() {
             self.require_dropping(*id)?;
         }
-        if let Some((id, in_the_way)) = self.state.first_in_the_way(&all) {
+        if let Some((id, in_the_way)) = self.state.first_in_the_way(&all, dependents) {
             return Err(self.state.cannot_drop(id, in_the_way, dependents, &all));
         }
-        self.remove_all(&all);
-        Ok(())
+        self.remove_all(&all)
     }
 
-    /// Takes relations, types and functions away.
-    pub(super) fn remove_all(&mut self, all: &Dropping) {
+    /// Drops what depends on something else that goes, with all that depends on it in turn.
+    pub(super) fn drop_cascading(&mut self, listed: Vec<ObjectId>) -> Result<(), Refusal> {
+        self.drop_with_dependents(listed, Dependents::Go)
+    }
+
+    /// Takes relations, types and functions away, and the foreign keys of tables that stay to those that go.
+    pub(super) fn remove_all(&mut self, all: &Dropping) -> Result<(), Refusal> {
+        for id in &all.order {
+            for child in self.state.children_by_key(*id) {
+                if !all.contains(child) {
+                    self.drop_foreign_keys(child, *id)?;
+                }
+            }
+        }
         for id in &all.order {
             if self.state.object(*id).is_some_and(has_rows) {
                 self.done.storage.push(StorageChange::Drop(*id));
             }
+            self.reshaped.remove(id);
             self.remove_object(*id);
         }
+        Ok(())
     }
 }
 
@@ -239,6 +252,16 @@ const fn dependents(behavior: DropBehavior) -> Dependents {
 /// Whether the row store has something for it.
 const fn has_rows(object: &Object) -> bool {
     matches!(object.body, Body::Table(_) | Body::Sequence(_))
+}
+
+/// Whether an object is a table that has a foreign key to `id` and names it nowhere else.
+fn refers_by_key_alone(object: &Object, id: ObjectId) -> bool {
+    match &object.body {
+        Body::Table(table) => {
+            table.foreign_keys.iter().any(|key| key.target == id) && !table.named().any(|named| named == id)
+        }
+        _ => false,
+    }
 }
 
 /// What goes in one statement: what was listed, then what goes with it.
@@ -288,10 +311,19 @@ impl State {
         Dropping { order, set, listed }
     }
 
-    /// The first of `all` that something refers to which stays, and the first that does.
-    pub(super) fn first_in_the_way(&self, all: &Dropping) -> Option<(ObjectId, ObjectId)> {
+    /// The first of `all` that something refers to which stays, and the first that does. Foreign keys go with their target
+    /// when dependents do.
+    pub(super) fn first_in_the_way(
+        &self,
+        all: &Dropping,
+        dependents: Dependents,
+    ) -> Option<(ObjectId, ObjectId)> {
+        let stays = |id: ObjectId, (referrer, object): &(ObjectId, &Object)| {
+            let by_key = dependents == Dependents::Go && refers_by_key_alone(object, id);
+            !by_key && !all.contains(*referrer)
+        };
         all.order.iter().find_map(|id| {
-            let stays = self.referrers(*id).map(|(referrer, _)| referrer).find(|id| !all.contains(*id))?;
+            let (stays, _) = self.referrers(*id).find(|found| stays(*id, found))?;
             Some((*id, stays))
         })
     }
@@ -333,6 +365,9 @@ impl State {
     /// That `dependent`, a view or function, names the relation `object`.
     pub(super) fn in_the_way(&self, blocked: Blocked, object: &Object, dependent: ObjectId) -> Refusal {
         let Some(found) = self.object(dependent) else { return refusal::object_gone(dependent) };
+        if matches!(found.body, Body::Table(_)) {
+            return refusal::referenced_by_foreign_key(&object.name, &found.name);
+        }
         let name = if found.parent == object.parent { found.name.to_string() } else { self.full_name(found) };
         let word = match found.body {
             Body::View(_) => "view",

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::command::{ObjectName, RoleSpec, StorageChange};
+use crate::command::{NewConstraint, ObjectName, RoleSpec, StorageChange};
 use crate::defaults::DefaultClass;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
@@ -83,6 +83,7 @@ impl Work<'_> {
         &mut self,
         name: &ObjectName,
         table: &Table,
+        foreign_keys: &[NewConstraint],
         if_not_exists: bool,
     ) -> Result<(), Refusal> {
         let (schema, name) = self.new_place(name)?;
@@ -91,9 +92,18 @@ impl Work<'_> {
         }
         check_name(&name, ObjectKind::Table)?;
         table::check(table)?;
+        if !table.foreign_keys.is_empty() {
+            return Err(refusal::malformed_key());
+        }
+        self.check_list(foreign_keys.len())?;
         let body = Body::Table(Arc::new(table.clone()));
         self.require_references(&body)?;
         let id = self.put_new(schema, name, body)?;
+        for constraint in foreign_keys {
+            self.add_constraint(id, constraint, false)?;
+        }
+        // It is made in the shape that it has now.
+        self.reshaped.remove(&id);
         self.done.storage.push(StorageChange::Create(id));
         Ok(())
     }
@@ -166,7 +176,10 @@ impl Work<'_> {
             Ok(id) => Ok(Some(id)),
             Err(refusal) if !if_exists => Err(refusal),
             Err(refusal) => match refusal.code {
-                state::WRONG_OBJECT_TYPE | state::AMBIGUOUS_FUNCTION | state::SYNTAX_ERROR => Err(refusal),
+                state::WRONG_OBJECT_TYPE
+                | state::AMBIGUOUS_FUNCTION
+                | state::AMBIGUOUS_PARAMETER
+                | state::SYNTAX_ERROR => Err(refusal),
                 _ => Ok(None),
             },
         }

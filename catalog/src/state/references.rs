@@ -21,7 +21,12 @@ impl State {
             fits(id, &|object| object.kind() == ObjectKind::Type)?;
         }
         for id in named_by(body) {
-            fits(*id, &|object| object.container() == ObjectKind::Schema)?;
+            fits(id, &|object| object.container() == ObjectKind::Schema)?;
+        }
+        if let Body::Table(table) = body {
+            for key in &table.foreign_keys {
+                fits(key.target, &|object| matches!(object.body, Body::Table(_)))?;
+            }
         }
         if let Body::Sequence(Sequence { owned_by: Some(table), .. }) = body {
             fits(*table, &|object| matches!(object.body, Body::Table(_)))?;
@@ -56,19 +61,21 @@ impl Work<'_> {
         self.state.check_references(body)?;
         let of_view = matches!(body, Body::View(_));
         let is_query = matches!(body, Body::View(_) | Body::Function(_));
-        for id in named_by(body).iter().filter(|_| is_query) {
-            self.require_usage(*id)?;
-            match self.state.kind(*id) {
+        for id in named_by(body).into_iter().filter(|_| is_query) {
+            self.require_usage(id)?;
+            match self.state.kind(id) {
                 // A view moves no sequence: it can only read one.
-                Some(ObjectKind::Sequence) if of_view => self.require(*id, Privilege::Select)?,
-                _ => self.require_reading(*id)?,
+                Some(ObjectKind::Sequence) if of_view => self.require(id, Privilege::Select)?,
+                _ => self.require_reading(id)?,
             }
         }
-        for id in types_of(body).into_iter().filter(|_| !of_view) {
-            self.require_usage(id)?;
-            self.require(id, Privilege::Usage)?;
-        }
-        Ok(())
+        types_of(body).into_iter().filter(|_| !of_view).try_for_each(|id| self.require_type(id))
+    }
+
+    /// What the one who makes a column or argument of an enum type needs.
+    pub(super) fn require_type(&self, id: ObjectId) -> Result<(), Refusal> {
+        self.require_usage(id)?;
+        self.require(id, Privilege::Usage)
     }
 
     fn require_reading(&self, id: ObjectId) -> Result<(), Refusal> {
@@ -106,16 +113,16 @@ fn types_of(body: &Body) -> Vec<ObjectId> {
 }
 
 /// What a query, or the expressions of a table, name.
-pub(super) fn named_by(body: &Body) -> &[ObjectId] {
+pub(super) fn named_by(body: &Body) -> Vec<ObjectId> {
     match body {
-        Body::Table(table) => &table.references,
-        Body::View(view) => &view.references,
-        Body::Function(function) => &function.references,
+        Body::Table(table) => table.named().collect(),
+        Body::View(view) => view.references.clone(),
+        Body::Function(function) => function.references.clone(),
         Body::Database
         | Body::Schema
         | Body::Sequence(_)
         | Body::Type(_)
         | Body::ExternalConnection(_)
-        | Body::VirtualTable => &[],
+        | Body::VirtualTable => Vec::new(),
     }
 }

@@ -8,6 +8,7 @@ use crate::name::Name;
 use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
 use crate::refusal::{self, Refusal};
+use crate::state::indexes::is_indexed_by;
 use crate::state::store::{key_name, signature};
 use crate::state::{Namespace, State};
 
@@ -132,6 +133,20 @@ impl State {
             (!found.is_empty()).then_some(found)
         });
         found.ok().flatten().unwrap_or_default()
+    }
+
+    /// The table that has the index of this name (the last part), or 42704; 42P08 when several in one schema have it.
+    pub fn resolve_index(&self, context: &NameContext, name: &ObjectName) -> Result<ObjectId, Refusal> {
+        let found = self.find(context, name, |schema, part| {
+            let tables = self.children(schema).filter(|(_, object)| is_indexed_by(object, part));
+            let found: Vec<_> = tables.map(|(id, _)| id).collect();
+            (!found.is_empty()).then_some(found)
+        })?;
+        match found.as_deref() {
+            Some([id]) => Ok(*id),
+            Some(_) => Err(refusal::ambiguous_index(name)),
+            None => Err(refusal::no_such_index(name)),
+        }
     }
 
     /// The external connection of this name, or 42704.

@@ -192,6 +192,7 @@ impl State {
         }
         for (id, object) in self.objects.iter() {
             self.check_references(&object.body)
+                .and_then(|()| self.check_shape(object))
                 .map_err(|refusal| RestoreError::MalformedObject(RecordKey::Object(id), refusal.message))?;
         }
         Ok(())

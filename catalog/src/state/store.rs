@@ -79,10 +79,10 @@ impl State {
             self.enlist(kind, (object.parent, key_name(&object)), id);
         }
         if !same_body {
-            for target in before.map(|before| before.references()).unwrap_or_default() {
+            for target in before.map(|before| before.references_of(id)).unwrap_or_default() {
                 self.referrers.remove(&(target, id));
             }
-            self.referrers.extend(object.references().into_iter().map(|target| (target, id)));
+            self.referrers.extend(object.references_of(id).into_iter().map(|target| (target, id)));
         }
     }
 
@@ -91,7 +91,7 @@ impl State {
         let Some(object) = self.objects.set(id, None) else { return };
         self.index.set_target(id, None);
         self.unlist(&object);
-        for target in object.references() {
+        for target in object.references_of(id) {
             self.referrers.remove(&(target, id));
         }
     }

@@ -207,7 +207,12 @@ pub fn create_schema(name: &str) -> Command {
 }
 
 pub fn create_table(name: &str) -> Command {
-    Command::CreateTable { name: object_name(name), table: table(), if_not_exists: false }
+    Command::CreateTable {
+        name: object_name(name),
+        table: table(),
+        foreign_keys: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 pub fn drop_table(name: &str) -> Command {
@@ -226,13 +231,16 @@ pub fn table() -> Table {
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8), column("v", ColumnType::Text { chars_max: Some(9) })],
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 

@@ -99,13 +99,22 @@ pub fn table_of(columns: &[(&str, ColumnType)], references: Vec<ObjectId>) -> Ta
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     };
-    Table { columns: columns.iter().map(column).collect(), references, ..table() }
+    let mut columns: Vec<_> = columns.iter().map(column).collect();
+    if let (false, Some(last)) = (references.is_empty(), columns.last_mut()) {
+        last.default = Some(grantd_catalog::object::Expression {
+            sql: "f()".to_owned(),
+            stored: "f()".to_owned(),
+            references,
+        });
+    }
+    Table { columns, ..table() }
 }
 
 pub fn create_table_of(name: &str, column_type: ColumnType, references: Vec<ObjectId>) -> Command {
     let table = table_of(&[("k", ColumnType::Int8), ("v", column_type)], references);
-    Command::CreateTable { name: object_name(name), table, if_not_exists: false }
+    Command::CreateTable { name: object_name(name), table, foreign_keys: Vec::new(), if_not_exists: false }
 }
 
 pub fn rename(object: OwnedName, to: &str) -> Command {

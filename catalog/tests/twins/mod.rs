@@ -285,7 +285,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 35] = [
+const COMMANDS: [&str; 40] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -321,6 +321,11 @@ const COMMANDS: [&str; 35] = [
     "Rename",
     "SetSchema",
     "Comment",
+    "AlterTable",
+    "CreateIndex",
+    "DropIndexes",
+    "RenameIndex",
+    "CommentOnIndex",
 ];
 
 /// The name of the variant of a command.
@@ -361,6 +366,11 @@ pub fn variant(command: &Command) -> &'static str {
         Command::Rename { .. } => 32,
         Command::SetSchema { .. } => 33,
         Command::Comment { .. } => 34,
+        Command::AlterTable { .. } => 35,
+        Command::CreateIndex { .. } => 36,
+        Command::DropIndexes { .. } => 37,
+        Command::RenameIndex { .. } => 38,
+        Command::CommentOnIndex { .. } => 39,
     };
     COMMANDS[position]
 }

@@ -4,6 +4,7 @@
 
 mod alter;
 mod create;
+mod shapes;
 
 use grantd_catalog::command::{
     Command, Creators, DropBehavior, FunctionName, NameContext, ObjectName, RoleOptionClause, RoleSpec,
@@ -77,7 +78,7 @@ fn tokens(text: &str) -> Vec<Token> {
     while let Some(first) = rest.chars().next() {
         let taken = match first {
             ' ' => 1,
-            ',' | '.' | '*' | '=' | '(' | ')' => {
+            ',' | '.' | '*' | '=' | '(' | ')' | '@' => {
                 tokens.push(Token::Sign(first));
                 1
             }
@@ -88,7 +89,8 @@ fn tokens(text: &str) -> Vec<Token> {
                 end + 2
             }
             _ => {
-                let end = rest.find([' ', ',', '.', '*', '=', '"', '(', ')', '\'']).unwrap_or(rest.len());
+                let end =
+                    rest.find([' ', ',', '.', '*', '=', '"', '(', ')', '@', '\'']).unwrap_or(rest.len());
                 tokens.push(Token::Word(rest[..end].to_owned()));
                 end
             }
@@ -210,6 +212,11 @@ impl Parser<'_> {
         }
         let if_exists = self.if_exists();
         match what.as_str() {
+            "INDEX" => Command::DropIndexes {
+                names: self.list(Self::index_name),
+                if_exists,
+                behavior: self.behavior(),
+            },
             "ROLE" | "USER" => Command::DropRoles { names: self.list(Self::role_spec), if_exists },
             "DATABASE" => Command::DropDatabase { name: self.name(), if_exists, behavior: self.behavior() },
             "SCHEMA" => Command::DropSchemas {
@@ -536,6 +543,10 @@ impl Parser<'_> {
         let found = self.peek(word);
         self.at += usize::from(found);
         found
+    }
+
+    fn peek_sign(&self, sign: char) -> bool {
+        self.tokens.get(self.at) == Some(&Token::Sign(sign))
     }
 
     fn take_sign(&mut self, sign: char) -> bool {

@@ -9,14 +9,14 @@ use super::names::{
     function_name, grantee, in_a_schema, made_arguments, name_of, owned_name, pattern, place, plain_role,
     relation_name, role, role_name, schema_name, virtual_name,
 };
-use super::{column, function, sequence, table, view};
+use super::{column, expression, function, sequence, shapes, table, view};
 use crate::command::{
     Command, Creators, DefaultAct, DropBehavior, LabelChange, OwnedName, RoleOptionClause, RoleSpec,
     SequenceOptions, Targets, VariableChange,
 };
 use crate::defaults::DefaultClass;
 use crate::name::Name;
-use crate::object::{ConnectionUri, Sequence, Table, View};
+use crate::object::{Column, ConnectionUri, Sequence, Table, View};
 use crate::privilege::{ObjectKind, Privilege};
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::{Row, Setting, SettingType};
@@ -30,6 +30,7 @@ pub(super) fn command() -> BoxedStrategy<Command> {
         10 => revoke_privileges(),
         8 => object_command(),
         12 => made_in_schemas(),
+        9 => shapes::command(),
         5 => dropped_from_schemas(),
         9 => ownership_command(),
         6 => default_privileges(),
@@ -139,7 +140,7 @@ fn privileges(kind: ObjectKind) -> BoxedStrategy<Vec<Privilege>> {
     .boxed()
 }
 
-fn behavior() -> impl Strategy<Value = DropBehavior> {
+pub(super) fn behavior() -> impl Strategy<Value = DropBehavior> {
     select(vec![DropBehavior::Default, DropBehavior::Cascade, DropBehavior::Restrict])
 }
 
@@ -173,8 +174,9 @@ fn create_schema() -> impl Strategy<Value = Command> {
 fn made_in_schemas() -> impl Strategy<Value = Command> {
     let made_table = (any_type(), vec(place(), 0..2)).prop_map(|(column_type, references)| {
         let mut columns = table().columns;
-        columns.push(column("v", column_type));
-        Table { columns, references, ..table() }
+        let default = (!references.is_empty()).then(|| expression(&[], references));
+        columns.push(Column { default, ..column("v", column_type) });
+        Table { columns, ..table() }
     });
     let made_view = (any_type(), vec(place(), 0..3)).prop_map(|(column_type, references)| {
         let mut made = view(references);
@@ -189,8 +191,14 @@ fn made_in_schemas() -> impl Strategy<Value = Command> {
         });
     let rarely = || prop::bool::weighted(0.3);
     prop_oneof![
-        6 => (name_of(&TABLES), prop_oneof![3 => Just(table()), 1 => made_table], any::<bool>())
-            .prop_map(|(name, table, if_not_exists)| Command::CreateTable { name, table, if_not_exists }),
+        6 => (name_of(&TABLES), prop_oneof![3 => Just(table()), 1 => made_table, 2 => Just(shapes::keyless())],
+              vec(shapes::foreign_key(), 0..2), any::<bool>())
+            .prop_map(|(name, table, foreign_keys, if_not_exists)| Command::CreateTable {
+                name,
+                table,
+                foreign_keys,
+                if_not_exists,
+            }),
         4 => (name_of(&VIEWS), made_view, rarely(), rarely()).prop_map(|(name, view, replace, if_not_exists)| {
             Command::CreateView { name, view, if_not_exists: if_not_exists && !replace, or_replace: replace }
         }),

@@ -15,6 +15,12 @@ impl Parser<'_> {
         match what.as_str() {
             "DEFAULT" => return self.default_privileges(),
             "ROLE" | "USER" => return self.alter_role(),
+            "INDEX" => {
+                let if_exists = self.if_exists();
+                let index = self.index_name();
+                self.expect(&["RENAME", "TO"]);
+                return Command::RenameIndex { index, if_exists, to: self.name() };
+            }
             "EXTERNAL" => {
                 self.expect(&["CONNECTION"]);
                 let if_exists = self.if_exists();
@@ -29,6 +35,11 @@ impl Parser<'_> {
         }
         let if_exists = self.if_exists();
         let object = self.owned(&what);
+        if let OwnedName::Table(name) = &object
+            && let Some(command) = self.alter_table(name, if_exists)
+        {
+            return command;
+        }
         match (&object, self.peek("ADD") || self.peek("RENAME")) {
             (OwnedName::Type(name), true) => {
                 let name = name.clone();
@@ -169,6 +180,10 @@ impl Parser<'_> {
     pub(super) fn comment(&mut self) -> Command {
         self.expect(&["ON"]);
         let what = self.word();
+        if what == "INDEX" {
+            let index = self.index_name();
+            return Command::CommentOnIndex { index, text: self.comment_text() };
+        }
         let (on, column) = if what == "COLUMN" {
             let ObjectName { mut parts } = self.object_name();
             let column = parts.pop();
@@ -176,9 +191,12 @@ impl Parser<'_> {
         } else {
             (self.owned(&what), None)
         };
+        Command::Comment { on, column, text: self.comment_text() }
+    }
+
+    fn comment_text(&mut self) -> Option<String> {
         self.expect(&["IS"]);
-        let text = if self.take("NULL") { None } else { Some(self.string()) };
-        Command::Comment { on, column, text }
+        if self.take("NULL") { None } else { Some(self.string()) }
     }
 
     /// `SET CLUSTER SETTING s = v` or `RESET CLUSTER SETTING s`.

@@ -1,9 +1,9 @@
 //! CREATE.
 
-use grantd_catalog::command::{Command, ObjectName, SequenceOptions};
+use grantd_catalog::command::{Command, NewConstraint, ObjectName, SequenceOptions};
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{Column, ConnectionUri, Table};
-use grantd_catalog::spec::generate::{function, sequence, table, view};
+use grantd_catalog::spec::generate::{column, function, sequence, table, view};
 
 use super::{Parser, Token};
 
@@ -43,8 +43,11 @@ impl Parser<'_> {
             }
             "TABLE" => {
                 let if_not_exists = self.if_not_exists();
-                Command::CreateTable { name: self.object_name(), table: self.columns(), if_not_exists }
+                let name = self.object_name();
+                let (table, foreign_keys) = self.columns();
+                Command::CreateTable { name, table, foreign_keys, if_not_exists }
             }
+            "INDEX" | "UNIQUE" => self.create_index(what == "UNIQUE"),
             "VIEW" => {
                 let if_not_exists = self.if_not_exists();
                 let name = self.object_name();
@@ -75,31 +78,33 @@ impl Parser<'_> {
         }
     }
 
-    /// `(k INT8 PRIMARY KEY, v mood)`; without, one column, which is the key.
-    fn columns(&mut self) -> Table {
-        let mut made = table();
+    /// `(k INT8 PRIMARY KEY, v mood, FOREIGN KEY …)`; without, one column, which is the key. `rowid` is hidden, and the key.
+    fn columns(&mut self) -> (Table, Vec<NewConstraint>) {
+        let (mut made, mut foreign_keys) = (table(), Vec::new());
         if !self.take_sign('(') {
-            return made;
+            return (made, foreign_keys);
         }
         made.columns.clear();
         while !self.take_sign(')') {
+            if self.peek("FOREIGN") || self.peek("CONSTRAINT") {
+                foreign_keys.push(self.new_constraint(None));
+                self.take_sign(',');
+                continue;
+            }
             let name = self.name();
             let column_type = self.column_type();
             if self.take("PRIMARY") {
                 self.expect(&["KEY"]);
             }
-            let nullable = !made.columns.is_empty();
-            made.columns.push(Column {
-                name,
-                column_type,
-                nullable,
-                default: None,
-                hidden: false,
-                comment: None,
-            });
+            let hidden = name.as_str() == "rowid";
+            if hidden {
+                made.primary_key = vec![u16::try_from(made.columns.len()).expect("few columns")];
+            }
+            let nullable = !made.columns.is_empty() && !hidden;
+            made.columns.push(Column { nullable, hidden, ..column(name.as_str(), column_type) });
             self.take_sign(',');
         }
-        made
+        (made, foreign_keys)
     }
 
     /// The rest of the line is a query; what stands after FROM and JOIN, and what is called, is what it names.

@@ -1,0 +1,53 @@
+//! Which commands change what rows are made of, and which only who may do what.
+
+use crate::command::Command;
+
+impl Command {
+    /// Whether it may change what rows are made of, or what a name means: objects that come, go, or change their shape
+    /// or name. All others change who may do what, and what is noted beside; they neither hand out ids of objects nor
+    /// touch the row store, so rows that are captured before one of them can be applied after it.
+    pub fn changes_shape(&self) -> bool {
+        match self {
+            Self::CreateDatabase { .. }
+            | Self::DropDatabase { .. }
+            | Self::CreateSchema { .. }
+            | Self::DropSchemas { .. }
+            | Self::CreateTable { .. }
+            | Self::DropTables { .. }
+            | Self::DropOwned { .. }
+            | Self::CreateView { .. }
+            | Self::DropViews { .. }
+            | Self::CreateSequence { .. }
+            | Self::AlterSequence { .. }
+            | Self::DropSequences { .. }
+            | Self::CreateType { .. }
+            | Self::AlterType { .. }
+            | Self::DropTypes { .. }
+            | Self::CreateFunction { .. }
+            | Self::DropFunctions { .. }
+            | Self::CreateExternalConnection { .. }
+            | Self::AlterExternalConnection { .. }
+            | Self::DropExternalConnections { .. }
+            | Self::Rename { .. }
+            | Self::SetSchema { .. }
+            | Self::AlterTable { .. }
+            | Self::CreateIndex { .. }
+            | Self::DropIndexes { .. }
+            | Self::RenameIndex { .. } => true,
+            Self::CreateRole { .. }
+            | Self::AlterRole { .. }
+            | Self::DropRoles { .. }
+            | Self::GrantRoles { .. }
+            | Self::RevokeRoles { .. }
+            | Self::Grant { .. }
+            | Self::Revoke { .. }
+            | Self::AlterOwner { .. }
+            | Self::ReassignOwned { .. }
+            | Self::AlterRoleSettings { .. }
+            | Self::AlterDefaultPrivileges { .. }
+            | Self::SetClusterSetting { .. }
+            | Self::Comment { .. }
+            | Self::CommentOnIndex { .. } => false,
+        }
+    }
+}
