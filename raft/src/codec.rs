@@ -46,6 +46,8 @@ pub enum Kind {
     Message = 9,
     /// What a node says of itself before anything else.
     Hello = 10,
+    /// Parts of a transaction, kept until it takes effect.
+    Stage = 11,
 }
 
 /// Why bytes cannot be read.

@@ -16,6 +16,24 @@ pub const BATCH_ITEMS_MAX: usize = 512;
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(2);
 /// After this long a batch takes no further row write: what it has is proposed, and what is committed is applied.
 pub const BATCH_TIME_MAX: Duration = Duration::from_millis(100);
+/// The longest that a transaction holds the writer, whoever forgot it. The idle limit of sessions is shorter.
+pub const TRANSACTION_TIME_MAX: Duration = Duration::from_secs(300);
+/// The longest that a row write or a transaction waits for the transactions before it.
+pub const TURN_TIME_MAX: Duration = Duration::from_secs(60);
+/// The most bytes of one transaction's changes. The leader holds them in memory until it is committed.
+pub const TRANSACTION_BYTES_MAX: usize = 1 << 30;
+/// The most parts of one transaction: statements that changed something.
+pub const TRANSACTION_PARTS_MAX: usize = 1 << 20;
+/// The most bytes of what the statements of one transaction need, as data. Decided again where it is applied.
+pub const TRANSACTION_NEEDS_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of a transaction's changes in one staging entry.
+pub const STAGE_BYTES_MAX: usize = 4 << 20;
+/// How much longer a COMMIT may take for each staging entry.
+pub const STAGE_TIME: Duration = Duration::from_secs(1);
+/// The most snapshots that are pinned at once; one more is refused with 53000.
+pub const PINS_MAX: usize = 32;
+/// The longest that a snapshot stays pinned: the row store's WAL cannot shrink meanwhile.
+pub const PIN_TIME_MAX: Duration = Duration::from_secs(300);
 /// The most bytes of a forwarded statement or its answer.
 pub const FORWARD_BYTES_MAX: usize = 32 << 20;
 /// The longest that one statement may read. A reader that never ended would keep the row store's WAL from shrinking,
@@ -69,6 +87,10 @@ pub struct Tuning {
     pub request_timeout: Duration,
     /// Entries after which a snapshot is taken and the log before it may go.
     pub snapshot_entries: u64,
+    /// The longest that a transaction holds the writer: [`TRANSACTION_TIME_MAX`] but in tests.
+    pub transaction_time: Duration,
+    /// The longest that a snapshot stays pinned: [`PIN_TIME_MAX`] but in tests.
+    pub pin_time: Duration,
 }
 
 impl Default for Tuning {
@@ -78,6 +100,8 @@ impl Default for Tuning {
             election_timeout_min: Duration::from_millis(300),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 50_000,
+            transaction_time: TRANSACTION_TIME_MAX,
+            pin_time: PIN_TIME_MAX,
         }
     }
 }

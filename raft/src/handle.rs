@@ -1,6 +1,7 @@
 //! The face of this crate for `node`: propose, read at a version, forward to the leader, watch, join, leave, status.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ use crate::transport::{Identity, Transport};
 use crate::types::{ClusterId, NodeInfo, TypeConfig};
 
 pub use self::start::{Options, StartError, start, start_with};
-pub use crate::write::{Receipt, RowWrite, Unavailable, WriteRefused};
+pub use self::transaction::{OpenTransaction, PinnedSnapshot};
+pub use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, TransactionError, Unavailable, WriteRefused};
 
 mod ask;
 mod members;
@@ -30,6 +32,7 @@ mod reads;
 mod service;
 mod start;
 mod status;
+mod transaction;
 
 /// Openraft, as we configure it.
 type Raft = openraft::Raft<TypeConfig, StateMachine>;
@@ -133,6 +136,8 @@ struct Node {
     questions: std::sync::Mutex<Option<Arc<dyn ForwardHandler>>>,
     /// Places for writes that wait.
     places: Arc<Semaphore>,
+    /// The number of the next transaction.
+    transactions: AtomicU64,
     rounds: reads::Rounds,
     /// One change of the members at a time.
     members: tokio::sync::Mutex<()>,

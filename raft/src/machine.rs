@@ -13,8 +13,10 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures::{FutureExt, Stream, StreamExt};
@@ -34,10 +36,12 @@ use crate::types::{
 };
 
 pub use self::core::{MachineError, OpenMachineError, version_of_record};
-pub use self::writer::{Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
+pub use self::open::Answer;
+pub use self::writer::{Act, Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
 
 mod catalog;
 mod core;
+mod open;
 mod writer;
 
 use self::core::Core;
@@ -111,6 +115,8 @@ enum Job {
     SetCluster(ClusterId, oneshot::Sender<io::Result<()>>),
     Lead(Box<dyn Proposer>),
     Submit(Submission),
+    /// Of the transaction with this number.
+    Act(u64, Box<Act>),
     Settled(Settled),
     LeaderChanged,
     Stop,
@@ -124,6 +130,8 @@ pub struct Machine {
     jobs: mpsc::Sender<Job>,
     published: Arc<Published>,
     readers: Arc<Readers>,
+    pins: Arc<Readers>,
+    held: Arc<AtomicBool>,
 }
 
 /// What the machine is opened with.
@@ -136,17 +144,20 @@ pub struct MachineParts {
     pub cluster: Arc<OnceLock<ClusterId>>,
     /// See [`OnFatal`].
     pub on_fatal: OnFatal,
+    /// See [`crate::config::Tuning`].
+    pub transaction_time: Duration,
 }
 
 impl Machine {
     /// Loads the catalog from the file and starts the thread. The second value is openraft's side.
     pub fn start(parts: MachineParts) -> Result<(Self, StateMachine, JoinHandle<()>), OpenMachineError> {
-        let MachineParts { store, snapshots, cluster, on_fatal } = parts;
-        let readers = store.readers();
+        let MachineParts { store, snapshots, cluster, on_fatal, transaction_time } = parts;
+        let (readers, pins) = (store.readers(), store.pins());
         let core = Core::load(store, Arc::clone(&snapshots), &cluster)?;
         let published = Arc::clone(core.published());
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer::new(jobs.clone());
+        let writer = Writer::new(jobs.clone(), transaction_time);
+        let held = writer.held();
         let thread = std::thread::Builder::new()
             .name("grantd-machine".to_owned())
             .spawn(move || {
@@ -157,7 +168,7 @@ impl Machine {
                 }
             })
             .map_err(OpenMachineError::Thread)?;
-        let machine = Self { jobs: jobs.clone(), published, readers };
+        let machine = Self { jobs: jobs.clone(), published, readers, pins, held };
         Ok((machine, StateMachine { jobs, snapshots, cluster }, thread))
     }
 
@@ -169,6 +180,21 @@ impl Machine {
     /// The pool of readers of the row store.
     pub fn readers(&self) -> &Arc<Readers> {
         &self.readers
+    }
+
+    /// The pool of readers for snapshots that stay.
+    pub fn pins(&self) -> &Arc<Readers> {
+        &self.pins
+    }
+
+    /// Asks the open transaction `number`. If the machine has stopped the answer's sender is dropped.
+    pub fn transact(&self, number: u64, act: Act) {
+        let _ = self.jobs.send(Job::Act(number, Box::new(act)));
+    }
+
+    /// Whether a transaction holds the writer.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// Gives the writer its way to propose.
@@ -215,7 +241,7 @@ struct Thread {
 
 impl Thread {
     fn run(mut self, queue: &mpsc::Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
+        while let Some(first) = self.wait(queue) {
             // Everything that is there: proposals that came meanwhile share the next entry.
             let mut next = Some(first);
             while let Some(job) = next {
@@ -230,6 +256,17 @@ impl Thread {
             {
                 self.fail(&error);
             }
+        }
+    }
+
+    /// The next job. None: whoever could ask is gone.
+    fn wait(&self, queue: &mpsc::Receiver<Job>) -> Option<Job> {
+        let Some(deadline) = self.writer.deadline() else { return queue.recv().ok() };
+        match queue.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(job) => Some(job),
+            // The step that follows ends the transaction.
+            Err(mpsc::RecvTimeoutError::Timeout) => Some(Job::LeaderChanged),
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
         }
     }
 
@@ -258,6 +295,13 @@ impl Thread {
             }
             Job::Lead(proposer) => self.writer.lead(proposer),
             Job::Submit(submission) => self.writer.submit(submission),
+            Job::Act(number, act) => {
+                if self.failed.is_none()
+                    && let Err(error) = self.writer.act(&mut self.core, number, *act)
+                {
+                    self.fail(&error);
+                }
+            }
             Job::Settled(settled) => self.writer.settled(settled),
             // The step that follows looks at it.
             Job::LeaderChanged | Job::Stop => {}

@@ -8,7 +8,9 @@
 //! It decides nothing about who may do what. `session` and `virtual_table` hold the only `unsafe` of the project.
 
 use std::any::Any;
+use std::cmp::Ordering;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 mod connection;
@@ -18,6 +20,8 @@ mod session;
 mod virtual_table;
 mod reader;
 mod store;
+mod step;
+mod reshape;
 
 pub use self::connection::StoreOptions;
 pub use self::file::{MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum};
@@ -25,6 +29,7 @@ pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,
 };
 pub use self::session::ApplyError;
+pub use self::step::{Alteration, StepError, StorageStep};
 pub use self::store::{Captured, Store};
 pub use self::virtual_table::{Scan, VirtualRow, VirtualRows, VirtualTable};
 
@@ -114,6 +119,11 @@ impl RowsError {
         matches!(self.code & 0xff, ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG)
     }
 
+    /// Whether there is no room on the disk.
+    pub(crate) fn is_full(&self) -> bool {
+        self.code & 0xff == rusqlite::ffi::SQLITE_FULL
+    }
+
     /// Whether the disk or the file failed, rather than the statement. A writer that meets one must stop the node: it
     /// no longer knows what the file holds.
     pub fn is_fatal(&self) -> bool {
@@ -142,8 +152,60 @@ pub type StatementContext = Arc<dyn Any + Send + Sync>;
 pub struct Extensions {
     /// Scalar functions.
     pub functions: Vec<Function>,
+    /// Aggregate functions.
+    pub aggregates: Vec<Aggregate>,
     /// Tables that are computed.
     pub tables: Vec<VirtualTable>,
+    /// Orders of texts that columns are declared with. Every connection has them.
+    pub collations: Vec<Collation>,
+}
+
+/// An order of texts that the row store offers to columns. A total order, and the same on every node for ever: keys are
+/// kept in it.
+#[derive(Clone)]
+pub struct Collation {
+    /// Its name, as columns are declared with.
+    pub name: &'static str,
+    /// Which of two texts comes first.
+    pub compare: Compare,
+}
+
+/// The order of a [`Collation`].
+pub type Compare = Arc<dyn Fn(&str, &str) -> Ordering + Send + Sync>;
+
+impl fmt::Debug for Collation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collation").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An aggregate function that the row store offers to statements, over groups and over windows.
+#[derive(Clone)]
+pub struct Aggregate {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// How many arguments; -1: any number.
+    pub arguments: i32,
+    /// Begins a group.
+    pub start: fn() -> Box<dyn Accumulator>,
+}
+
+impl fmt::Debug for Aggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aggregate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What an [`Aggregate`] knows of the rows of one group. An error's text becomes the statement's error.
+pub trait Accumulator: Send + UnwindSafe + RefUnwindSafe {
+    /// Takes a row.
+    fn add(&mut self, arguments: &[Value]) -> Result<(), String>;
+
+    /// Gives the oldest row back, which has left the window.
+    fn remove(&mut self, arguments: &[Value]) -> Result<(), String>;
+
+    /// What the rows make.
+    fn value(&self) -> Result<Value, String>;
 }
 
 /// A scalar function that the row store offers to statements.

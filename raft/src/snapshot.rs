@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::codec::{self, Kind};
 use crate::private;
-use crate::rows::{self, SnapshotContents, SnapshotSource};
+use crate::rows::{self, Extensions, SnapshotContents, SnapshotSource};
 use crate::types::{ClusterId, LogIdV1, SnapshotMeta, StoredMembershipV1};
 
 /// The format of a header.
@@ -92,14 +92,16 @@ impl Drop for Received {
 #[derive(Debug)]
 pub struct Snapshots {
     directory: PathBuf,
+    /// With the orders in which the row store keeps its keys.
+    extensions: Extensions,
     received: AtomicU64,
 }
 
 impl Snapshots {
     /// Opens or makes the directory, and deletes what is not a complete snapshot.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
+    pub fn open(directory: PathBuf, extensions: &Extensions) -> io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        let snapshots = Self { directory, received: AtomicU64::new(0) };
+        let snapshots = Self { directory, extensions: extensions.clone(), received: AtomicU64::new(0) };
         let current = snapshots.current()?.map(|file| file.path);
         snapshots.delete_all_but(current.as_deref())?;
         Ok(snapshots)
@@ -192,7 +194,7 @@ impl Snapshots {
             let what = format!("`{}` is not what its header says", file.path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
-        rows::quick_check(&file.path).map_err(io::Error::other)?;
+        rows::quick_check(&file.path, &self.extensions).map_err(io::Error::other)?;
         Ok(SnapshotFile { is_checked: true, ..file.clone() })
     }
 
@@ -285,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn a_received_snapshot_is_current_once_it_is_kept_and_the_one_before_is_gone() {
         let directory = tempfile::tempdir().unwrap();
-        let snapshots = Snapshots::open(directory.path().join("snapshots")).unwrap();
+        let snapshots = Snapshots::open(directory.path().join("snapshots"), &Extensions::default()).unwrap();
         for index in [9, 10] {
             let file = snapshots.receive(header(index, b"content"), &b"content"[..]).await.unwrap();
             assert_ne!(
@@ -302,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn a_snapshot_that_is_cut_short_longer_or_changed_is_refused_and_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let snapshots = Snapshots::open(directory.path().to_owned()).unwrap();
+        let snapshots = Snapshots::open(directory.path().to_owned(), &Extensions::default()).unwrap();
         for content in [&b"conten"[..], b"content!", b"cOntent"] {
             let error = snapshots.receive(header(9, b"content"), content).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
@@ -320,7 +322,7 @@ mod tests {
         write("4-1-1.db", b"content");
         write("4-1-1.head", &codec::seal_value(Kind::Snapshot, FORMAT, &header(4, b"another length")));
         write("incoming-0", b"half");
-        let snapshots = Snapshots::open(directory.path().to_owned()).unwrap();
+        let snapshots = Snapshots::open(directory.path().to_owned(), &Extensions::default()).unwrap();
         assert!(snapshots.current().unwrap().is_none());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }

@@ -219,11 +219,11 @@ fn a_disk_that_lies_about_syncs_is_caught_by_these_checks() {
 }
 
 /// What the row store holds: the number of the last applied entry and the sums over everything.
-type RowsState = (Option<Vec<u8>>, u32, Vec<TableChecksum>);
+type RowsState = (Option<Vec<u8>>, u32, Vec<TableChecksum>, u32);
 
 fn rows_state(store: &Store) -> Result<RowsState, RowsError> {
     let (catalog, tables) = store.checksum()?;
-    Ok((store.meta(MetaKey::Applied)?, catalog, tables))
+    Ok((store.meta(MetaKey::Applied)?, catalog, tables, store.stages()?))
 }
 
 fn shape() -> Table {
@@ -234,13 +234,16 @@ fn shape() -> Table {
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8, false), column("v", ColumnType::Bytes, true)],
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 
@@ -277,9 +280,22 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
             store.create_sequence(ObjectId(106), &SEQUENCE)?;
         }
         4 => store.create_table(ObjectId(105), &shape())?,
-        _ => store
-            .apply_changeset(&changeset)
-            .map_err(|error| RowsError { code: 10, message: error.to_string() })?,
+        STAGED => {
+            // A stage, then a transaction that is refused after all that it did.
+            store.put_stage(7, 0, &[number; 9_000])?;
+            store.savepoint()?;
+            apply_changeset(store, &changeset)?;
+            store.create_table(ObjectId(107), &shape())?;
+            store.undo()?;
+        }
+        WHOLE => {
+            store.savepoint()?;
+            apply_changeset(store, &changeset)?;
+            store.create_table(ObjectId(107), &shape())?;
+            store.release()?;
+            store.clear_stages()?;
+        }
+        _ => apply_changeset(store, &changeset)?,
     }
     store.write_records(&[
         (vec![number], Some(vec![number; 50 * usize::from(number)])),
@@ -289,8 +305,16 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
     store.commit()
 }
 
+fn apply_changeset(store: &mut Store, changeset: &[u8]) -> Result<(), RowsError> {
+    let applied = store.apply_changeset(changeset);
+    applied.map(drop).map_err(|error| RowsError { code: 10, message: error.to_string() })
+}
+
 const SEQUENCE: Sequence = Sequence { start: 1, increment: 1, min: 1, max: i64::MAX, owned_by: None };
-const ROWS_ENTRIES: u8 = 12;
+const ROWS_ENTRIES: u8 = 14;
+/// The entry that stages a transaction, and the one that has a whole one.
+const STAGED: u8 = 11;
+const WHOLE: u8 = 13;
 /// After these entries everything is made durable, as before a purge of the log.
 const ROWS_DURABLE: [u8; 2] = [3, 8];
 /// After this entry a snapshot replaces everything.

@@ -25,6 +25,7 @@ fn column(name: &str, column_type: ColumnType) -> Column {
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     }
 }
 
@@ -33,12 +34,20 @@ fn key(name: &str, column_type: ColumnType) -> Column {
 }
 
 fn default(column: Column, stored: &str) -> Column {
-    let expression = Expression { sql: stored.to_owned(), stored: stored.to_owned() };
+    let expression = Expression { sql: stored.to_owned(), stored: stored.to_owned(), references: Vec::new() };
     Column { default: Some(expression), ..column }
 }
 
 fn table(columns: Vec<Column>) -> Table {
-    Table { columns, primary_key: vec![0], unique: Vec::new(), checks: Vec::new(), references: Vec::new() }
+    Table {
+        columns,
+        primary_key: vec![0],
+        unique: Vec::new(),
+        checks: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
+    }
 }
 
 fn unique(table: Table, name: &str, columns: Vec<u16>) -> Table {
@@ -49,7 +58,7 @@ const TEXT: ColumnType = ColumnType::Text { chars_max: None };
 
 /// Functions as `node` registers them: one pure, one that differs at each call, one that reads the context.
 fn extensions() -> Extensions {
-    Extensions { functions: functions(), tables: vec![numbers()] }
+    Extensions { functions: functions(), tables: vec![numbers()], ..Extensions::default() }
 }
 
 /// A table that is computed: the numbers up to one that the statement's context gives, or else 3.
@@ -283,7 +292,11 @@ fn a_column_takes_only_values_of_its_type() {
     let shape = Table {
         checks: vec![Check {
             name: Name::normalize("small"),
-            expression: Expression { sql: "i8 < 100".into(), stored: "double(\"i8\") < 200".into() },
+            expression: Expression {
+                sql: "i8 < 100".into(),
+                stored: "double(\"i8\") < 200".into(),
+                references: Vec::new(),
+            },
         }],
         ..table(vec![
             default(key("id", ColumnType::Int8), "unique_rowid()"),
@@ -743,7 +756,7 @@ async fn a_snapshot_holds_its_moment_and_replaces_another_store() {
     replicas.execute("DELETE FROM t104 WHERE k > 'key2'");
     let file = replicas.directory.path().join("snapshot");
     source.write_to(&file).unwrap();
-    rows::quick_check(&file).unwrap();
+    rows::quick_check(&file, &Extensions::default()).unwrap();
 
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");
@@ -787,13 +800,16 @@ fn damaged_foreign_and_newer_files_are_refused() {
     let mut bad = good.clone();
     bad[100] ^= 0xff;
     std::fs::write(&file, &bad).unwrap();
-    assert!(matches!(rows::quick_check(&file), Err(OpenRowsError::Damaged { .. })));
+    assert!(matches!(rows::quick_check(&file, &Extensions::default()), Err(OpenRowsError::Damaged { .. })));
     std::fs::write(&file, &good[..good.len() - 4096]).unwrap();
-    assert!(matches!(rows::quick_check(&file), Err(OpenRowsError::Damaged { .. })));
+    assert!(matches!(rows::quick_check(&file, &Extensions::default()), Err(OpenRowsError::Damaged { .. })));
     let mut newer = good;
     newer[63] = 9;
     std::fs::write(&file, &newer).unwrap();
-    assert!(matches!(rows::quick_check(&file), Err(OpenRowsError::NewerFormat { found: 9, .. })));
+    assert!(matches!(
+        rows::quick_check(&file, &Extensions::default()),
+        Err(OpenRowsError::NewerFormat { found: 9, .. })
+    ));
     assert!(matches!(
         Store::open(&file, &Extensions::default()),
         Err(OpenRowsError::NewerFormat { found: 9, .. })

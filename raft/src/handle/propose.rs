@@ -13,7 +13,7 @@ use openraft::raft::ClientWriteResult;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::NodeId;
+use crate::config::{NodeId, TURN_TIME_MAX};
 use crate::entry::Proposal;
 use crate::handle::{Node, Raft};
 use crate::machine::{Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
@@ -92,7 +92,7 @@ impl Node {
             Unavailable::NotLeader { leader } => NoAnswerV1::NotLeader { leader },
             Unavailable::NotInitialized => NoAnswerV1::NotLeader { leader: None },
             Unavailable::NoLeader(_) => NoAnswerV1::NoQuorum,
-            Unavailable::Busy => NoAnswerV1::Busy,
+            Unavailable::Busy | Unavailable::Expired(_) => NoAnswerV1::Busy,
             Unavailable::Unknown(reason) => NoAnswerV1::Unknown(reason),
             Unavailable::Stopping => NoAnswerV1::Stopping,
         })
@@ -130,20 +130,34 @@ impl Node {
         (write.expect("only this call takes it"), answer)
     }
 
-    async fn submit(&self, work: Work, deadline: Instant) -> Result<Receipt, Unavailable> {
+    pub(super) async fn submit(&self, work: Work, deadline: Instant) -> Result<Receipt, Unavailable> {
         if self.is_stopping() {
             return Err(Unavailable::Stopping);
         }
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else { return Err(Unavailable::Busy) };
-        let (answer, receiver) = oneshot::channel();
+        let (answer, mut receiver) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
+        // A proposal may come from another node, which does not wait for longer.
+        let patience = match &work {
+            Work::Catalog(_) => deadline,
+            Work::Rows(_) | Work::Begin { .. } => Instant::now() + TURN_TIME_MAX,
+        };
         self.machine.submit(Submission { work, answer, taken: Arc::clone(&taken), permit });
-        let answered = timeout_at(deadline, receiver).await;
+        let mut deadline = deadline;
+        let answered = loop {
+            let answered = timeout_at(deadline, &mut receiver).await;
+            let waits_its_turn = !taken.load(Ordering::Acquire) && self.machine.is_held();
+            if answered.is_ok() || !waits_its_turn || deadline >= patience {
+                break answered;
+            }
+            deadline = (deadline + self.tuning.request_timeout).min(patience);
+        };
         if let Ok(Ok(answer)) = answered {
             return answer;
         }
         // Nobody answered in time, or the machine has stopped. Whoever takes it first decides what it became.
         match (taken.swap(true, Ordering::AcqRel), answered.is_err()) {
+            (false, true) if self.machine.is_held() => Err(Unavailable::Busy),
             (false, true) => Err(Unavailable::NoLeader(self.tuning.request_timeout)),
             (false, false) => Err(Unavailable::Stopping),
             (true, true) => {

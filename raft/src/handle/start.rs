@@ -92,6 +92,7 @@ pub async fn start_with(
         snapshots: Arc::clone(&opened.snapshots),
         cluster: Arc::clone(&opened.cluster),
         on_fatal: remember(&failure, Arc::clone(&options.on_fatal)),
+        transaction_time: config.tuning.transaction_time,
     };
     let directory = config.directory.clone();
     let failed = |error: &dyn std::error::Error| {
@@ -120,6 +121,7 @@ pub async fn start_with(
         forwards: std::sync::Mutex::default(),
         questions: std::sync::Mutex::default(),
         places: Arc::new(Semaphore::new(PROPOSALS_WAITING_MAX)),
+        transactions: std::sync::atomic::AtomicU64::new(1),
         rounds: Rounds::default(),
         members: tokio::sync::Mutex::new(()),
         failure,
@@ -165,7 +167,7 @@ async fn open(config: &RaftConfig, extensions: &Extensions, options: &Options) -
     }
     let store = Store::open_with(options.rows.clone(), &state, extensions)
         .map_err(|error| StartError::new(chain(&error)))?;
-    let snapshots = Snapshots::open(directory.join("snapshots")).map_err(|error| {
+    let snapshots = Snapshots::open(directory.join("snapshots"), extensions).map_err(|error| {
         StartError::new(format!("`{}` cannot be opened: {error}", directory.join("snapshots").display()))
     })?;
     Ok(Opened { lock, log, identity, cluster, store, snapshots: Arc::new(snapshots) })

@@ -1,15 +1,14 @@
 //! The catalog as the machine keeps it: a state, and its records as bytes.
 
-use grantd_catalog::command::{Done, Outcome, StorageChange};
-use grantd_catalog::id::{ObjectId, Timestamp, Version};
+use grantd_catalog::command::{Done, Outcome};
+use grantd_catalog::id::{Timestamp, Version};
 use grantd_catalog::invariant;
-use grantd_catalog::object::{Body, Sequence, Table};
 use grantd_catalog::record::Change;
 use grantd_catalog::state::{RestoreError, State};
 use grantd_catalog::wire::{self, WireError};
 
 use crate::entry::Proposal;
-use crate::rows::{RecordBytes, RecordChange};
+use crate::rows::{RecordBytes, RecordChange, StorageStep};
 
 /// Why records and catalog do not fit together.
 #[derive(Debug, thiserror::Error)]
@@ -25,16 +24,6 @@ pub enum CatalogError {
     Broken(String),
 }
 
-/// What the row store must do for a proposal, with all that it takes.
-pub(super) enum StorageStep {
-    /// Make the table of this object.
-    Create(ObjectId, Table),
-    /// Make the table of this sequence, with its row.
-    CreateSequence(ObjectId, Sequence),
-    /// Drop the table that this object had.
-    Drop(ObjectId),
-}
-
 /// What a proposal came to. Refused: only outcomes.
 pub(super) struct Tried {
     pub(super) outcomes: Vec<Outcome>,
@@ -42,7 +31,8 @@ pub(super) struct Tried {
     pub(super) storage: Vec<StorageStep>,
 }
 
-/// The newest state.
+/// The newest state. A clone shares everything with it.
+#[derive(Clone)]
 pub(super) struct Catalog {
     state: State,
 }
@@ -92,7 +82,7 @@ impl Catalog {
         time: Timestamp,
         proposal: &Proposal,
     ) -> Result<Vec<StorageStep>, CatalogError> {
-        let mut copy = Self { state: self.state.clone() };
+        let mut copy = self.clone();
         Ok(copy.apply(version, time, proposal)?.storage)
     }
 
@@ -134,16 +124,6 @@ impl Catalog {
 }
 
 fn steps(done: &Done, after: &State, before: &State) -> Result<Vec<StorageStep>, CatalogError> {
-    let step = |change: &StorageChange| match *change {
-        StorageChange::Create(id) => match after.object(id).map(|object| &object.body) {
-            Some(Body::Table(table)) => Ok(StorageStep::Create(id, table.as_ref().clone())),
-            Some(Body::Sequence(sequence)) => Ok(StorageStep::CreateSequence(id, sequence.clone())),
-            Some(_) | None => Err(CatalogError::Broken(format!("object {id} gets a table and is none"))),
-        },
-        StorageChange::Drop(id) if before.object(id).is_some() => Ok(StorageStep::Drop(id)),
-        StorageChange::Drop(id) => {
-            Err(CatalogError::Broken(format!("object {id} loses a table and was none")))
-        }
-    };
-    done.storage.iter().map(step).collect()
+    StorageStep::list(done, after, before)
+        .map_err(|id| CatalogError::Broken(format!("object {id} is not the table that a command says it is")))
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use bincode::{Decode, Encode};
-use grantd_catalog::command::{Done, Outcome};
+use grantd_catalog::command::{Command, Done, Outcome};
 use grantd_catalog::decide::{Decision, decide};
 use grantd_catalog::id::{Timestamp, Version};
-use grantd_catalog::refusal::{Refusal, SqlState, state as sqlstate};
+use grantd_catalog::refusal::{self, Refusal, SqlState};
 use grantd_catalog::view::View;
 use openraft::EntryPayload;
 use rusqlite::ffi;
@@ -16,18 +16,27 @@ use rusqlite::ffi;
 use crate::codec::{self, CodecError, Kind};
 use crate::config::NodeId;
 use crate::entry::{Body, Entry, Proposal, Reply, RowChange};
-use crate::machine::catalog::{Catalog, CatalogError, StorageStep};
+use crate::machine::catalog::{Catalog, CatalogError, Tried};
 use crate::machine::{Members, Position, Published};
-use crate::rows::{ApplyError, MetaKey, RowsError, SnapshotSource, Store};
+use crate::rows::{ApplyError, MetaKey, RowsError, SnapshotSource, StepError, StorageStep, Store};
 use crate::snapshot::{SnapshotFile, Snapshots};
 use crate::types::{
     BadMembership, ClusterId, LogEntry, LogId, LogIdV1, Membership, StoredMembership, StoredMembershipV1,
 };
+use crate::write::ReadSet;
+
+mod changes;
+mod transaction;
+
+use self::changes::Changes;
 
 /// The format of the machine's own records in `state.db`.
 const FORMAT: u16 = 1;
 /// The state of a write that must be made again because what it was made upon changed.
 pub(super) const RETRY: SqlState = SqlState::new("40001");
+
+/// The state of what the leader's disk has no room for.
+const DISK_FULL: SqlState = SqlState::new("53100");
 
 /// Entries after which debug builds check the catalog less often.
 const CHECK_ALWAYS_BELOW: u64 = 128;
@@ -53,6 +62,14 @@ pub enum MachineError {
         index: u64,
         /// Why.
         source: ApplyError,
+    },
+    /// A change of a table does not apply: this replica is not what the proposer was.
+    #[error("the change of a table in entry {index} does not apply: {source}")]
+    Step {
+        /// The entry.
+        index: u64,
+        /// Why.
+        source: StepError,
     },
     /// An entry or record does not decode.
     #[error("entry {index} cannot be read: {source}")]
@@ -116,7 +133,7 @@ pub enum OpenMachineError {
     Thread(io::Error),
 }
 
-/// The last entry that changed catalog or rows, and the last time.
+/// The last entry that changed rows or what they are made of, and the last time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 struct LastDataV1 {
     index: u64,
@@ -137,6 +154,7 @@ pub(super) struct Core {
     applied: Option<LogId>,
     members: Members,
     last: LastDataV1,
+    changes: Changes,
     /// Of the newest state that somebody needed a view of; `catalog` may be ahead of it within a batch.
     view: Arc<View>,
     view_is_stale: bool,
@@ -162,6 +180,7 @@ impl Core {
             applied: loaded.applied,
             members: loaded.members,
             last: loaded.last,
+            changes: Changes::none_since(loaded.last.index),
             view,
             view_is_stale: false,
             published,
@@ -193,6 +212,16 @@ impl Core {
         self.last.index
     }
 
+    /// Whether nothing of what `read` read has changed since.
+    pub(super) fn is_unchanged(&self, read: &ReadSet) -> bool {
+        self.changes.is_unchanged(read)
+    }
+
+    /// The catalog and the row store, to run an open transaction in.
+    pub(super) fn parts(&mut self) -> (&Catalog, &mut Store) {
+        (&self.catalog, &mut self.store)
+    }
+
     pub(super) fn last_time(&self) -> Timestamp {
         self.last.time
     }
@@ -201,25 +230,40 @@ impl Core {
         (self.applied, self.members.stored.clone())
     }
 
-    /// Whether the row store takes the tables that a proposal makes upon the applied state. What it does not take must
-    /// not reach the log: it would end every node that applies it, each time it starts. What is dropped is there, and the
-    /// table of a sequence is always the same.
-    pub(super) fn try_tables(&mut self, proposal: &Proposal) -> Result<Option<Refusal>, MachineError> {
+    /// Whether the row store takes what a proposal does to it upon the applied state. What it does not take must not reach
+    /// the log: it would end every node that applies it, each time it starts.
+    ///
+    /// A table that is made is tried alone. What changes a table is done on its rows and taken back. What is dropped is
+    /// there, and the table of a sequence is always the same.
+    pub(super) fn try_storage(&mut self, proposal: &Proposal) -> Result<Option<Refusal>, MachineError> {
         let version = Version(self.applied.map_or(0, |applied| applied.index) + 1);
-        let storage = self.catalog.tried(version, self.last.time, proposal)?;
-        let made = storage.iter().try_for_each(|step| match step {
-            StorageStep::Create(id, table) => self.store.try_table(*id, table),
-            StorageStep::CreateSequence(..) | StorageStep::Drop(_) => Ok(()),
-        });
-        match made {
+        let steps = self.catalog.tried(version, self.last.time, proposal)?;
+        let tried = if steps.iter().any(|step| matches!(step, StorageStep::Alter(_))) {
+            self.store.begin()?;
+            let tried = steps.iter().try_for_each(|step| step.perform(&mut self.store));
+            self.store.rollback()?;
+            tried
+        } else {
+            steps.iter().try_for_each(|step| step.try_alone(&self.store))
+        };
+        match tried {
             Ok(()) => Ok(None),
-            Err(error) if error.is_of_statement() => Ok(Some(table_not_taken(&error))),
-            Err(error) => Err(error.into()),
+            Err(error) => not_done(error).map(Some),
         }
+    }
+
+    /// Takes the row store back from an open transaction, whose parts are replayed when it goes on: nothing of what is
+    /// not committed may be in the file when something else is done to it. T1.
+    pub(super) fn suspend(&mut self) -> Result<(), RowsError> {
+        if self.store.is_open() {
+            self.store.rollback()?;
+        }
+        self.store.enforce_foreign_keys(false)
     }
 
     /// Applies the entries in one transaction and publishes what they come to. M1, M2.
     pub(super) fn apply(&mut self, entries: &[LogEntry]) -> Result<Vec<Reply>, MachineError> {
+        self.suspend()?;
         self.store.begin()?;
         let mut replies = Vec::with_capacity(entries.len());
         let mut members_changed = false;
@@ -228,6 +272,10 @@ impl Core {
             if self.applied.is_some_and(|applied| applied.index + 1 != index) {
                 let what = format!("it follows entry {:?}", self.applied.map(|applied| applied.index));
                 return Err(MachineError::Invariant { index, what });
+            }
+            // T2: what a leader staged takes effect by its own entry or never.
+            if self.applied.is_some_and(|applied| applied.leader_id != entry.log_id.leader_id) {
+                self.store.clear_stages()?;
             }
             replies.push(match &entry.payload {
                 EntryPayload::Blank => Reply::new(),
@@ -279,6 +327,10 @@ impl Core {
                 proposals.iter().map(|proposal| self.apply_proposal(index, entry.time, proposal)).collect()
             }
             Body::Rows { base, items } => self.apply_rows(index, base, &items),
+            Body::Stage { number, stage, parts } => self.apply_stage(number, stage, &parts),
+            Body::Transaction(transaction) => {
+                Ok(vec![vec![self.apply_transaction(index, entry.time, &transaction)?]])
+            }
         }
     }
 
@@ -290,26 +342,33 @@ impl Core {
         proposal: &Proposal,
     ) -> Result<Vec<Outcome>, MachineError> {
         let tried = self.catalog.apply(Version(index), time, proposal)?;
-        if !tried.records.is_empty() || !tried.storage.is_empty() {
+        self.change_catalog(index, proposal, &tried)?;
+        Ok(tried.outcomes)
+    }
+
+    /// Writes what a proposal came to. Only what changes the shape of things moves the base of captures: who may do
+    /// what is decided again where they are applied.
+    fn change_catalog(&mut self, index: u64, proposal: &Proposal, tried: &Tried) -> Result<(), MachineError> {
+        if tried.records.is_empty() && tried.storage.is_empty() {
+            return Ok(());
+        }
+        self.view_is_stale = true;
+        if proposal.commands.iter().any(Command::changes_shape) {
             self.last.index = index;
-            self.view_is_stale = true;
+            self.changes.shape(index);
         }
         self.store.write_records(&tried.records)?;
-        for step in tried.storage {
-            match step {
-                StorageStep::Create(id, table) => self.store.create_table(id, &table)?,
-                StorageStep::CreateSequence(id, sequence) => self.store.create_sequence(id, &sequence)?,
-                StorageStep::Drop(id) => self.store.drop_table(id)?,
-            }
+        for step in &tried.storage {
+            step.perform(&mut self.store).map_err(|source| MachineError::Step { index, source })?;
         }
-        Ok(tried.outcomes)
+        Ok(())
     }
 
     fn apply_rows(&mut self, index: u64, base: u64, items: &[RowChange]) -> Result<Reply, MachineError> {
         if base != self.last.index {
             return Ok(items.iter().map(|_| vec![Outcome::Refused(retry())]).collect());
         }
-        self.refresh_view(Version(base));
+        self.refresh_view(index);
         let mut reply = Reply::with_capacity(items.len());
         let mut refused = false;
         for item in items {
@@ -323,10 +382,7 @@ impl Core {
                         Outcome::Refused(refusal)
                     }
                     Decision::Allow => {
-                        self.store
-                            .apply_changeset(&item.changeset)
-                            .map_err(|source| MachineError::Changeset { index, source })?;
-                        self.last.index = index;
+                        self.change_rows(index, &item.changeset)?;
                         Outcome::Done(Done { changed: true, ..Done::default() })
                     }
                 }
@@ -336,8 +392,18 @@ impl Core {
         Ok(reply)
     }
 
-    fn refresh_view(&mut self, version: Version) {
+    fn change_rows(&mut self, index: u64, changeset: &[u8]) -> Result<(), MachineError> {
+        let tables = self.store.apply_changeset(changeset);
+        let tables = tables.map_err(|source| MachineError::Changeset { index, source })?;
+        self.changes.rows(tables, index);
+        self.last.index = index;
+        Ok(())
+    }
+
+    /// Makes the view that of all entries before `index`.
+    fn refresh_view(&mut self, index: u64) {
         if self.view_is_stale {
+            let version = Version(index.saturating_sub(1));
             self.view = Arc::new(self.view.next(version, self.catalog.state().clone()));
             self.view_is_stale = false;
         }
@@ -380,6 +446,7 @@ impl Core {
     /// Replaces everything by a snapshot, after all of it was checked: damaged bytes, damaged pages, records that
     /// make no catalog, or a position that is not the header's leave the node as it was, stopped.
     pub(super) fn install(&mut self, file: &SnapshotFile) -> Result<(), MachineError> {
+        self.suspend()?;
         let file = &self.snapshots.check(file).map_err(MachineError::Snapshot)?;
         let contents = self.snapshots.contents(file).map_err(MachineError::Snapshot)?;
         Catalog::restore(&contents.records)?;
@@ -395,16 +462,19 @@ impl Core {
         self.applied = loaded.applied;
         self.members = loaded.members;
         self.last = loaded.last;
+        self.changes = Changes::none_since(self.last.index);
         self.snapshots.keep(file).map_err(MachineError::Snapshot)?;
         self.publish(true);
         Ok(())
     }
 
     pub(super) fn make_durable(&mut self) -> Result<(), RowsError> {
+        self.suspend()?;
         self.store.make_durable()
     }
 
     pub(super) fn set_cluster(&mut self, cluster: ClusterId) -> Result<(), RowsError> {
+        self.suspend()?;
         self.store.begin()?;
         self.store.put_meta(MetaKey::Identity, &codec::seal_value(Kind::Identity, FORMAT, &cluster))?;
         self.store.commit()?;
@@ -466,15 +536,22 @@ fn version_of(applied: Option<LogId>) -> Version {
     Version(applied.map_or(0, |applied| applied.index))
 }
 
-fn table_not_taken(error: &RowsError) -> Refusal {
-    Refusal::new(
-        sqlstate::PROGRAM_LIMIT_EXCEEDED,
-        format!("the row store does not take the table: {}", error.message),
-    )
-    .with_hint("Use fewer columns, or smaller expressions in CHECK and DEFAULT.")
+/// Why the row store does not take a change of a table: what its rows say against it, its size, or the disk.
+pub(super) fn not_done(error: StepError) -> Result<Refusal, MachineError> {
+    let error = match error {
+        StepError::Refused(refusal) => return Ok(refusal),
+        StepError::Failed(error) if error.is_fatal() && !error.is_full() => return Err(error.into()),
+        StepError::Failed(error) => error,
+    };
+    Ok(if error.is_full() { disk_full() } else { refusal::table_not_taken(&error.message) })
 }
 
-fn retry() -> Refusal {
+/// What the client is told for whose changes the leader has no room.
+pub(super) fn disk_full() -> Refusal {
+    Refusal::new(DISK_FULL, "the disk of the leader is full").with_hint("Make room on it.")
+}
+
+pub(super) fn retry() -> Refusal {
     Refusal::new(RETRY, "restart transaction: rows or privileges changed before the write took effect")
         .with_hint("Run the statement again.")
 }

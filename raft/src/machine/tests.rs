@@ -25,6 +25,8 @@ use crate::types::{
     ClusterId, EntryBytes, LeaderId, LogEntry, LogId, Membership, NodeInfo, Payload, StoredMembershipV1,
 };
 
+mod transaction;
+
 struct World {
     directory: tempfile::TempDir,
     core: Core,
@@ -33,7 +35,7 @@ struct World {
 
 fn load(directory: &Path) -> Core {
     let store = Store::open(&directory.join("state.db"), &Extensions::default()).unwrap();
-    let snapshots = Arc::new(Snapshots::open(directory.join("snapshots")).unwrap());
+    let snapshots = Arc::new(Snapshots::open(directory.join("snapshots"), &Extensions::default()).unwrap());
     Core::load(store, snapshots, &OnceLock::new()).unwrap()
 }
 
@@ -69,15 +71,23 @@ fn create_table() -> Command {
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     };
     let table = Table {
         columns: vec![key],
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     };
-    Command::CreateTable { name: ObjectName { parts: vec![Name::from("item")] }, table, if_not_exists: false }
+    Command::CreateTable {
+        name: ObjectName { parts: vec![Name::from("item")] },
+        table,
+        foreign_keys: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 impl World {
@@ -163,7 +173,7 @@ fn a_write_is_decided_where_it_is_applied_and_what_was_captured_after_a_refused_
     let mut world = World::new();
     let (amy, root) = (world.amy(), PrincipalId::ROOT);
     let items = vec![world.insert(root, 1), world.insert(amy, 2), world.insert(root, 3)];
-    let reply = world.apply(Body::Rows { base: 2, items }).unwrap();
+    let reply = world.apply(Body::Rows { base: 1, items }).unwrap();
     assert_eq!(codes(&reply), ["done", "42501", "40001"]);
     assert_eq!(world.rows(), 1);
 }
@@ -172,14 +182,14 @@ fn a_write_is_decided_where_it_is_applied_and_what_was_captured_after_a_refused_
 fn a_write_that_was_captured_upon_another_state_changes_nothing() {
     let mut world = World::new();
     let item = world.insert(PrincipalId::ROOT, 1);
-    // Entries that change nothing leave what a capture is made upon: a membership, a refused command.
+    // Entries that change nothing of tables leave what a capture is made upon: a new role, a membership, a refusal.
     world.members(&[1, 2]);
     let refused = world.apply(catalog(create_role("amy"))).unwrap();
     assert_eq!(codes(&refused), ["other"]);
-    assert_eq!(world.core.last_data(), 2);
-    world.apply(catalog(create_role("ben"))).unwrap();
+    assert_eq!(world.core.last_data(), 1);
+    world.apply(catalog(create_sequence(1))).unwrap();
     assert_eq!(world.core.last_data(), 5);
-    let reply = world.apply(Body::Rows { base: 2, items: vec![item.clone()] }).unwrap();
+    let reply = world.apply(Body::Rows { base: 1, items: vec![item.clone()] }).unwrap();
     assert_eq!((codes(&reply), world.rows()), (vec!["40001"], 0));
     let reply = world.apply(Body::Rows { base: 5, items: vec![item] }).unwrap();
     assert_eq!((codes(&reply), world.rows()), (vec!["done"], 1));
@@ -201,7 +211,7 @@ fn a_row_write_in_the_batch_of_a_grant_is_decided_after_it() {
     };
     let entries = [
         log_entry(3, sealed(10, catalog(grant))),
-        log_entry(4, sealed(11, Body::Rows { base: 3, items: vec![item] })),
+        log_entry(4, sealed(11, Body::Rows { base: 1, items: vec![item] })),
     ];
     let replies = world.core.apply(&entries).unwrap();
     assert_eq!(codes(&replies[0]), ["done"]);
@@ -222,7 +232,7 @@ fn what_cannot_be_applied_is_an_error_and_leaves_the_file_as_it_was() {
             Box::new(|world| {
                 let mut item = world.insert(PrincipalId::ROOT, 1);
                 item.changeset.truncate(item.changeset.len() / 2);
-                sealed(9, Body::Rows { base: 3, items: vec![item] })
+                sealed(9, Body::Rows { base: 1, items: vec![item] })
             }),
         ),
     ];
@@ -250,9 +260,12 @@ async fn after_an_error_the_machine_applies_nothing_more_and_says_so_once() {
     let on_fatal: OnFatal = Arc::new(move |reason| told.lock().unwrap().push(reason.to_owned()));
     let parts = MachineParts {
         store: Store::open(&directory.path().join("state.db"), &Extensions::default()).unwrap(),
-        snapshots: Arc::new(Snapshots::open(directory.path().join("snapshots")).unwrap()),
+        snapshots: Arc::new(
+            Snapshots::open(directory.path().join("snapshots"), &Extensions::default()).unwrap(),
+        ),
         cluster: Arc::default(),
         on_fatal,
+        transaction_time: crate::config::TRANSACTION_TIME_MAX,
     };
     let (machine, mut state_machine, thread) = Machine::start(parts).unwrap();
     let stray = log_entry(7, EntryPayload::Blank);
@@ -285,12 +298,14 @@ async fn a_snapshot_replaces_everything_and_a_bad_one_nothing() {
     let mut source = World::new();
     source.apply(catalog(create_role("ben"))).unwrap();
     let (copy, (last, membership)) = source.core.snapshot_source().unwrap();
-    let snapshots = Snapshots::open(source.directory.path().join("snapshots")).unwrap();
+    let snapshots =
+        Snapshots::open(source.directory.path().join("snapshots"), &Extensions::default()).unwrap();
     let file = snapshots.build(copy, ClusterId(1), last, membership).unwrap();
     let bytes = std::fs::read(file.path()).unwrap();
 
     let mut target = World::new();
-    let received = Snapshots::open(target.directory.path().join("snapshots")).unwrap();
+    let received =
+        Snapshots::open(target.directory.path().join("snapshots"), &Extensions::default()).unwrap();
     let receive = async |bytes: &[u8], last| {
         let header = SnapshotHeaderV1 {
             cluster: ClusterId(1),
@@ -364,7 +379,8 @@ fn a_sequence_begins_where_the_catalog_says_and_moves_with_the_rows_through_rest
     assert_eq!(last_value(&mut world.core, sequence), at(6, 1));
 
     let (copy, (last, membership)) = world.core.snapshot_source().unwrap();
-    let snapshots = Snapshots::open(world.directory.path().join("snapshots")).unwrap();
+    let snapshots =
+        Snapshots::open(world.directory.path().join("snapshots"), &Extensions::default()).unwrap();
     let file = snapshots.build(copy, ClusterId(1), last, membership).unwrap();
     let World { directory, core, .. } = world;
     drop(core);

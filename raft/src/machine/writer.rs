@@ -4,17 +4,24 @@
 //! the state it was captured upon is the one it is applied to; its `base` and the fence of the leader's term let the
 //! log prove that, and where they do not hold nothing changes.
 //!
+//! A transaction holds the writer from its turn to its end. Meanwhile only what changes rights is proposed; the rest
+//! waits. At COMMIT it becomes one entry, or several of which the last one counts.
+//!
+//! T4: what changes rights only waits for no transaction and costs none its work.
+//!
 //! W1: a submission is answered once: with what came of it, with why nothing was proposed, or as unknown.
 //! W2: "nothing was proposed" is said only of what never reached the log.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use grantd_catalog::command::{Command, Done, Outcome};
+use grantd_catalog::command::{Actor, Command, Done, Outcome};
 use grantd_catalog::id::{Timestamp, Version};
 use grantd_catalog::refusal::{Refusal, state as sqlstate};
+use grantd_catalog::require::Requirement;
+use grantd_catalog::view::View;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, oneshot};
 
 use crate::codec;
@@ -22,14 +29,17 @@ use crate::config::{BATCH_ITEMS_MAX, BATCH_TIME_MAX, ENTRY_BYTES_MAX, NodeId};
 use crate::entry::{Body, Entry, Proposal, Reply, RowChange};
 use crate::machine::Job;
 use crate::machine::core::{Core, MachineError, RETRY};
+use crate::machine::open::{Answer, Open};
 use crate::rows::Captured;
 use crate::types::{CommittedLeaderId, EntryBytes};
-use crate::write::{Receipt, RowWrite, Unavailable};
+use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, Unavailable, WriteRefused};
+
+mod holder;
 
 /// How often a row write is captured before its client is told to run it again.
-const ATTEMPTS_MAX: u32 = 4;
+pub(super) const ATTEMPTS_MAX: u32 = 4;
 /// Room in an entry for what is not in its items.
-const ENTRY_OVERHEAD_BYTES: usize = 1_024;
+pub(super) const ENTRY_OVERHEAD_BYTES: usize = 1_024;
 
 /// Whether this node may propose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +111,33 @@ pub enum Work {
     Catalog(Proposal),
     /// A row write.
     Rows(SharedWrite),
+    /// A transaction, to be opened.
+    Begin {
+        /// Its number, as the node counts them.
+        number: u64,
+        /// What it read before.
+        read: Option<ReadSet>,
+    },
+}
+
+/// What is asked of an open transaction. Answers that nobody wants any more are dropped.
+pub enum Act {
+    /// Run a statement.
+    Run(SharedWrite, oneshot::Sender<Answer<Ran>>),
+    /// Change the catalog.
+    Propose(Proposal, oneshot::Sender<Answer<Vec<Outcome>>>),
+    /// The catalog as it has it.
+    View(oneshot::Sender<Answer<Arc<View>>>),
+    /// A place to come back to.
+    Mark(oneshot::Sender<Answer<Mark>>),
+    /// To come back to it.
+    RollBackTo(Mark, oneshot::Sender<Answer<()>>),
+    /// How many bytes its changes take.
+    Bytes(oneshot::Sender<Answer<usize>>),
+    /// To make it take effect.
+    Commit(oneshot::Sender<Result<Receipt, Unavailable>>),
+    /// To end it without effect, or not to open it.
+    RollBack,
 }
 
 /// One client's write, waiting.
@@ -117,6 +154,8 @@ pub struct Submission {
 
 struct Waiting {
     work: Work,
+    /// What came before it has a smaller one.
+    turn: u64,
     answer: oneshot::Sender<Result<Receipt, Unavailable>>,
     taken: Arc<AtomicBool>,
     attempts: u32,
@@ -142,13 +181,45 @@ impl Waiting {
     }
 }
 
-/// The queue, and what is in flight.
+/// The queues, the transaction that holds the writer, and what is in flight.
 pub(super) struct Writer {
     jobs: mpsc::Sender<Job>,
     proposer: Option<Box<dyn Proposer>>,
+    transaction_time: Duration,
+    turns: u64,
+    /// Proposals that change rights only: no transaction holds them up.
+    rights: VecDeque<Waiting>,
+    /// Row writes, proposals that change tables, and transactions that are to be opened.
     queue: VecDeque<Waiting>,
-    /// Empty: nothing is in flight.
-    in_flight: Vec<Waiting>,
+    flight: Option<Flight>,
+    holder: Holder,
+    /// Whether there is one, for those who wait.
+    held: Arc<AtomicBool>,
+    /// Why the last transaction that was ended from here is over, for its client to hear.
+    ended: Option<(u64, Refusal)>,
+}
+
+/// Who holds the writer.
+enum Holder {
+    Nobody,
+    Open(Box<Open>),
+    Committing(Committing),
+}
+
+/// A transaction on its way into the log.
+struct Committing {
+    /// What is still to be proposed of it.
+    entries: VecDeque<Body>,
+    turn: u64,
+    answer: oneshot::Sender<Result<Receipt, Unavailable>>,
+    leader: CommittedLeaderId,
+}
+
+/// What is in flight.
+enum Flight {
+    Batch(Vec<Waiting>),
+    /// An entry of the transaction that is committing.
+    Transaction,
 }
 
 /// A batch that is about to be proposed.
@@ -157,9 +228,38 @@ struct Batch {
     items: Vec<Waiting>,
 }
 
+/// Whose turn it is.
+enum Next {
+    Rights,
+    Queue,
+    Commit,
+}
+
 impl Writer {
-    pub(super) fn new(jobs: mpsc::Sender<Job>) -> Self {
-        Self { jobs, proposer: None, queue: VecDeque::new(), in_flight: Vec::new() }
+    pub(super) fn new(jobs: mpsc::Sender<Job>, transaction_time: Duration) -> Self {
+        Self {
+            jobs,
+            transaction_time,
+            proposer: None,
+            turns: 0,
+            rights: VecDeque::new(),
+            queue: VecDeque::new(),
+            flight: None,
+            holder: Holder::Nobody,
+            held: Arc::default(),
+            ended: None,
+        }
+    }
+
+    /// Whether a transaction holds the writer, as it changes.
+    pub(super) fn held(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.held)
+    }
+
+    /// Returns who held it before.
+    fn hand_to(&mut self, holder: Holder) -> Holder {
+        self.held.store(!matches!(holder, Holder::Nobody), Ordering::Release);
+        std::mem::replace(&mut self.holder, holder)
     }
 
     pub(super) fn lead(&mut self, proposer: Box<dyn Proposer>) {
@@ -168,12 +268,23 @@ impl Writer {
 
     pub(super) fn submit(&mut self, submission: Submission) {
         let Submission { work, answer, taken, permit } = submission;
-        self.queue.push_back(Waiting { work, answer, taken, attempts: 0, unchanged: None, _permit: permit });
+        let turn = self.turn();
+        let queue = if changes_rights_only(&work) { &mut self.rights } else { &mut self.queue };
+        queue.push_back(Waiting { work, turn, answer, taken, attempts: 0, unchanged: None, _permit: permit });
+    }
+
+    fn turn(&mut self) -> u64 {
+        self.turns += 1;
+        self.turns
     }
 
     /// Answers the clients of the batch in flight, or queues again, first, what has to be captured anew.
     pub(super) fn settled(&mut self, settled: Settled) {
-        let items = std::mem::take(&mut self.in_flight);
+        let items = match self.flight.take() {
+            None => return,
+            Some(Flight::Transaction) => return self.settled_transaction(settled),
+            Some(Flight::Batch(items)) => items,
+        };
         match settled {
             Settled::Applied { index, reply } => self.applied(Version(index), items, reply),
             Settled::NotLeader { leader } => {
@@ -220,8 +331,11 @@ impl Writer {
     /// Proposes the next batch if this node leads, nothing is in flight, and something waits. Writes that need no
     /// entry do not keep the thread from its other work for long.
     pub(super) fn step(&mut self, core: &mut Core) -> Result<(), MachineError> {
+        self.check_holder(core)?;
         let began = Instant::now();
-        while self.in_flight.is_empty() && !self.queue.is_empty() {
+        while self.flight.is_none()
+            && let Some(next) = self.next()
+        {
             if began.elapsed() >= BATCH_TIME_MAX {
                 // Here again when what came meanwhile is done.
                 let _ = self.jobs.send(Job::LeaderChanged);
@@ -230,10 +344,10 @@ impl Writer {
             let Some(proposer) = &self.proposer else { return Ok(()) };
             let leader = match proposer.leadership() {
                 Leadership::Follows(leader) => {
-                    for waiting in self.queue.drain(..) {
+                    for waiting in self.rights.drain(..).chain(self.queue.drain(..)) {
                         waiting.answer(Err(Unavailable::NotLeader { leader }));
                     }
-                    return Ok(());
+                    return self.check_holder(core);
                 }
                 // Until its first entry is applied, entries of leaders before it may still come.
                 Leadership::Leads(leader) if core.applied().is_none_or(|id| id.leader_id != leader) => {
@@ -241,70 +355,72 @@ impl Writer {
                 }
                 Leadership::Leads(leader) => leader,
             };
-            if let Some(batch) = self.next_batch(core)? {
-                self.propose(leader, batch, core.last_time());
+            match next {
+                Next::Commit => self.propose_commit(core.last_time()),
+                Next::Rights => {
+                    let mut rights = std::mem::take(&mut self.rights);
+                    let batch = catalog_batch(core, &mut rights);
+                    self.rights = rights;
+                    if let Some(batch) = batch? {
+                        self.propose(leader, batch, core.last_time());
+                    }
+                }
+                Next::Queue => {
+                    if let Some(batch) = self.next_batch(core, leader)? {
+                        self.propose(leader, batch, core.last_time());
+                    }
+                }
             }
         }
         Ok(())
     }
 
+    /// Whose turn it is; none: nobody who waits may go on now.
+    fn next(&self) -> Option<Next> {
+        let rights = self.rights.front().map(|waiting| (waiting.turn, Next::Rights));
+        let other = match &self.holder {
+            Holder::Nobody => self.queue.front().map(|waiting| (waiting.turn, Next::Queue)),
+            Holder::Open(_) => None,
+            Holder::Committing(committing) => Some((committing.turn, Next::Commit)),
+        };
+        rights.into_iter().chain(other).min_by_key(|(turn, _)| *turn).map(|(_, next)| next)
+    }
+
     fn propose(&mut self, leader: CommittedLeaderId, batch: Batch, last: Timestamp) {
-        let Some(proposer) = &self.proposer else { return };
-        let entry = Entry { time: stamp(last), body: batch.body };
-        let settle = Settle { jobs: self.jobs.clone(), told: false };
         // In flight before it is proposed: the answer may be there before this returns.
-        self.in_flight = batch.items;
-        if !proposer.propose(leader, EntryBytes::seal(&entry), settle) {
-            for item in std::mem::take(&mut self.in_flight) {
+        self.flight = Some(Flight::Batch(batch.items));
+        if !self.send(leader, batch.body, last)
+            && let Some(Flight::Batch(items)) = self.flight.take()
+        {
+            for item in items {
                 item.answer(Err(Unavailable::Busy));
             }
         }
     }
 
-    /// None: what was first in the queue needed no entry.
-    fn next_batch(&mut self, core: &mut Core) -> Result<Option<Batch>, MachineError> {
-        match self.queue.front().map(|waiting| &waiting.work) {
-            None => Ok(None),
-            Some(Work::Catalog(_)) => self.catalog_batch(core),
-            Some(Work::Rows(_)) => self.rows_batch(core),
-        }
+    /// False: nothing was proposed.
+    fn send(&self, leader: CommittedLeaderId, body: Body, last: Timestamp) -> bool {
+        let Some(proposer) = &self.proposer else { return false };
+        let entry = Entry { time: stamp(last), body };
+        let settle = Settle { jobs: self.jobs.clone(), told: false };
+        proposer.propose(leader, EntryBytes::seal(&entry), settle)
     }
 
-    /// A proposal that makes tables is a batch of its own: they are tried upon exactly the state that they are for.
-    fn catalog_batch(&mut self, core: &mut Core) -> Result<Option<Batch>, MachineError> {
-        let (mut proposals, mut items, mut bytes) = (Vec::new(), Vec::new(), ENTRY_OVERHEAD_BYTES);
-        while items.len() < BATCH_ITEMS_MAX
-            && let Some(waiting) = self.queue.pop_front()
-        {
-            let Work::Catalog(proposal) = &waiting.work else {
-                self.queue.push_front(waiting);
-                break;
-            };
-            let size = codec::encode(proposal).len();
-            let tables = makes_tables(proposal);
-            if (bytes + size > ENTRY_BYTES_MAX || tables) && !items.is_empty() {
-                self.queue.push_front(waiting);
-                break;
-            }
-            if !waiting.take() {
-                continue;
-            }
-            if ENTRY_OVERHEAD_BYTES + size > ENTRY_BYTES_MAX {
-                waiting.done(core.view().version(), vec![Outcome::Refused(too_large(size))]);
-                continue;
-            }
-            if tables && let Some(refusal) = core.try_tables(proposal)? {
-                waiting.done(core.view().version(), vec![Outcome::Refused(refusal)]);
-                continue;
-            }
-            bytes += size;
-            proposals.push(proposal.clone());
-            items.push(waiting);
-            if tables {
-                break;
+    /// None: what was first in the queue needed no entry.
+    fn next_batch(
+        &mut self,
+        core: &mut Core,
+        leader: CommittedLeaderId,
+    ) -> Result<Option<Batch>, MachineError> {
+        match self.queue.front().map(|waiting| &waiting.work) {
+            None => Ok(None),
+            Some(Work::Catalog(_)) => catalog_batch(core, &mut self.queue),
+            Some(Work::Rows(_)) => self.rows_batch(core),
+            Some(Work::Begin { .. }) => {
+                self.open(core, leader);
+                Ok(None)
             }
         }
-        Ok((!items.is_empty()).then_some(Batch { body: Body::Catalog(proposals), items }))
     }
 
     /// Runs the writes at the front of the queue one after another, each on what the one before left, takes their
@@ -313,6 +429,7 @@ impl Writer {
         let (base, version) = (core.last_data(), core.view().version());
         let (mut changes, mut items, mut bytes) = (Vec::new(), Vec::new(), ENTRY_OVERHEAD_BYTES);
         core.store().begin()?;
+        core.store().enforce_foreign_keys(true)?;
         let began = Instant::now();
         while items.len() < BATCH_ITEMS_MAX
             && began.elapsed() < BATCH_TIME_MAX
@@ -364,9 +481,47 @@ impl Writer {
                 }
             }
         }
-        core.store().rollback()?;
+        core.suspend()?;
         Ok((!items.is_empty()).then_some(Batch { body: Body::Rows { base, items: changes }, items }))
     }
+}
+
+/// A proposal that changes the shape of things is a batch of its own: what it does to the row store is tried upon exactly
+/// the state that it is for.
+fn catalog_batch(core: &mut Core, queue: &mut VecDeque<Waiting>) -> Result<Option<Batch>, MachineError> {
+    let (mut proposals, mut items, mut bytes) = (Vec::new(), Vec::new(), ENTRY_OVERHEAD_BYTES);
+    while items.len() < BATCH_ITEMS_MAX
+        && let Some(waiting) = queue.pop_front()
+    {
+        let Work::Catalog(proposal) = &waiting.work else {
+            queue.push_front(waiting);
+            break;
+        };
+        let size = codec::encode(proposal).len();
+        let alone = !changes_rights_only(&waiting.work);
+        if (bytes + size > ENTRY_BYTES_MAX || alone) && !items.is_empty() {
+            queue.push_front(waiting);
+            break;
+        }
+        if !waiting.take() {
+            continue;
+        }
+        if ENTRY_OVERHEAD_BYTES + size > ENTRY_BYTES_MAX {
+            waiting.done(core.view().version(), vec![Outcome::Refused(too_large(size))]);
+            continue;
+        }
+        if alone && let Some(refusal) = core.try_storage(proposal)? {
+            waiting.done(core.view().version(), vec![Outcome::Refused(refusal)]);
+            continue;
+        }
+        bytes += size;
+        proposals.push(proposal.clone());
+        items.push(waiting);
+        if alone {
+            break;
+        }
+    }
+    Ok((!items.is_empty()).then_some(Batch { body: Body::Catalog(proposals), items }))
 }
 
 /// Answers a write that changes nothing: now if nothing was run before it, else with what was.
@@ -379,22 +534,21 @@ fn unchanged(mut waiting: Waiting, version: Version, outcomes: Vec<Outcome>, ite
     }
 }
 
-type Ran = (grantd_catalog::command::Actor, grantd_catalog::require::Requirement);
+type Captures = Captured<(Actor, Requirement), WriteRefused>;
 
-fn capture(
-    core: &mut Core,
-    write: &SharedWrite,
-) -> Result<Option<Captured<Ran, crate::write::WriteRefused>>, MachineError> {
+fn capture(core: &mut Core, write: &SharedWrite) -> Result<Option<Captures>, MachineError> {
     let mut held = write.blocking_lock();
     let Some(write) = held.as_mut() else { return Ok(None) };
     let view = Arc::clone(core.view());
     Ok(Some(core.store().capture(|rows| write.run(&view, rows))?))
 }
 
-fn makes_tables(proposal: &Proposal) -> bool {
-    let makes =
-        |command: &Command| matches!(command, Command::CreateTable { .. } | Command::CreateSequence { .. });
-    proposal.commands.iter().any(makes)
+/// Whether no transaction holds it up: rows that are captured before it can be applied after it.
+fn changes_rights_only(work: &Work) -> bool {
+    match work {
+        Work::Catalog(proposal) => !proposal.commands.iter().any(Command::changes_shape),
+        Work::Rows(_) | Work::Begin { .. } => false,
+    }
 }
 
 fn is_retry(outcome: &Outcome) -> bool {
@@ -423,7 +577,7 @@ fn too_large(bytes: usize) -> Refusal {
     .with_hint("Change fewer rows with each statement.")
 }
 
-fn exhausted() -> Refusal {
+pub(super) fn exhausted() -> Refusal {
     Refusal::new(RETRY, "restart transaction: the write was interrupted several times")
         .with_hint("Run the statement again.")
 }

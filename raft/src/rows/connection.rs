@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::ffi;
-use rusqlite::functions::FunctionFlags;
+use rusqlite::functions::{self, FunctionFlags};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
@@ -22,8 +22,8 @@ use rusqlite::{OpenFlags, Statement};
 
 use crate::config::{RESULT_BYTES_MAX, RESULT_ROWS_MAX};
 use crate::rows::{
-    Access, CancelCheck, Extensions, Function, RowSet, RowsError, StatementContext, Transaction, Value,
-    virtual_table,
+    Access, Accumulator, Aggregate, CancelCheck, Extensions, Function, RowSet, RowsError, StatementContext,
+    Transaction, Value, session, virtual_table,
 };
 
 /// The most bytes of a value or row. A change of one fits in an entry with room to spare.
@@ -32,6 +32,8 @@ const VALUE_BYTES_MAX: i32 = 32 << 20;
 const STATEMENT_BYTES_MAX: i32 = 8 << 20;
 /// The deepest nesting of an expression: what SQLite's parser takes without a deep C stack.
 const EXPRESSION_DEPTH_MAX: i32 = 500;
+/// The longest chain of foreign keys that act upon each other; SQLite counts them as triggers. It needs no C stack.
+const CASCADE_DEPTH_MAX: i32 = 1_000;
 /// Instructions of SQLite's machine between two looks at the cancel check: some 10 µs.
 const CANCEL_INTERVAL: i32 = 2_000;
 /// From how many bytes on a function's arguments or value count as large.
@@ -78,8 +80,15 @@ pub(super) enum Mode {
 pub(super) struct Connection {
     pub(super) sqlite: rusqlite::Connection,
     shared: Arc<Shared>,
-    /// What each statement of a client touches, by its text. Only statements that passed the authorizer are here.
-    accesses: RefCell<BTreeMap<String, Vec<Access>>>,
+    known: RefCell<Known>,
+}
+
+/// What each statement of a client touches, by its text, as tables are at one version of SQLite's schema. Only statements
+/// that passed the authorizer are here.
+#[derive(Default)]
+struct Known {
+    schema: i64,
+    accesses: BTreeMap<String, Vec<Access>>,
 }
 
 /// What SQLite's callbacks see. Uncontended: callbacks run on the thread that uses the connection.
@@ -157,13 +166,18 @@ impl Connection {
             Some(vfs) => rusqlite::Connection::open_with_flags_and_vfs(path, flags, vfs.as_str()),
             None => rusqlite::Connection::open_with_flags(path, flags),
         }?;
-        let mut connection = Self { sqlite, shared: Arc::default(), accesses: RefCell::default() };
+        let mut connection = Self { sqlite, shared: Arc::default(), known: RefCell::default() };
         connection.check_compile_options()?;
         connection.harden(mode)?;
         if mode == Mode::Write {
             connection.sqlite.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
         }
         connection.install_functions(&extensions.functions)?;
+        for collation in &extensions.collations {
+            let compare = Arc::clone(&collation.compare);
+            connection.sqlite.create_collation(collation.name, move |left, right| compare(left, right))?;
+        }
+        connection.install_aggregates(&extensions.aggregates)?;
         for table in &extensions.tables {
             virtual_table::install(&connection.sqlite, table, &connection.shared)?;
         }
@@ -175,6 +189,22 @@ impl Connection {
     /// parsed each time.
     pub(super) fn execute(&self, sql: &str) -> Result<(), RowsError> {
         self.sqlite.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    /// Forgets what statements touch: after DDL was undone, another one may give the schema the same version.
+    pub(super) fn forget(&self) {
+        self.known.borrow_mut().accesses.clear();
+    }
+
+    /// The same statement may touch something else when tables changed: a foreign key, what a column is computed from.
+    fn forget_if_reshaped(&self) -> Result<(), RowsError> {
+        let schema =
+            self.sqlite.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get::<_, i64>(0))?;
+        let known = &mut *self.known.borrow_mut();
+        if known.schema != schema {
+            *known = Known { schema, accesses: BTreeMap::new() };
+        }
         Ok(())
     }
 
@@ -200,7 +230,8 @@ impl Connection {
             (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
             (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
             (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
-            // Foreign keys and triggers would act a second time where a changeset is applied.
+            // Foreign keys act while a statement is captured, see `Store::enforce_foreign_keys`. Triggers would act a
+            // second time where a changeset is applied.
             (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
             (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
             (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
@@ -214,7 +245,7 @@ impl Connection {
             (Limit::SQLITE_LIMIT_SQL_LENGTH, STATEMENT_BYTES_MAX),
             (Limit::SQLITE_LIMIT_EXPR_DEPTH, EXPRESSION_DEPTH_MAX),
             (Limit::SQLITE_LIMIT_ATTACHED, 0),
-            (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
+            (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, CASCADE_DEPTH_MAX),
             (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
         ] {
             sqlite.set_limit(limit, value)?;
@@ -266,6 +297,17 @@ impl Connection {
         Ok(())
     }
 
+    fn install_aggregates(&self, aggregates: &[Aggregate]) -> Result<(), RowsError> {
+        let flags = FunctionFlags::SQLITE_UTF8
+            | FunctionFlags::SQLITE_INNOCUOUS
+            | FunctionFlags::SQLITE_DETERMINISTIC;
+        for aggregate in aggregates {
+            let running = Running { start: aggregate.start, shared: Arc::clone(&self.shared) };
+            self.sqlite.create_window_function(aggregate.name, aggregate.arguments, flags, running)?;
+        }
+        Ok(())
+    }
+
     fn install_callbacks(&mut self) -> Result<(), RowsError> {
         let shared = Arc::clone(&self.shared);
         self.sqlite
@@ -280,6 +322,72 @@ impl Connection {
     pub(super) fn client_within(&self, limit: Duration) -> ClientTransaction<'_> {
         *lock(&self.shared.deadline) = Instant::now().checked_add(limit).map(|deadline| (deadline, limit));
         ClientTransaction { connection: self }
+    }
+}
+
+/// An aggregate function as SQLite calls it.
+struct Running {
+    start: fn() -> Box<dyn Accumulator>,
+    shared: Arc<Shared>,
+}
+
+impl Running {
+    fn arguments(&self, call: &functions::Context<'_>) -> rusqlite::Result<Vec<Value>> {
+        let arguments: Result<Vec<Value>, RowsError> =
+            (0..call.len()).map(|at| Value::try_from(call.get_raw(at))).collect();
+        let arguments = arguments.map_err(|error| function_error(error.message))?;
+        let bytes = arguments.iter().map(Value::bytes).sum();
+        self.shared.stop_after(bytes)?;
+        // What is taken may be kept until the group ends.
+        self.shared.count_made(bytes)?;
+        Ok(arguments)
+    }
+
+    fn value(&self, group: Option<&dyn Accumulator>) -> rusqlite::Result<rusqlite::types::Value> {
+        let value = match group {
+            Some(group) => group.value(),
+            None => (self.start)().value(),
+        };
+        let value = value.map_err(function_error)?;
+        self.shared.count_made(value.bytes())?;
+        value.refuse_nan().map_err(|error| function_error(error.message))?;
+        Ok(rusqlite::types::Value::from(value))
+    }
+}
+
+impl functions::Aggregate<Box<dyn Accumulator>, rusqlite::types::Value> for Running {
+    fn init(&self, _: &mut functions::Context<'_>) -> rusqlite::Result<Box<dyn Accumulator>> {
+        Ok((self.start)())
+    }
+
+    fn step(
+        &self,
+        call: &mut functions::Context<'_>,
+        group: &mut Box<dyn Accumulator>,
+    ) -> rusqlite::Result<()> {
+        group.add(&self.arguments(call)?).map_err(function_error)
+    }
+
+    fn finalize(
+        &self,
+        _: &mut functions::Context<'_>,
+        group: Option<Box<dyn Accumulator>>,
+    ) -> rusqlite::Result<rusqlite::types::Value> {
+        self.value(group.as_deref())
+    }
+}
+
+impl functions::WindowAggregate<Box<dyn Accumulator>, rusqlite::types::Value> for Running {
+    fn value(&self, group: Option<&mut Box<dyn Accumulator>>) -> rusqlite::Result<rusqlite::types::Value> {
+        Running::value(self, group.map(|group| &**group))
+    }
+
+    fn inverse(
+        &self,
+        call: &mut functions::Context<'_>,
+        group: &mut Box<dyn Accumulator>,
+    ) -> rusqlite::Result<()> {
+        group.remove(&self.arguments(call)?).map_err(function_error)
     }
 }
 
@@ -347,7 +455,8 @@ pub(super) struct ClientTransaction<'c> {
 
 impl Transaction for ClientTransaction<'_> {
     fn prepare(&mut self, sql: &str) -> Result<Vec<Access>, RowsError> {
-        if let Some(accesses) = self.connection.accesses.borrow().get(sql) {
+        self.connection.forget_if_reshaped()?;
+        if let Some(accesses) = self.connection.known.borrow().accesses.get(sql) {
             return Ok(accesses.clone());
         }
         let _client = ClientMode::enter(&self.connection.shared);
@@ -357,7 +466,7 @@ impl Transaction for ClientTransaction<'_> {
         if let Err(error) = prepared {
             return Err(denied(&recorded).unwrap_or_else(|| error.into()));
         }
-        let mut accesses = self.connection.accesses.borrow_mut();
+        let accesses = &mut self.connection.known.borrow_mut().accesses;
         if accesses.len() >= STATEMENTS_CACHED_MAX {
             accesses.clear();
         }
@@ -384,6 +493,11 @@ impl Transaction for ClientTransaction<'_> {
         if !statement.readonly() {
             drop(statement);
             result.changes = self.connection.sqlite.changes();
+            // Also those that are declared as deferred are looked at here, where the statement can still be refused.
+            if session::violates_deferred_keys(&self.connection.sqlite) {
+                let message = "FOREIGN KEY constraint failed".to_owned();
+                return Err(RowsError { code: ffi::SQLITE_CONSTRAINT_FOREIGNKEY, message });
+            }
         }
         Ok(result)
     }
@@ -422,11 +536,11 @@ impl Drop for ClientTransaction<'_> {
 }
 
 fn collect(statement: &mut Statement<'_>) -> Result<RowSet, RowsError> {
-    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let (width, mut bytes) = (columns.len(), 0);
-    let mut result = RowSet { columns, rows: Vec::new(), changes: 0 };
+    let mut bytes = 0;
+    let mut result = RowSet::default();
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
+        let width = row.as_ref().column_count();
         let mut values = Vec::with_capacity(width);
         for at in 0..width {
             let value = Value::try_from(row.get_ref(at)?)?;
@@ -442,6 +556,9 @@ fn collect(statement: &mut Statement<'_>) -> Result<RowSet, RowsError> {
         }
         result.rows.push(values);
     }
+    drop(rows);
+    // Last: a statement that was prepared before a table got another shape is prepared anew when it runs.
+    result.columns = statement.column_names().map(str::to_owned).collect();
     Ok(result)
 }
 

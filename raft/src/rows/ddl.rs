@@ -4,43 +4,189 @@
 //! changeset does not carry, NULL in a key is refused instead of lost or numbered, and a scan is in key order.
 //! Constraints are named so that a violation can be told to a client: `bool:c`, `range:c`, `length:c`, `uuid:c` for
 //! a column `c`, `check:name` for a CHECK of the user. SQLite reports UNIQUE and NOT NULL by table and columns.
+//! A UNIQUE constraint is a unique index, so that one can come and go without its table being made anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Column, ColumnType, Sequence, Table};
+use grantd_catalog::object::{
+    Body, Column, ColumnType, Expression, ForeignKey, IndexKey, ReferentialAction, Sequence, Table,
+};
+use grantd_catalog::state::State;
 
 /// The name of an object's table in the row store.
 pub fn table_name(id: ObjectId) -> String {
     format!("t{id}")
 }
 
-/// The statement that makes the table of `id`.
-///
-/// Panics on a descriptor whose positions point nowhere: the catalog checks them before they are committed.
-pub fn create_table(id: ObjectId, table: &Table) -> String {
-    let mut sql = format!("CREATE TABLE {} (\n", quote(&table_name(id)));
-    for column in &table.columns {
-        define_column(&mut sql, column);
-        sql.push_str(",\n");
+/// The object of a table of the row store: [`table_name`] the other way round.
+pub fn object_of_table(name: &str) -> Option<ObjectId> {
+    name.strip_prefix('t')?.parse().ok().map(ObjectId)
+}
+
+/// A table as the row store makes it: what the catalog says of it, and what it does not say of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Whose it is.
+    pub id: ObjectId,
+    /// What the catalog says.
+    pub table: Table,
+    /// For each foreign key the names of the columns that it refers to.
+    pub targets: Vec<Vec<Name>>,
+}
+
+impl Shape {
+    /// That of a table without foreign keys.
+    pub fn alone(id: ObjectId, table: &Table) -> Self {
+        Self { id, table: table.clone(), targets: Vec::new() }
     }
-    let names = |positions: &[u16]| {
-        let quoted: Vec<_> =
-            positions.iter().map(|at| quote(table.columns[usize::from(*at)].name.as_str())).collect();
-        quoted.join(", ")
-    };
-    for unique in &table.unique {
-        let name = quote(&format!("unique:{}", unique.name.as_str()));
-        writeln!(sql, "  CONSTRAINT {name} UNIQUE ({}),", names(&unique.columns)).expect("a string grows");
+
+    /// That of an object of a catalog. None: it is no table, or a foreign key points nowhere.
+    pub fn of(id: ObjectId, state: &State) -> Option<Self> {
+        let table = table_of(id, state)?;
+        let named = |key: &ForeignKey| {
+            let target = table_of(key.target, state)?;
+            let name = |at: &u16| Some(target.columns.get(usize::from(*at))?.name.clone());
+            key.target_columns.iter().map(name).collect()
+        };
+        let targets = table.foreign_keys.iter().map(named).collect::<Option<_>>()?;
+        Some(Self { id, table: table.clone(), targets })
     }
-    for check in &table.checks {
-        let name = quote(&format!("check:{}", check.name.as_str()));
-        writeln!(sql, "  CONSTRAINT {name} CHECK ({}),", check.expression.stored).expect("a string grows");
+
+    /// The name of its table.
+    pub fn name(&self) -> String {
+        table_name(self.id)
     }
-    writeln!(sql, "  PRIMARY KEY ({})", names(&table.primary_key)).expect("a string grows");
-    sql.push_str(") STRICT, WITHOUT ROWID");
-    sql
+
+    /// The columns at these positions, quoted and with commas.
+    pub fn columns(&self, positions: &[u16]) -> String {
+        let name = |at: &u16| quote(self.column(*at).name.as_str());
+        positions.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Panics on a position that points nowhere: the catalog checks them before they are committed.
+    pub(super) fn column(&self, at: u16) -> &Column {
+        &self.table.columns[usize::from(at)]
+    }
+
+    /// The statement that makes the table, under a name of the caller's.
+    pub(super) fn create_as(&self, name: &str) -> String {
+        let mut sql = format!("CREATE TABLE {} (\n", quote(name));
+        for column in &self.table.columns {
+            define_column(&mut sql, column);
+            sql.push_str(",\n");
+        }
+        for check in &self.table.checks {
+            let name = quote(&format!("check:{}", check.name.as_str()));
+            writeln!(sql, "  CONSTRAINT {name} CHECK ({}),", check.expression.stored)
+                .expect("a string grows");
+        }
+        for key in self.foreign_keys() {
+            writeln!(sql, "  {key},").expect("a string grows");
+        }
+        writeln!(sql, "  PRIMARY KEY ({})", self.columns(&self.table.primary_key)).expect("a string grows");
+        sql.push_str(") STRICT, WITHOUT ROWID");
+        sql
+    }
+
+    /// The clauses of its foreign keys. They have no names: SQLite does not say which one is violated.
+    pub(super) fn foreign_keys(&self) -> Vec<String> {
+        let clause = |(key, target): (&ForeignKey, &Vec<Name>)| {
+            let there = target.iter().map(|name| quote(name.as_str())).collect::<Vec<_>>().join(", ");
+            format!(
+                "FOREIGN KEY ({}) REFERENCES {} ({there}) ON DELETE {} ON UPDATE {}",
+                self.columns(&key.columns),
+                quote(&table_name(key.target)),
+                action(key.on_delete),
+                action(key.on_update)
+            )
+        };
+        self.table.foreign_keys.iter().zip(&self.targets).map(clause).collect()
+    }
+
+    /// Its indexes, those of UNIQUE constraints too, by the name that each has in the row store, with the statement that
+    /// makes it. The name says all that the statement does, but for the names of columns, so another name in the catalog
+    /// changes nothing here, and two of the same kind are one.
+    pub(super) fn indexes(&self) -> BTreeMap<String, IndexStatement> {
+        let unique = self.table.unique.iter().map(|unique| {
+            let keys = unique.columns.iter().map(|column| IndexKey { column: *column, descending: false });
+            (&unique.name, keys.collect(), true, None)
+        });
+        let others = self
+            .table
+            .indexes
+            .iter()
+            .map(|index| (&index.name, index.keys.clone(), index.unique, index.predicate.as_ref()));
+        let mut indexes = BTreeMap::new();
+        for (name, keys, is_unique, predicate) in unique.chain(others) {
+            let stored = self.index_name(&keys, is_unique, predicate);
+            let sql = self.create_index(&stored, &keys, is_unique, predicate);
+            indexes.entry(stored).or_insert_with(|| IndexStatement { name: name.clone(), sql });
+        }
+        indexes
+    }
+
+    fn index_name(&self, keys: &[IndexKey], is_unique: bool, predicate: Option<&Expression>) -> String {
+        let kind = if is_unique { "unique" } else { "index" };
+        let place = |key: &IndexKey| format!("{}{}", key.column, if key.descending { "-" } else { "" });
+        let places = keys.iter().map(place).collect::<Vec<_>>().join(",");
+        let rows = predicate.map(|predicate| format!(":{}", predicate.stored)).unwrap_or_default();
+        format!("{}:{kind}:{places}{rows}", self.name())
+    }
+
+    fn create_index(
+        &self,
+        name: &str,
+        keys: &[IndexKey],
+        is_unique: bool,
+        predicate: Option<&Expression>,
+    ) -> String {
+        let kind = if is_unique { "UNIQUE INDEX" } else { "INDEX" };
+        let key = |key: &IndexKey| {
+            let column = quote(self.column(key.column).name.as_str());
+            format!("{column}{}", if key.descending { " DESC" } else { "" })
+        };
+        let keys = keys.iter().map(key).collect::<Vec<_>>().join(", ");
+        let rows = predicate.map(|predicate| format!(" WHERE {}", predicate.stored)).unwrap_or_default();
+        format!("CREATE {kind} {} ON {} ({keys}){rows}", quote(name), quote(&self.name()))
+    }
+
+    /// The statements that make the table with all that belongs to it.
+    pub fn create(&self) -> String {
+        let mut sql = self.create_as(&self.name());
+        for index in self.indexes().values() {
+            sql.push_str(";\n");
+            sql.push_str(&index.sql);
+        }
+        sql
+    }
+}
+
+/// The statement that makes an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IndexStatement {
+    /// Its name in the catalog; the first one's if several are the same.
+    pub(super) name: Name,
+    pub(super) sql: String,
+}
+
+fn table_of(id: ObjectId, state: &State) -> Option<&Table> {
+    match &state.object(id)?.body {
+        Body::Table(table) => Some(table),
+        _ => None,
+    }
+}
+
+const fn action(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    }
 }
 
 /// The table behind a sequence: `last_value` and `is_called` as PostgreSQL shows them, and a hidden key, because a
@@ -53,6 +199,7 @@ pub fn sequence_table() -> Table {
         default: None,
         hidden,
         comment: None,
+        computed: None,
     };
     Table {
         columns: vec![
@@ -64,7 +211,9 @@ pub fn sequence_table() -> Table {
         primary_key: vec![3],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 
@@ -84,9 +233,13 @@ pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn define_column(sql: &mut String, column: &Column) {
+/// What stands for a column in CREATE TABLE and ADD COLUMN.
+pub(super) fn define_column(sql: &mut String, column: &Column) {
     let name = quote(column.name.as_str());
     write!(sql, "  {name} {}", storage_class(column.column_type)).expect("a string grows");
+    if let Some(computed) = &column.computed {
+        write!(sql, " GENERATED ALWAYS AS ({}) STORED", computed.stored).expect("a string grows");
+    }
     // A key column is NOT NULL in PostgreSQL, and a changeset silently loses a row with NULL in its key; WITHOUT
     // ROWID makes SQLite refuse it even where the descriptor says nullable.
     if !column.nullable {
@@ -104,7 +257,9 @@ fn define_column(sql: &mut String, column: &Column) {
         ColumnType::Bool => check("bool", format!("{name} IN (0, 1)")),
         ColumnType::Int2 => check("range", format!("{name} BETWEEN {} AND {}", i16::MIN, i16::MAX)),
         ColumnType::Int4 => check("range", format!("{name} BETWEEN {} AND {}", i32::MIN, i32::MAX)),
-        ColumnType::Text { chars_max: Some(max) } => check("length", format!("length({name}) <= {max}")),
+        ColumnType::Text { chars_max: Some(max) } | ColumnType::Char { chars: max } => {
+            check("length", format!("length({name}) <= {max}"));
+        }
         ColumnType::Uuid => {
             let hex = |count: usize| "[0-9a-f]".repeat(count);
             let shape = [8, 4, 4, 4, 12].map(hex).join("-");
@@ -115,6 +270,13 @@ fn define_column(sql: &mut String, column: &Column) {
         | ColumnType::Text { chars_max: None }
         | ColumnType::Bytes
         | ColumnType::TimestampTz
+        | ColumnType::Timestamp
+        | ColumnType::Date
+        | ColumnType::Time
+        | ColumnType::Interval
+        | ColumnType::Decimal { .. }
+        | ColumnType::Jsonb
+        | ColumnType::Float4
         | ColumnType::Enum(_) => {}
     }
 }
@@ -126,9 +288,16 @@ fn storage_class(column_type: ColumnType) -> &'static str {
         | ColumnType::Int4
         | ColumnType::Int8
         | ColumnType::TimestampTz
+        | ColumnType::Timestamp
+        | ColumnType::Date
+        | ColumnType::Time
         | ColumnType::Enum(_) => "INTEGER",
-        ColumnType::Float8 => "REAL",
-        ColumnType::Text { .. } | ColumnType::Uuid => "TEXT",
+        ColumnType::Float4 | ColumnType::Float8 => "REAL",
+        // Equal values may be written in several ways: with more or fewer zeros, as a month or as thirty days.
+        ColumnType::Decimal { .. } => "TEXT COLLATE decimal",
+        ColumnType::Interval => "TEXT COLLATE interval",
+        ColumnType::Jsonb => "TEXT COLLATE jsonb",
+        ColumnType::Text { .. } | ColumnType::Char { .. } | ColumnType::Uuid => "TEXT",
         ColumnType::Bytes => "BLOB",
     }
 }

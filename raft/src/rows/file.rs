@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, ffi};
 use crate::rows::{RowsError, ddl};
 
 /// The layout of the file that this release writes, in its `user_version`.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// `grnt`, in the file's `application_id`: tells a stranger's SQLite file from ours.
 const APPLICATION_ID: i64 = 0x6772_6e74;
 /// Pages that a copy moves between two looks at anything else.
@@ -142,17 +142,38 @@ pub(super) fn check_header(sqlite: &rusqlite::Connection, path: &Path) -> Result
 
 pub(super) fn prepare_file(sqlite: &rusqlite::Connection, path: &Path) -> Result<(), OpenRowsError> {
     if check_header(sqlite, path)? {
-        return Ok(());
+        return add_tables(sqlite).map_err(|error| OpenRowsError::from_rows(path, error));
     }
     let made = sqlite.execute_batch(&format!(
         "BEGIN IMMEDIATE;
          CREATE TABLE grantd_meta (key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TABLE grantd_record (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
          PRAGMA application_id = {APPLICATION_ID};
+         PRAGMA user_version = 1;
+         COMMIT"
+    ));
+    made.map_err(|error| OpenRowsError::from_rows(path, error.into()))?;
+    add_tables(sqlite).map_err(|error| OpenRowsError::from_rows(path, error))
+}
+
+/// Makes what a file of an earlier layout lacks. Nothing to do for the newest.
+pub(super) fn add_tables(sqlite: &rusqlite::Connection) -> Result<(), RowsError> {
+    let format: i64 = sqlite.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if format >= FORMAT {
+        return Ok(());
+    }
+    // Layout 2: what is kept of a transaction that is too large for one entry, until it takes effect.
+    let added = sqlite.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE grantd_staged
+             (stage INTEGER NOT NULL PRIMARY KEY, number INTEGER NOT NULL, parts BLOB NOT NULL) STRICT;
          PRAGMA user_version = {FORMAT};
          COMMIT"
     ));
-    made.map_err(|error| OpenRowsError::from_rows(path, error.into()))
+    if added.is_err() && !sqlite.is_autocommit() {
+        sqlite.execute_batch("ROLLBACK")?;
+    }
+    Ok(added?)
 }
 
 pub(super) fn read_meta(sqlite: &rusqlite::Connection, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
@@ -182,10 +203,10 @@ pub(super) fn checksum(sqlite: &rusqlite::Connection) -> Result<(u32, Vec<TableC
         names.query_map([], |row| row.get(0))?.collect::<Result<_, rusqlite::Error>>()?;
     let mut tables = Vec::with_capacity(names.len());
     for name in names {
-        let mut key: Vec<(i64, usize)> =
-            key_columns(sqlite, &name)?.into_iter().zip(1..).filter(|(place, _)| *place > 0).collect();
-        key.sort_unstable();
-        let order: Vec<String> = key.iter().map(|(_, column)| column.to_string()).collect();
+        let mut key =
+            sqlite.prepare_cached("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")?;
+        let key = key.query_map([&name], |row| Ok(ddl::quote(&row.get::<_, String>(0)?)))?;
+        let order = key.collect::<Result<Vec<_>, rusqlite::Error>>()?;
         let query = format!("SELECT * FROM {} ORDER BY {}", ddl::quote(&name), order.join(", "));
         let (rows, crc) = checksum_query(sqlite, &query)?;
         tables.push(TableChecksum { name, rows, crc });

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::ffi;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{READ_TIME_MAX, READERS_MAX};
+use crate::config::READ_TIME_MAX;
 use crate::private;
 use crate::rows::connection::{Connection, Mode, StoreOptions};
 use crate::rows::file::{
@@ -18,7 +18,7 @@ use crate::rows::{Extensions, RowsError, Transaction};
 /// The [`MetaKey::Applied`] of a moment, the sum over the catalog records in key order, and that of each table.
 pub type Checksums = (Option<Vec<u8>>, u32, Vec<TableChecksum>);
 
-/// At most [`READERS_MAX`] connections that read.
+/// A bounded number of connections that read.
 pub struct Readers {
     path: PathBuf,
     options: StoreOptions,
@@ -28,18 +28,18 @@ pub struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path, options: &StoreOptions, extensions: &Extensions) -> Self {
+    pub(super) fn new(path: &Path, options: &StoreOptions, extensions: &Extensions, most: usize) -> Self {
         Self {
             path: path.to_owned(),
             options: options.clone(),
             extensions: extensions.clone(),
-            permits: Arc::new(Semaphore::new(READERS_MAX)),
+            permits: Arc::new(Semaphore::new(most)),
             idle: Mutex::default(),
         }
     }
 
-    /// Waits for a reader. Dropping the future gives up the place in the queue. Cost: opening a connection the
-    /// first [`READERS_MAX`] times, some 200 µs.
+    /// Waits for a reader. Dropping the future gives up the place in the queue. Cost: opening a connection while
+    /// there are fewer than may be, some 200 µs.
     pub async fn acquire(self: &Arc<Self>) -> Result<Reader, RowsError> {
         let permits = Arc::clone(&self.permits);
         let permit = permits.acquire_owned().await.expect("the semaphore is never closed");
@@ -72,6 +72,29 @@ impl Reader {
         let result = read(applied, &mut connection.client_within(READ_TIME_MAX));
         connection.execute("ROLLBACK")?;
         Ok(result)
+    }
+
+    /// Begins a snapshot that stays until [`Reader::unpin`], or until this is dropped, and tells its
+    /// [`MetaKey::Applied`].
+    pub fn pin(&mut self) -> Result<Option<Vec<u8>>, RowsError> {
+        let connection = self.connection.as_mut().expect("taken only by drop");
+        connection.execute("BEGIN")?;
+        read_meta(&connection.sqlite, MetaKey::Applied)
+    }
+
+    /// Ends the snapshot.
+    pub fn unpin(&mut self) -> Result<(), RowsError> {
+        self.connection.as_mut().expect("taken only by drop").execute("ROLLBACK")
+    }
+
+    /// Runs `read` on the snapshot that was pinned, for at most [`READ_TIME_MAX`]. None: SQLite ended it, because a read
+    /// before failed.
+    pub fn read_pinned<T>(&mut self, read: impl FnOnce(&mut dyn Transaction) -> T) -> Option<T> {
+        let connection = self.connection.as_mut().expect("taken only by drop");
+        if connection.sqlite.is_autocommit() {
+            return None;
+        }
+        Some(read(&mut connection.client_within(READ_TIME_MAX)))
     }
 
     /// The [`MetaKey::Applied`] of a snapshot, and [`crate::rows::Store::checksum`] of it.
@@ -146,11 +169,11 @@ impl SnapshotSource {
 }
 
 /// Whether a file is a row store of a format that this release reads, and undamaged as far as SQLite's quick check
-/// sees. Cost: reads the whole file, 1 GB takes some 1.6 s.
-pub fn quick_check(path: &Path) -> Result<(), OpenRowsError> {
+/// sees. `extensions` has the orders in which the keys are kept. Cost: reads the whole file, 1 GB takes some 1.6 s.
+pub fn quick_check(path: &Path, extensions: &Extensions) -> Result<(), OpenRowsError> {
     let failed = |error: RowsError| OpenRowsError::from_rows(path, error);
-    let connection = Connection::open(path, Mode::Read, &StoreOptions::default(), &Extensions::default())
-        .map_err(failed)?;
+    let connection =
+        Connection::open(path, Mode::Read, &StoreOptions::default(), extensions).map_err(failed)?;
     if !check_header(&connection.sqlite, path)? {
         return Err(OpenRowsError::Foreign { path: path.to_owned() });
     }

@@ -224,6 +224,24 @@ pub(super) fn apply(connection: &Connection, changeset: &[u8]) -> Result<(), App
     }
 }
 
+/// Whether a foreign key is violated now that SQLite would look at only when the transaction is committed. A capture never
+/// is: it is rolled back.
+pub(super) fn violates_deferred_keys(connection: &Connection) -> bool {
+    let (mut current, mut highest) = (0, 0);
+    // SAFETY: the handle is open while `connection` is borrowed; both places are valid for the results.
+    let code = unsafe {
+        ffi::sqlite3_db_status(
+            connection.handle(),
+            ffi::SQLITE_DBSTATUS_DEFERRED_FKS,
+            &raw mut current,
+            &raw mut highest,
+            0,
+        )
+    };
+    // It fails for unknown questions only. Then nothing is let through.
+    code != ffi::SQLITE_OK || current != 0
+}
+
 /// SQLite calls this for every change that does not fit. The answer is always the same.
 unsafe extern "C" fn refuse_conflict(
     context: *mut c_void,

@@ -1,5 +1,6 @@
 //! The writer of the file.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,14 +8,16 @@ use std::sync::Arc;
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{Sequence, Table};
-use rusqlite::ffi;
+use rusqlite::config::DbConfig;
+use rusqlite::{OptionalExtension, ffi};
 
-use crate::config::WRITE_TIME_MAX;
+use crate::config::{PINS_MAX, READERS_MAX, WRITE_TIME_MAX};
 use crate::private;
 use crate::rows::connection::{Connection, Mode, StoreOptions};
+use crate::rows::ddl::Shape;
 use crate::rows::file::{
-    MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum, checksum, copy, key_columns,
-    prepare_file, read_meta, read_records,
+    MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum, add_tables, checksum, copy,
+    key_columns, prepare_file, read_meta, read_records,
 };
 use crate::rows::reader::{Readers, SnapshotSource};
 use crate::rows::session::{self, ApplyError, ChangedTable, Session};
@@ -46,9 +49,12 @@ pub struct Store {
     options: StoreOptions,
     connection: Connection,
     readers: Arc<Readers>,
+    pins: Arc<Readers>,
     /// Where a table is tried before it is proposed. Undone DDL makes SQLite read its whole schema anew: here that is
     /// nothing.
     trial: Connection,
+    /// Whether tables were changed in the open transaction.
+    reshaped: Cell<bool>,
     /// Columns that are keys, by table; what [`Store::apply_changeset`] compares with.
     shapes: BTreeMap<String, Vec<bool>>,
 }
@@ -77,7 +83,8 @@ impl Store {
         let directory = path.parent().unwrap_or(Path::new("."));
         let synced = File::open(directory).and_then(|opened| opened.sync_all());
         synced.map_err(|error| cannot_open(path, &error))?;
-        let readers = Readers::new(path, &options, extensions);
+        let readers = Readers::new(path, &options, extensions, READERS_MAX);
+        let pins = Readers::new(path, &options, extensions, PINS_MAX);
         let trial =
             Connection::open(Path::new(":memory:"), Mode::Trial, &StoreOptions::default(), extensions)
                 .map_err(|error| OpenRowsError::from_rows(path, error))?;
@@ -86,7 +93,9 @@ impl Store {
             options,
             connection,
             readers: Arc::new(readers),
+            pins: Arc::new(pins),
             trial,
+            reshaped: Cell::new(false),
             shapes: BTreeMap::new(),
         })
     }
@@ -96,19 +105,64 @@ impl Store {
         Arc::clone(&self.readers)
     }
 
+    /// The pool of readers for snapshots that stay.
+    pub fn pins(&self) -> Arc<Readers> {
+        Arc::clone(&self.pins)
+    }
+
     /// Begins the transaction that everything below happens in.
     pub fn begin(&mut self) -> Result<(), RowsError> {
+        // SQLite may have rolled back the last one by itself.
+        self.forget_tables();
         self.connection.execute("BEGIN IMMEDIATE")
+    }
+
+    /// Whether foreign keys are enforced and act: while statements are captured, and only then. What they did is in the
+    /// changeset; where it is applied, and where a table is made anew, they must not act again.
+    pub fn enforce_foreign_keys(&mut self, on: bool) -> Result<(), RowsError> {
+        let sqlite = &self.connection.sqlite;
+        // To set it makes SQLite prepare every statement anew.
+        if sqlite.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY)? != on {
+            sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction is open: begun, and neither ended nor rolled back by SQLite itself.
+    pub fn is_open(&self) -> bool {
+        !self.connection.sqlite.is_autocommit()
+    }
+
+    /// Begins a part of the open transaction that can be undone alone.
+    pub fn savepoint(&mut self) -> Result<(), RowsError> {
+        self.connection.execute("SAVEPOINT part")
+    }
+
+    /// Keeps what was done since [`Store::savepoint`].
+    pub fn release(&mut self) -> Result<(), RowsError> {
+        self.connection.execute("RELEASE part")
+    }
+
+    /// Undoes what was done since [`Store::savepoint`].
+    pub fn undo(&mut self) -> Result<(), RowsError> {
+        let reshaped = self.reshaped.get();
+        self.forget_tables();
+        // Perhaps before the savepoint.
+        self.reshaped.set(reshaped);
+        self.connection.execute("ROLLBACK TO part")?;
+        self.connection.execute("RELEASE part")
     }
 
     /// Commits it. A crash may still take it back, whole, with all later ones: see [`Store::make_durable`].
     pub fn commit(&mut self) -> Result<(), RowsError> {
-        self.connection.execute("COMMIT")
+        self.connection.execute("COMMIT")?;
+        self.reshaped.set(false);
+        Ok(())
     }
 
     /// Undoes it. Nothing to do if SQLite already has.
     pub fn rollback(&mut self) -> Result<(), RowsError> {
-        self.shapes.clear();
+        self.forget_tables();
         if self.connection.sqlite.is_autocommit() { Ok(()) } else { self.connection.execute("ROLLBACK") }
     }
 
@@ -164,16 +218,45 @@ impl Store {
         read_meta(&self.connection.sqlite, key)
     }
 
-    /// Makes the table of an object.
-    pub fn create_table(&mut self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
-        self.execute(&ddl::create_table(id, table))
+    /// Keeps a stage of a transaction until it takes effect.
+    pub fn put_stage(&mut self, number: u64, stage: u32, parts: &[u8]) -> Result<(), RowsError> {
+        // SQLite's integers are signed; the number comes back as it went in.
+        let mut put =
+            self.connection.sqlite.prepare_cached("INSERT INTO grantd_staged VALUES (?1, ?2, ?3)")?;
+        put.execute((stage, number.cast_signed(), parts))?;
+        Ok(())
     }
 
-    /// Whether SQLite takes the table that [`Store::create_table`] would make. Nothing is made. Cost: that of the
-    /// table alone, whatever else there is.
-    pub fn try_table(&self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
+    /// A stage that was kept, and the number of its transaction.
+    pub fn stage(&self, stage: u32) -> Result<Option<(u64, Vec<u8>)>, RowsError> {
+        let mut get = self
+            .connection
+            .sqlite
+            .prepare_cached("SELECT number, parts FROM grantd_staged WHERE stage = ?1")?;
+        let found = get.query_row([stage], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)));
+        Ok(found.optional()?)
+    }
+
+    /// How many stages are kept.
+    pub fn stages(&self) -> Result<u32, RowsError> {
+        let mut count = self.connection.sqlite.prepare_cached("SELECT count(*) FROM grantd_staged")?;
+        Ok(count.query_row([], |row| row.get(0))?)
+    }
+
+    /// Drops all stages.
+    pub fn clear_stages(&mut self) -> Result<(), RowsError> {
+        self.connection.execute("DELETE FROM grantd_staged")
+    }
+
+    /// Makes the table of an object that has no foreign keys.
+    pub fn create_table(&mut self, id: ObjectId, table: &Table) -> Result<(), RowsError> {
+        self.run(&Shape::alone(id, table).create())
+    }
+
+    /// Whether SQLite takes a table. Nothing is made. Cost: that of the table alone, whatever else there is.
+    pub fn try_table(&self, shape: &Shape) -> Result<(), RowsError> {
         self.trial.sqlite.execute_batch("BEGIN")?;
-        let made = self.trial.sqlite.execute_batch(&ddl::create_table(id, table));
+        let made = self.trial.sqlite.execute_batch(&shape.create());
         if !self.trial.sqlite.is_autocommit() {
             self.trial.sqlite.execute_batch("ROLLBACK")?;
         }
@@ -188,26 +271,55 @@ impl Store {
 
     /// Drops the table of an object. Cost: grows with its rows.
     pub fn drop_table(&mut self, id: ObjectId) -> Result<(), RowsError> {
-        self.shapes.remove(&ddl::table_name(id));
-        self.execute(&ddl::drop_table(id))
+        self.forget_shape(&ddl::table_name(id));
+        self.run(&ddl::drop_table(id))
     }
 
     /// Applies what [`Store::capture`] took on this node or another. An error means that this replica differs from
-    /// the one that captured, or that its disk fails: the node must stop.
-    pub fn apply_changeset(&mut self, changeset: &[u8]) -> Result<(), ApplyError> {
-        for (table, changed) in session::changed_tables(changeset)? {
-            self.check_shape(&table, &changed)?;
+    /// the one that captured, or that its disk fails: the node must stop. Returns the tables that it changed.
+    pub fn apply_changeset(&mut self, changeset: &[u8]) -> Result<Vec<ObjectId>, ApplyError> {
+        let tables = session::changed_tables(changeset)?;
+        for (table, changed) in &tables {
+            self.check_shape(table, changed)?;
         }
-        session::apply(&self.connection.sqlite, changeset)
+        session::apply(&self.connection.sqlite, changeset)?;
+        Ok(tables.keys().filter_map(|name| ddl::object_of_table(name)).collect())
+    }
+
+    /// Forgets what tables are, if they were changed and that is undone.
+    fn forget_tables(&mut self) {
+        if self.reshaped.replace(false) {
+            self.shapes.clear();
+            self.connection.forget();
+        }
+    }
+
+    /// Runs statements of the row store's own that change tables, once.
+    pub(super) fn run(&self, sql: &str) -> Result<(), RowsError> {
+        self.reshaped.set(true);
+        Ok(self.connection.sqlite.execute_batch(sql)?)
+    }
+
+    /// Whether a query of the row store's own has a row.
+    pub(super) fn has_row(&self, sql: &str) -> Result<bool, RowsError> {
+        Ok(self.connection.sqlite.prepare(sql)?.exists([])?)
+    }
+
+    /// The table is another from now on.
+    pub(super) fn forget_shape(&mut self, table: &str) {
+        self.shapes.remove(table);
     }
 
     fn check_shape(&mut self, table: &str, changed: &ChangedTable) -> Result<(), ApplyError> {
         if !self.shapes.contains_key(table) {
             let key = key_columns(&self.connection.sqlite, table).map_err(ApplyError::Failed)?;
-            let shape = key.iter().map(|position| *position > 0).collect();
-            self.shapes.insert(table.to_owned(), shape);
+            // That there is none is not kept: it may be made.
+            if !key.is_empty() {
+                let shape = key.iter().map(|position| *position > 0).collect();
+                self.shapes.insert(table.to_owned(), shape);
+            }
         }
-        let here = &self.shapes[table];
+        let here = self.shapes.get(table).map_or(&[][..], Vec::as_slice);
         if here.len() == changed.columns && *here == changed.key {
             return Ok(());
         }
@@ -273,10 +385,12 @@ impl Store {
     /// see until they are done. Not inside a transaction. The caller has checked the file: see [`crate::rows::quick_check`].
     pub fn install(&mut self, file: &Path) -> Result<(), RowsError> {
         self.shapes.clear();
+        self.connection.forget();
         self.connection.sqlite.flush_prepared_statement_cache();
         self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
         let copied = Connection::open(file, Mode::Read, &self.options, &Extensions::default())
-            .and_then(|from| copy(&from.sqlite, &mut self.connection.sqlite));
+            .and_then(|from| copy(&from.sqlite, &mut self.connection.sqlite))
+            .and_then(|()| add_tables(&self.connection.sqlite));
         self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
         copied
     }

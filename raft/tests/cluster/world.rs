@@ -86,7 +86,7 @@ impl Cluster {
         self.nodes.values()
     }
 
-    fn path(&self, id: NodeId) -> PathBuf {
+    pub fn path(&self, id: NodeId) -> PathBuf {
         self.directory.path().join(format!("node-{id}"))
     }
 
@@ -386,7 +386,7 @@ pub fn proposal(actor: Actor, commands: Vec<Command>) -> Proposal {
     Proposal { actor, context: context(), commands }
 }
 
-fn object(name: &str) -> ObjectName {
+pub fn object(name: &str) -> ObjectName {
     ObjectName { parts: vec![Name::from(name)] }
 }
 
@@ -406,6 +406,7 @@ pub fn create_table(name: &str) -> Command {
         default: None,
         hidden: false,
         comment: None,
+        computed: None,
     };
     let table = Table {
         columns: vec![
@@ -415,16 +416,19 @@ pub fn create_table(name: &str) -> Command {
         primary_key: vec![0],
         unique: Vec::new(),
         checks: Vec::new(),
-        references: Vec::new(),
+        key_name: Name::from("t_pkey"),
+        indexes: Vec::new(),
+        foreign_keys: Vec::new(),
     };
-    Command::CreateTable { name: object(name), table, if_not_exists: false }
+    Command::CreateTable { name: object(name), table, foreign_keys: Vec::new(), if_not_exists: false }
 }
 
 /// A table with a CHECK, as the row store is to have it.
 pub fn checked_table(name: &str, stored: &str) -> Command {
     let mut command = create_table(name);
     if let Command::CreateTable { table, .. } = &mut command {
-        let expression = Expression { sql: stored.to_owned(), stored: stored.to_owned() };
+        let expression =
+            Expression { sql: stored.to_owned(), stored: stored.to_owned(), references: Vec::new() };
         table.checks.push(Check { name: Name::from("check"), expression });
     }
     command

@@ -1,0 +1,103 @@
+//! What a change of the catalog does to the tables of the row store, in the open transaction. The same on every node: it
+//! depends on the two catalogs and the rows alone.
+//!
+//! Who proposes it does it first on the rows that there are, and takes it back: what they do not satisfy is refused there,
+//! and never in the log.
+
+use grantd_catalog::command::{ColumnSource, Done, StorageChange};
+use grantd_catalog::id::ObjectId;
+use grantd_catalog::name::Name;
+use grantd_catalog::object::{Body, Sequence};
+use grantd_catalog::refusal::{self, Refusal};
+use grantd_catalog::state::State;
+
+use crate::rows::ddl::Shape;
+use crate::rows::{RowsError, Store, reshape};
+
+/// One change of the row store's own tables, with all that it takes.
+#[derive(Clone, Debug)]
+pub enum StorageStep {
+    /// Make this table.
+    Create(Box<Shape>),
+    /// Make the table of this sequence, with its row.
+    CreateSequence(ObjectId, Sequence),
+    /// Drop the table that this object had.
+    Drop(ObjectId),
+    /// Give a table another shape.
+    Alter(Box<Alteration>),
+}
+
+/// A table gets another shape.
+#[derive(Clone, Debug)]
+pub struct Alteration {
+    /// What clients call it.
+    pub name: Name,
+    /// What it was.
+    pub before: Shape,
+    /// What it is to be.
+    pub after: Shape,
+    /// For each column of `after` where its values come from.
+    pub sources: Vec<ColumnSource>,
+}
+
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The rows that there are do not satisfy it, or the row store takes no such table: what the client is told. Every node
+    /// that has the same rows says the same.
+    #[error("{}", .0.message)]
+    Refused(Refusal),
+    /// SQLite failed.
+    #[error(transparent)]
+    Failed(#[from] RowsError),
+}
+
+impl StepError {
+    /// What SQLite says against a table of its text or size.
+    pub(super) fn of_table(error: RowsError) -> Self {
+        if error.is_of_statement() {
+            return Self::Refused(refusal::table_not_taken(&error.message));
+        }
+        Self::Failed(error)
+    }
+}
+
+impl StorageStep {
+    /// The steps of a command that made `after` of `before`. Errors: an object that is not what the command says.
+    pub fn list(done: &Done, after: &State, before: &State) -> Result<Vec<Self>, ObjectId> {
+        let step = |change: &StorageChange| match change {
+            StorageChange::Create(id) => match after.object(*id).map(|object| &object.body) {
+                Some(Body::Sequence(sequence)) => Some(Self::CreateSequence(*id, sequence.clone())),
+                Some(_) | None => Some(Self::Create(Box::new(Shape::of(*id, after)?))),
+            },
+            StorageChange::Drop(id) => before.object(*id).map(|_| Self::Drop(*id)),
+            StorageChange::Alter(id, sources) => {
+                let name = after.object(*id)?.name.clone();
+                let (before, after) = (Shape::of(*id, before)?, Shape::of(*id, after)?);
+                Some(Self::Alter(Box::new(Alteration { name, before, after, sources: sources.clone() })))
+            }
+        };
+        let id = |change: &StorageChange| match change {
+            StorageChange::Create(id) | StorageChange::Drop(id) | StorageChange::Alter(id, _) => *id,
+        };
+        done.storage.iter().map(|change| step(change).ok_or_else(|| id(change))).collect()
+    }
+
+    /// Does it in the open transaction, in which foreign keys do not act. What a failed step did is the caller's to undo.
+    pub fn perform(&self, store: &mut Store) -> Result<(), StepError> {
+        match self {
+            Self::Create(shape) => store.run(&shape.create()).map_err(StepError::of_table),
+            Self::CreateSequence(id, sequence) => Ok(store.create_sequence(*id, sequence)?),
+            Self::Drop(id) => Ok(store.drop_table(*id)?),
+            Self::Alter(alteration) => reshape::perform(store, alteration),
+        }
+    }
+
+    /// Whether SQLite takes the table that it makes, without a look at any other.
+    pub fn try_alone(&self, store: &Store) -> Result<(), StepError> {
+        match self {
+            Self::Create(shape) => store.try_table(shape).map_err(StepError::of_table),
+            Self::CreateSequence(..) | Self::Drop(_) | Self::Alter(_) => Ok(()),
+        }
+    }
+}
