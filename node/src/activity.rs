@@ -25,6 +25,8 @@ use grantd_catalog::refusal::{Refusal, SqlState};
 use grantd_raft::config::NodeId;
 use tokio::sync::Notify;
 
+use self::report::BlockReport;
+
 /// FATAL: an administrator ended the session.
 pub const ADMIN_SHUTDOWN: SqlState = SqlState::new("57P01");
 
@@ -160,7 +162,8 @@ struct Doing {
     database: Option<Name>,
     running: Option<Statement>,
     last: Option<Arc<str>>,
-    statements: u64,
+    transactions: u64,
+    block: Option<BlockReport>,
 }
 
 #[derive(Debug)]
@@ -215,7 +218,8 @@ impl Activity {
             database: None,
             running: None,
             last: None,
-            statements: 0,
+            transactions: 0,
+            block: None,
         };
         let live = Arc::new(Live {
             id: self.next_id(),
@@ -327,6 +331,16 @@ impl Registration {
         self.live.doing().describe(actor, application_name, database);
     }
 
+    /// Whether the session is in a transaction block now: told behind each statement that may begin or end one.
+    pub fn in_block(&self, is_open: bool) {
+        let mut doing = self.live.doing();
+        if is_open != doing.block.is_some() {
+            // BEGIN ended before it was said that it began one: it is the first of it.
+            let block = || BlockReport { id: self.activity.next_id(), statements: 1 };
+            doing.block = is_open.then(block);
+        }
+    }
+
     /// A statement begins; it ends when what is returned is dropped. Cost: a lock that is free as a rule, two clocks
     /// and no copy, unless the session's description has changed.
     pub fn begin(
@@ -392,7 +406,10 @@ impl Drop for Running {
         let mut doing = self.live.doing();
         let Some(ended) = doing.running.take() else { return };
         doing.last = Some(ended.text);
-        doing.statements += 1;
+        match &mut doing.block {
+            Some(block) => block.statements += 1,
+            None => doing.transactions += 1,
+        }
         if ended.cancelled {
             // It was for this statement, which may have ended before it saw it: the next one is not meant.
             self.live.newcomer.cancelled.clear();

@@ -371,6 +371,7 @@ impl Written {
             election_timeout_min: Duration::from_millis(election),
             request_timeout: Duration::from_millis(self.number("request_timeout_ms", REQUEST_MS)?),
             snapshot_entries: self.number("snapshot_entries", SNAPSHOT_ENTRIES)?,
+            ..Tuning::default()
         })
     }
 

@@ -4,6 +4,8 @@
 //! of rows is decided on the exact view it is captured upon, and again where it is applied. Catalog commands carry
 //! their own checks; the gate runs them on a copy of the catalog first, so that most refusals never enter the log.
 
+mod transaction;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +19,9 @@ use grantd_catalog::refusal::{Refusal, SqlState};
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
-use grantd_raft::handle::{ForwardHandler, Handle, Receipt, RowWrite, Status, Unavailable, WriteRefused};
+use grantd_raft::handle::{
+    ForwardHandler, Handle, ReadSet, Receipt, RowWrite, Status, TransactionError, Unavailable, WriteRefused,
+};
 use grantd_raft::rows::Transaction;
 
 /// What the gate needs of a node of the cluster: [`Handle`], and in tests a stand-in of one process.
@@ -37,6 +41,10 @@ pub trait Replica: Send + Sync + 'static {
     async fn write_rows(&self, write: Box<dyn RowWrite>) -> Result<Receipt, Unavailable>;
     /// Runs `read` on a consistent snapshot of the rows.
     async fn read_rows(&self, read: RowRead) -> Result<(), Unavailable>;
+    /// Keeps a snapshot of the rows as they are now.
+    async fn pin(&self) -> Result<Box<dyn Snapshot>, Unavailable>;
+    /// Begins a transaction, on the leader, when its turn comes. The refusal: what it read has changed.
+    async fn begin(&self, read: Option<ReadSet>) -> Result<Result<Box<dyn Writer>, Refusal>, Unavailable>;
     /// Sends a request to the leader.
     async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Bytes, Unavailable>;
     /// Who answers what others forward.
@@ -59,6 +67,35 @@ pub trait Replica: Send + Sync + 'static {
     fn status(&self) -> Option<Status> {
         None
     }
+}
+
+/// A snapshot of the rows that is kept until it is dropped.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    /// The catalog of its version.
+    fn view(&self) -> Arc<View>;
+    /// Runs `read` on it.
+    async fn read(&mut self, read: PinnedRead) -> Result<(), Unavailable>;
+}
+
+/// A read of the rows of a snapshot.
+pub type PinnedRead = Box<dyn FnOnce(&mut dyn Transaction) + Send>;
+
+/// A transaction that holds the leader's writer; dropped, it is rolled back.
+#[async_trait]
+pub trait Writer: Send {
+    /// The newest catalog, with the transaction's own changes of it.
+    async fn view(&mut self) -> Result<Arc<View>, TransactionError>;
+    /// Runs a change, or a read of what was changed so far.
+    async fn run(&mut self, write: Box<dyn RowWrite>) -> Result<(), TransactionError>;
+    /// Changes the catalog.
+    async fn propose(&mut self, proposal: Proposal) -> Result<Vec<Outcome>, TransactionError>;
+    /// A number for where it is; 0 is where it began.
+    async fn mark(&mut self) -> Result<u32, TransactionError>;
+    /// Takes back everything after a place where it was.
+    async fn roll_back_to(&mut self, mark: u32) -> Result<(), TransactionError>;
+    /// Ends it; all of it takes effect, or nothing.
+    async fn commit(self: Box<Self>) -> Result<Receipt, Unavailable>;
 }
 
 /// A read of rows, told the version of its snapshot.
@@ -92,6 +129,17 @@ impl Replica for Handle {
 
     async fn read_rows(&self, read: RowRead) -> Result<(), Unavailable> {
         Handle::read_rows(self, read).await
+    }
+
+    async fn pin(&self) -> Result<Box<dyn Snapshot>, Unavailable> {
+        Ok(Box::new(Handle::pin(self).await?))
+    }
+
+    async fn begin(&self, read: Option<ReadSet>) -> Result<Result<Box<dyn Writer>, Refusal>, Unavailable> {
+        match Handle::begin(self, read).await? {
+            Ok(open) => Ok(transaction::marked(open).await),
+            Err(refusal) => Ok(Err(refusal)),
+        }
     }
 
     async fn forward(&self, request: Bytes, timeout: Duration) -> Result<Bytes, Unavailable> {
@@ -132,6 +180,8 @@ pub struct Permit {
 pub struct CommandPermit {
     proposal: Proposal,
 }
+
+pub use self::transaction::{Begun, Open, Pinned, Stopped, restart};
 
 /// A write of rows as `sql` makes it.
 pub trait Write: Send + 'static {
@@ -241,7 +291,29 @@ impl Gate {
         };
         self.replica.read_rows(Box::new(guarded)).await.map_err(unavailable)?;
         let outcome = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        outcome.unwrap_or_else(|| Err(Refusal::new(INTERNAL, "a read ended without an answer")))
+        outcome.unwrap_or_else(|| Err(no_answer()))
+    }
+
+    /// Reads what is computed from the catalog, on a transaction's own catalog. No stored row may be named: rows are
+    /// of another version than that.
+    pub async fn read_computed<T: Send + 'static>(
+        &self,
+        _permit: Permit,
+        read: impl FnOnce(&mut dyn Transaction) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = Arc::clone(&answer);
+        let run = move |_: Version, rows: &mut dyn Transaction| {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(read(rows));
+        };
+        self.replica.read_rows(Box::new(run)).await.map_err(unavailable)?;
+        let outcome = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        outcome.ok_or_else(no_answer)
+    }
+
+    /// Tries commands on a copy of `view`.
+    pub fn try_commands(&self, view: &View, proposal: &Proposal) -> Result<(), Refusal> {
+        tried(view, proposal)
     }
 
     /// Runs a write on the leader. It is given back with what it holds.
@@ -276,6 +348,10 @@ impl Gate {
     pub fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>) {
         self.replica.serve_forwards(handler);
     }
+}
+
+fn no_answer() -> Refusal {
+    Refusal::new(INTERNAL, "a read ended without an answer")
 }
 
 /// What the commands would come to on `view`.
@@ -375,6 +451,7 @@ fn unavailable(error: Unavailable) -> Refusal {
         Unavailable::Busy => {
             Refusal::new(INSUFFICIENT_RESOURCES, message).with_hint("Nothing was changed. Try again.")
         }
+        Unavailable::Expired(_) => restart(&message),
         Unavailable::Unknown(_) => Refusal::new(COMPLETION_UNKNOWN, message)
             .with_hint("Look whether the statement took effect before you send it again."),
         Unavailable::Stopping => Refusal::new(CANNOT_CONNECT_NOW, message)

@@ -1,6 +1,6 @@
 //! The PostgreSQL protocol, version 3.0 and 3.2, over TLS: from the socket to the engine and back.
 //!
-//! `frame` and `startup` take bytes apart, `reply` and `datum` make bytes, `machine` is one session's state of the
+//! `frame` and `startup` take bytes apart, `reply` and `datum` make bytes, `copy` does both for rows, `machine` is one session's state of the
 //! protocol; none of them does I/O. `stream`, `login` and `connection` drive them; this file accepts connections.
 //! What is not here: SQL (`sql`), what a principal may do (`gate`).
 //!
@@ -10,6 +10,7 @@
 pub mod reply;
 pub mod datum;
 pub mod frame;
+pub mod copy;
 pub mod startup;
 pub mod machine;
 pub mod backend;

@@ -1,16 +1,23 @@
-//! One client's session: who it is, what its unqualified names mean, its settings, its notices, and how it is
-//! cancelled.
+//! One client's session: who it is, what its unqualified names mean, its settings, its notices, how it is cancelled,
+//! and its transaction: `block` is where that stands, [`Held`] what it holds.
 
-use std::collections::BTreeMap;
+pub mod block;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use grantd_catalog::command::{Actor, NameContext};
-use grantd_catalog::id::ObjectId;
+use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::Name;
 use grantd_catalog::refusal::Refusal;
+use grantd_raft::rows::Value;
 
 pub use crate::activity::Cancelled;
-use crate::activity::{Activity, Newcomer, Registration, Running};
+use crate::activity::{Activity, Id, Newcomer, Registration, Running};
+use crate::gate::Pinned;
+
+use self::block::{Before, Block, Holding, Status};
 
 /// What a session is and remembers between statements. Owned by its connection; no lock.
 #[derive(Clone, Debug)]
@@ -37,8 +44,91 @@ pub struct Session {
     pub notices: Vec<Notice>,
     /// Set by a cancel request; looked at by everything that runs long; cleared before each statement.
     pub cancelled: Cancelled,
+    /// The statements that PREPARE named.
+    pub statements: Arc<BTreeMap<Name, NamedText>>,
+    /// The names of the statements that the protocol prepared.
+    pub protocol_statements: Arc<BTreeSet<String>>,
+    /// Which of them DEALLOCATE took away, for the protocol to forget; none: all.
+    pub deallocated: Vec<Option<Name>>,
+    /// The cursors of its transaction, which end with it.
+    pub cursors: Arc<BTreeMap<Name, Cursor>>,
     /// Its place among the node's sessions, where others see what it does; none: it is in no list.
     pub registration: Option<Arc<Registration>>,
+    /// Its transaction.
+    pub block: Block,
+    /// What its transaction holds.
+    pub held: Held,
+}
+
+/// What SET changes, and a rollback puts back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variables {
+    current: PrincipalId,
+    database: Option<Name>,
+    search_path: Vec<Name>,
+    user: Option<Name>,
+    application_name: String,
+    settings: BTreeMap<&'static str, String>,
+    role_was_set: bool,
+}
+
+/// What a session's transaction holds; let go when it is dropped. A copy of a session, as its statements see it, holds
+/// nothing.
+#[derive(Debug, Default)]
+pub enum Held {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// A snapshot of this node's rows.
+    Snapshot(Box<Pinned>),
+    /// The leader's writer.
+    Writer(Ticket),
+}
+
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self::Nothing
+    }
+}
+
+/// The number of a transaction at the leader. It is rolled back there when this is dropped.
+pub struct Ticket {
+    id: Id,
+    roll_back: Option<RollBack>,
+}
+
+/// Tells the leader that a transaction is over.
+pub type RollBack = Box<dyn FnOnce() + Send + Sync>;
+
+impl Ticket {
+    /// Of the transaction `id`.
+    pub fn new(id: Id, roll_back: RollBack) -> Self {
+        Self { id, roll_back: Some(roll_back) }
+    }
+
+    /// The transaction.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
+    /// The leader knows that it is over.
+    pub fn used(mut self) {
+        self.roll_back = None;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(roll_back) = self.roll_back.take() {
+            roll_back();
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ticket").field(&self.id).finish()
+    }
 }
 
 /// What nextval() and setval() left in a session, for currval() and lastval().
@@ -48,6 +138,36 @@ pub struct SequenceValues {
     pub values: BTreeMap<ObjectId, i64>,
     /// The sequence of the last nextval().
     pub latest: Option<ObjectId>,
+}
+
+/// A statement that PREPARE named. It is planned at each execution, so its text is all there is to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedText {
+    /// What it says.
+    pub text: Arc<str>,
+    /// The OIDs of its parameters' types.
+    pub types: Vec<u32>,
+    /// When it was made, in microseconds since the Unix epoch.
+    pub since_micros: i64,
+}
+
+/// A cursor: the rows of a query, read when it was declared, and a place among them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cursor {
+    /// The query.
+    pub text: Arc<str>,
+    /// When it was declared, in microseconds since the Unix epoch.
+    pub since_micros: i64,
+    /// Names of its columns, and the OIDs of their types.
+    pub columns: Vec<(String, u32)>,
+    /// Its rows.
+    pub rows: Arc<[Vec<Value>]>,
+    /// How many bytes they have, roughly.
+    pub bytes: usize,
+    /// Whether it may go back.
+    pub scrolls: bool,
+    /// The number of the row where it is, from 1; 0: before the first; one more than there are: behind the last.
+    pub at: usize,
 }
 
 /// Something that a client is told beside its result.
@@ -74,8 +194,69 @@ impl Session {
             sequences: SequenceValues::default(),
             notices: Vec::new(),
             cancelled: Cancelled::default(),
+            statements: Arc::default(),
+            protocol_statements: Arc::default(),
+            deallocated: Vec::new(),
+            cursors: Arc::default(),
             registration: None,
+            block: Block::Idle,
+            held: Held::Nothing,
         }
+    }
+
+    /// What SET has made of it.
+    pub fn variables(&self) -> Variables {
+        Variables {
+            current: self.actor.current,
+            database: self.database.clone(),
+            search_path: self.search_path.clone(),
+            user: self.user.clone(),
+            application_name: self.application_name.clone(),
+            settings: self.settings.clone(),
+            role_was_set: self.role_was_set,
+        }
+    }
+
+    /// Puts back what SET made of it.
+    pub fn set_variables(&mut self, variables: Variables) {
+        let Variables { current, database, search_path, user, application_name, settings, role_was_set } =
+            variables;
+        self.actor.current = current;
+        self.database = database;
+        self.search_path = search_path;
+        self.user = user;
+        self.application_name = application_name;
+        self.settings = settings;
+        self.role_was_set = role_was_set;
+    }
+
+    /// What a rollback would put back if a transaction began now.
+    pub fn before(&self) -> Before {
+        let cursors = self.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.since_micros));
+        Before { variables: self.variables(), sequences: self.sequences.clone(), cursors: cursors.collect() }
+    }
+
+    /// Puts back what was before.
+    pub fn put_back(&mut self, before: Before) {
+        self.set_variables(before.variables);
+        self.sequences = before.sequences;
+        // Those that were declared since end. Where the others are is not taken back, as in PostgreSQL.
+        if !self.cursors.is_empty() {
+            let was = |name: &Name, cursor: &Cursor| before.cursors.get(name) == Some(&cursor.since_micros);
+            Arc::make_mut(&mut self.cursors).retain(|name, cursor| was(name, cursor));
+        }
+    }
+
+    /// A statement failed: its transaction is over, or waits for its end.
+    pub fn fail(&mut self) {
+        let (before, held) = self.block.fail();
+        if held == Holding::Release {
+            self.held = Held::Nothing;
+        }
+        if let Some(before) = before {
+            self.put_back(before);
+        }
+        self.describe();
     }
 
     /// Puts the session into a node's list, where it stays as long as it lives.
@@ -88,6 +269,7 @@ impl Session {
     pub fn describe(&self) {
         if let Some(registration) = &self.registration {
             registration.describe(self.actor, &self.application_name, self.database.as_ref());
+            registration.in_block(self.block.status() != Status::Idle);
         }
     }
 

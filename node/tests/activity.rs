@@ -340,3 +340,21 @@ async fn the_tables_of_activity_show_what_the_statements_show() {
     assert_eq!(world.prints(&mut world.unlisted("root"), cancel).await, ["CANCEL QUERIES 1"]);
     assert!(amy.cancelled.is_raised());
 }
+
+#[tokio::test]
+async fn an_open_block_is_listed_while_its_session_says_nothing() {
+    let world = World::new(USERS).await;
+    let mut amy = world.session("amy");
+    let list = "SHOW LOCAL TRANSACTIONS";
+    assert_eq!(world.prints(&mut world.unlisted("root"), list).await.len(), 0);
+    for text in ["BEGIN", "SET application_name = 'mine'"] {
+        world.prints(&mut amy, text).await;
+        amy.describe();
+    }
+    let shown = world.prints(&mut world.unlisted("root"), list).await;
+    assert_eq!(shown.len(), 1, "{shown:?}");
+    assert!(shown[0].ends_with("| mine | 2 | 0 | 0"), "{shown:?}");
+    world.prints(&mut amy, "ROLLBACK").await;
+    amy.describe();
+    assert_eq!(world.prints(&mut world.unlisted("root"), list).await.len(), 0);
+}

@@ -1,7 +1,7 @@
 //! SQL scripts, run through the engine on one node in this process.
 //!
 //! A script is prose (`# …`), who acts (`as amy`; `as amy, newly connected` in a session of its own), and statements (`> …`, continued by lines that begin with two
-//! blanks) with what they print. `UPDATE_SQL_SCRIPTS=1 cargo test -p grantd-node --test sql` writes what they print
+//! blanks) with what they print. Lines `< …` behind a COPY are the data that it is sent. `UPDATE_SQL_SCRIPTS=1 cargo test -p grantd-node --test sql` writes what they print
 //! now.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use bytes::BytesMut;
 use grantd_catalog::command::Actor;
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
@@ -17,9 +18,10 @@ use grantd_catalog::refusal::Refusal;
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 use grantd_node::gate::{Gate, Permit, Write};
+use grantd_node::pgwire::copy::{Decoder, Encoder};
 use grantd_node::session::Session;
 use grantd_node::sql::error::SqlError;
-use grantd_node::sql::execute::{Engine, Response};
+use grantd_node::sql::execute::{Copy, CopyIn, Engine, Place, Response, RowSink};
 use grantd_node::sql::system::variable;
 use grantd_node::sql::value::{Datum, SqlType, text};
 use grantd_raft::rows::Transaction;
@@ -63,10 +65,28 @@ fn difference(path: &Path, expected: &str, printed: &str) -> String {
     }
 }
 
+/// What a script prints that is all about transactions is the same where each is forwarded.
+#[tokio::test]
+async fn transactions_on_a_follower_print_what_they_do_on_the_leader() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql/transactions.txt");
+    let expected = std::fs::read_to_string(&path).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let replica = Arc::new(Local::new(directory.path()));
+    replica.follow();
+    let engine = Engine::new(replica.clone());
+    // Another engine answers what is forwarded: the leader's.
+    let _leader = Engine::new(replica.clone());
+    let printed = run_script_on(replica, engine, &expected).await;
+    assert!(printed == expected, "{}", difference(&path, &expected, &printed));
+}
+
 async fn run_script(script: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let replica = Arc::new(Local::new(directory.path()));
-    let engine = Engine::new(replica.clone());
+    run_script_on(replica.clone(), Engine::new(replica), script).await
+}
+
+async fn run_script_on(replica: Arc<Local>, engine: Engine, script: &str) -> String {
     let mut sessions: BTreeMap<String, Session> = BTreeMap::new();
     let mut who = "root".to_owned();
     let mut out = String::new();
@@ -90,28 +110,66 @@ async fn run_script(script: &str) -> String {
             out.push_str(&format!("  {more}\n"));
             lines.next();
         }
+        let mut data = String::new();
+        while let Some(line) = lines.peek().and_then(|line| line.strip_prefix("<")) {
+            data.push_str(line.strip_prefix(' ').unwrap_or(line));
+            data.push('\n');
+            out.push_str(&format!("<{line}\n"));
+            lines.next();
+        }
         while lines.peek().is_some_and(|line| !line.is_empty()) {
             lines.next();
         }
         let session = sessions.entry(who.clone()).or_insert_with(|| replica.session(&who));
-        out.push_str(&print(&engine, session, &statement).await);
+        out.push_str(&print(&engine, session, &statement, &data).await);
     }
     out
 }
 
+/// As the simple protocol does.
 async fn execute(engine: &Engine, session: &mut Session, text: &str) -> Result<Vec<Response>, SqlError> {
+    execute_with(engine, session, text, "").await
+}
+
+async fn execute_with(
+    engine: &Engine,
+    session: &mut Session,
+    text: &str,
+    data: &str,
+) -> Result<Vec<Response>, SqlError> {
     let mut responses = Vec::new();
-    for statement in engine.split(text)? {
-        let prepared = engine.prepare(session, &statement, &[]).await?;
-        responses.push(engine.execute(session, &prepared, &[]).await?);
+    let statements = engine.split(text).inspect_err(|_| session.fail())?;
+    for (at, statement) in statements.iter().enumerate() {
+        let place = match at + 1 == statements.len() {
+            true if at == 0 => Place::Alone,
+            true => Place::Last,
+            false => Place::Inner,
+        };
+        let mut response = engine.run(session, statement, place).await?;
+        if let Some(Copy::In(into, sink)) = response.copy {
+            response = copied(session, (into, sink), data).await.inspect_err(|_| session.fail())?;
+        }
+        responses.push(response);
     }
     Ok(responses)
 }
 
-async fn print(engine: &Engine, session: &mut Session, text: &str) -> String {
+async fn copied(
+    session: &mut Session,
+    (into, mut sink): (CopyIn, Box<dyn RowSink>),
+    data: &str,
+) -> Result<Response, SqlError> {
+    let mut decoder = Decoder::new(into);
+    decoder.push(data.as_bytes())?;
+    decoder.finish()?;
+    sink.push_batch(session, decoder.take()).await?;
+    sink.finish(session).await
+}
+
+async fn print(engine: &Engine, session: &mut Session, text: &str, data: &str) -> String {
     let mut out = String::new();
-    match execute(engine, session, text).await {
-        Ok(responses) => responses.iter().for_each(|response| print_response(response, &mut out)),
+    match execute_with(engine, session, text, data).await {
+        Ok(responses) => responses.into_iter().for_each(|response| print_response(response, &mut out)),
         Err(error) => {
             out.push_str(&format!("ERROR {}: {}\n", error.body.code.as_str(), error.body.message));
             for (word, text) in [("DETAIL", &error.body.detail), ("HINT", &error.body.hint)] {
@@ -127,7 +185,13 @@ async fn print(engine: &Engine, session: &mut Session, text: &str) -> String {
     out
 }
 
-fn print_response(response: &Response, out: &mut String) {
+fn print_response(response: Response, out: &mut String) {
+    if let Some(Copy::Out(from)) = response.copy {
+        let mut encoder = Encoder::new(from);
+        let mut bytes = BytesMut::new();
+        while encoder.next(&mut bytes).unwrap() {}
+        out.push_str(&String::from_utf8_lossy(&bytes));
+    }
     if let Some(rows) = &response.rows {
         let names: Vec<_> = rows.columns.iter().map(|column| column.name.as_str()).collect();
         out.push_str(&format!("{}\n", names.join(" | ")));
@@ -180,7 +244,7 @@ async fn parameters_take_their_types_from_where_they_stand() {
 #[tokio::test]
 async fn a_statement_asks_once_for_the_newest_view_and_not_at_all_if_it_needs_none() {
     let (_directory, replica, engine, mut session) = engine().await;
-    engine.run(&mut session, "CREATE TABLE t (id INT8 PRIMARY KEY)").await.unwrap();
+    engine.run(&mut session, "CREATE TABLE t (id INT8 PRIMARY KEY)", Place::Alone).await.unwrap();
     replica.rounds();
     for (text, rounds) in [
         ("SELECT * FROM t", 1),
@@ -192,7 +256,7 @@ async fn a_statement_asks_once_for_the_newest_view_and_not_at_all_if_it_needs_no
         ("SET statement_timeout = '2s'", 0),
         ("SHOW statement_timeout", 0),
     ] {
-        engine.run(&mut session, text).await.unwrap();
+        engine.run(&mut session, text, Place::Alone).await.unwrap();
         assert_eq!(replica.rounds(), rounds, "{text}");
     }
     let prepared = engine.prepare(&session, "SELECT * FROM t", &[]).await.unwrap();
@@ -202,7 +266,7 @@ async fn a_statement_asks_once_for_the_newest_view_and_not_at_all_if_it_needs_no
         engine.execute(&mut session, &prepared, &[]).await.unwrap();
         assert_eq!(replica.rounds(), 1);
     }
-    let error = engine.run(&mut session, "SELECT $1::INT8").await.unwrap_err();
+    let error = engine.run(&mut session, "SELECT $1::INT8", Place::Alone).await.unwrap_err();
     assert_eq!(error.body.code.as_str(), "42P02");
 }
 
@@ -446,6 +510,53 @@ async fn a_parameter_of_an_enum_type_is_a_label() {
     }
 }
 
+#[tokio::test]
+async fn a_select_of_no_columns_has_rows_all_the_same() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    execute(&engine, &mut session, "CREATE TABLE t (k INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)")
+        .await
+        .unwrap();
+    let response = execute(&engine, &mut session, "SELECT FROM t").await.unwrap().remove(0);
+    assert_eq!(response.tag, "SELECT 2");
+    assert_eq!(response.rows.unwrap().rows, [Vec::<Datum>::new(), Vec::new()]);
+}
+
+#[tokio::test]
+async fn deallocate_reaches_what_the_protocol_prepared() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    session.protocol_statements = Arc::new(["_pg3_0".to_owned()].into());
+    execute(&engine, &mut session, "DEALLOCATE _pg3_0; DEALLOCATE ALL").await.unwrap();
+    assert_eq!(session.deallocated, [Some(Name::normalize("_pg3_0")), None]);
+    let error = execute(&engine, &mut session, "PREPARE _pg3_0 AS SELECT 1").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "42P05");
+    let error = execute(&engine, &mut session, "DEALLOCATE other").await.unwrap_err();
+    assert_eq!(error.body.code.as_str(), "26000");
+}
+
+#[tokio::test]
+async fn what_a_session_names_is_bounded() {
+    let (_directory, _replica, engine, mut session) = engine().await;
+    let code = |result: Result<Vec<Response>, SqlError>| result.err().map(|error| error.body.code);
+    for at in 0..1_000 {
+        assert_eq!(code(execute(&engine, &mut session, &format!("PREPARE p{at} AS SELECT 1")).await), None);
+    }
+    let refused = code(execute(&engine, &mut session, "PREPARE q AS SELECT 1").await).unwrap();
+    assert_eq!(refused.as_str(), "54000");
+    execute(&engine, &mut session, "BEGIN").await.unwrap();
+    for at in 0..100 {
+        let text = format!("DECLARE c{at} CURSOR FOR SELECT 1");
+        assert_eq!(code(execute(&engine, &mut session, &text).await), None);
+    }
+    let refused = code(execute(&engine, &mut session, "DECLARE d CURSOR FOR SELECT 1").await).unwrap();
+    assert_eq!(refused.as_str(), "54000");
+    execute(&engine, &mut session, "ROLLBACK; BEGIN").await.unwrap();
+    let large = "CURSOR FOR SELECT repeat('a', 5000000) FROM generate_series(1, 6)";
+    assert_eq!(code(execute(&engine, &mut session, &format!("DECLARE a {large}")).await), None);
+    assert_eq!(code(execute(&engine, &mut session, &format!("DECLARE b {large}")).await), None);
+    let refused = code(execute(&engine, &mut session, &format!("DECLARE c {large}")).await).unwrap();
+    assert_eq!(refused.as_str(), "54000");
+}
+
 /// A session of someone whom the catalog knows.
 impl Local {
     fn session(&self, name: &str) -> Session {
@@ -482,4 +593,29 @@ async fn a_bug_in_planning_one_write_is_an_error_of_that_write_alone() {
     assert!(write.is_none(), "what it left half done is not used again");
     let requirement = Requirement::NOTHING;
     assert!(gate.permit(&gate.view().await.unwrap(), Actor::of(PrincipalId::ROOT), &requirement).is_ok());
+}
+
+/// Only COMMIT makes anything take effect: of everything before it is known that it did not.
+#[tokio::test]
+async fn an_answer_that_is_lost_is_unknown_of_a_commit_and_nothing_of_a_statement() {
+    let (_directory, replica, engine, mut session) = engine().await;
+    let error = async |session: &mut Session, text: &str| {
+        let result = engine.run(session, text, Place::Alone).await;
+        result.unwrap_err().body.code.as_str().to_owned()
+    };
+    execute(&engine, &mut session, "CREATE TABLE t (k INT PRIMARY KEY)").await.unwrap();
+    replica.follow();
+    let _leader = Engine::new(replica.clone());
+    execute(&engine, &mut session, "BEGIN; INSERT INTO t VALUES (1)").await.unwrap();
+    replica.lose_answers(true);
+    assert_eq!(error(&mut session, "INSERT INTO t VALUES (2)").await, "40001");
+    assert_eq!(error(&mut session, "SELECT 1").await, "25P02");
+    replica.lose_answers(false);
+    execute(&engine, &mut session, "ROLLBACK").await.unwrap();
+    execute(&engine, &mut session, "BEGIN; INSERT INTO t VALUES (3)").await.unwrap();
+    replica.lose_answers(true);
+    assert_eq!(error(&mut session, "COMMIT").await, "40003");
+    replica.lose_answers(false);
+    let found = execute(&engine, &mut session, "SELECT k FROM t").await.unwrap();
+    assert_eq!(found[0].rows.as_ref().unwrap().rows, [[Datum::Int(3)]]);
 }

@@ -30,13 +30,13 @@ use crate::gate::Replica;
 
 /// How long a node may take to answer; one that is down costs everybody who lists sessions this long.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(2);
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// The node that it is about did not answer.
 const CONNECTION_FAILURE: SqlState = SqlState::new("08006");
 
 /// What one node asks of another about itself. Frozen.
 #[derive(Encode, Decode)]
-enum QuestionV1 {
+enum QuestionV2 {
     Sessions { only: Option<PrincipalId> },
     Node,
     Stop { target: Target, id: Id, actor: Actor, version: Version },
@@ -44,7 +44,7 @@ enum QuestionV1 {
 }
 
 #[derive(Encode, Decode)]
-enum AnswerV1 {
+enum AnswerV2 {
     Sessions(Sessions),
     Node(Option<NodeReport>),
     Stopped(Result<bool, Refusal>),
@@ -151,10 +151,10 @@ impl ClusterActivity {
         let mut listing = Listing::default();
         listing.add(self.own.node(), self.own.sessions(only));
         if scope == Scope::Cluster {
-            let question = encode(&QuestionV1::Sessions { only });
+            let question = encode(&QuestionV2::Sessions { only });
             for (node, answer) in self.replica.ask_others(question, ANSWER_TIME_MAX).await {
                 match answer.and_then(|bytes| decode(&bytes)) {
-                    Ok(AnswerV1::Sessions(sessions)) => listing.add(node, sessions),
+                    Ok(AnswerV2::Sessions(sessions)) => listing.add(node, sessions),
                     Ok(_) => listing.silent.push((node, wrong_answer(node))),
                     Err(reason) => listing.silent.push((node, reason)),
                 }
@@ -173,7 +173,7 @@ impl ClusterActivity {
     /// Every member with what it says of itself, sorted by number. Takes at most [`ANSWER_TIME_MAX`].
     pub async fn nodes(&self) -> Vec<NodeRow> {
         let Some(status) = self.replica.status() else { return Vec::new() };
-        let answers = self.replica.ask_others(encode(&QuestionV1::Node), ANSWER_TIME_MAX).await;
+        let answers = self.replica.ask_others(encode(&QuestionV2::Node), ANSWER_TIME_MAX).await;
         let own = report(&status, &self.own);
         let said = |id: NodeId| {
             if id == status.node_id {
@@ -183,7 +183,7 @@ impl ClusterActivity {
             let answer =
                 found.map_or_else(|| Err("it was not asked".to_owned()), |(_, answer)| answer.clone());
             match answer.and_then(|bytes| decode(&bytes))? {
-                AnswerV1::Node(Some(report)) => Ok(report),
+                AnswerV2::Node(Some(report)) => Ok(report),
                 _ => Err(wrong_answer(id)),
             }
         };
@@ -208,10 +208,10 @@ impl ClusterActivity {
         if node == self.own.node() {
             return stop_here(&self.own, &*self.replica, target, id, actor, version).await;
         }
-        let question = encode(&QuestionV1::Stop { target, id, actor, version });
+        let question = encode(&QuestionV2::Stop { target, id, actor, version });
         let answer = self.replica.ask(node, question, ANSWER_TIME_MAX).await;
         match answer.and_then(|bytes| decode(&bytes)) {
-            Ok(AnswerV1::Stopped(stopped)) => stopped,
+            Ok(AnswerV2::Stopped(stopped)) => stopped,
             Ok(_) => Err(Refusal::new(CONNECTION_FAILURE, wrong_answer(node))),
             Err(reason) => Err(Refusal::new(
                 CONNECTION_FAILURE,
@@ -224,7 +224,7 @@ impl ClusterActivity {
     pub async fn interrupt(&self, id: Id) {
         // To all: who leads may have changed since the statement was sent.
         self.own.interrupt(id);
-        let question = encode(&QuestionV1::Interrupt { id });
+        let question = encode(&QuestionV2::Interrupt { id });
         let _ = self.replica.ask_others(question, ANSWER_TIME_MAX).await;
     }
 
@@ -258,18 +258,18 @@ impl ForwardHandler for Answerer {
         let (own, replica) = (self.own.clone(), self.replica.upgrade());
         async move {
             let answer = match (decode(&question), replica) {
-                (Ok(QuestionV1::Sessions { only }), _) => AnswerV1::Sessions(own.sessions(only)),
-                (Ok(QuestionV1::Node), Some(replica)) => {
-                    AnswerV1::Node(replica.status().map(|status| report(&status, &own)))
+                (Ok(QuestionV2::Sessions { only }), _) => AnswerV2::Sessions(own.sessions(only)),
+                (Ok(QuestionV2::Node), Some(replica)) => {
+                    AnswerV2::Node(replica.status().map(|status| report(&status, &own)))
                 }
-                (Ok(QuestionV1::Stop { target, id, actor, version }), Some(replica)) => {
-                    AnswerV1::Stopped(stop_here(&own, &*replica, target, id, actor, version).await)
+                (Ok(QuestionV2::Stop { target, id, actor, version }), Some(replica)) => {
+                    AnswerV2::Stopped(stop_here(&own, &*replica, target, id, actor, version).await)
                 }
-                (Ok(QuestionV1::Interrupt { id }), _) => {
+                (Ok(QuestionV2::Interrupt { id }), _) => {
                     own.interrupt(id);
-                    AnswerV1::Done
+                    AnswerV2::Done
                 }
-                (Err(_), _) | (Ok(_), None) => AnswerV1::Unreadable,
+                (Err(_), _) | (Ok(_), None) => AnswerV2::Unreadable,
             };
             encode(&answer)
         }

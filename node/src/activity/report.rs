@@ -37,7 +37,18 @@ pub struct SessionReport {
     pub running: Option<QueryReport>,
     /// What it ran last. Without secrets; bounded.
     pub last_query: Option<String>,
-    /// Statements that have ended in it: each is a transaction.
+    /// Transactions that were begun in it, each statement outside of a block being one.
+    pub transactions: u64,
+    /// The block that is open in it.
+    pub block: Option<BlockReport>,
+}
+
+/// An open transaction block.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct BlockReport {
+    /// Its number, which tells when it began.
+    pub id: Id,
+    /// Statements that have ended in it.
     pub statements: u64,
 }
 
@@ -128,7 +139,7 @@ impl Live {
         let running =
             doing.running.as_ref().map(|running| (running.id, std::sync::Arc::clone(&running.text)));
         let last = doing.last.clone();
-        let (role, statements) = (doing.role, doing.statements);
+        let (role, transactions, block) = (doing.role, doing.transactions, doing.block.clone());
         let application_name = cut(&doing.application_name);
         let database = doing.database.as_ref().map(Name::as_str).map(cut);
         drop(doing);
@@ -148,7 +159,8 @@ impl Live {
                 text: redact::shown(&text),
             }),
             last_query: last.map(|text| redact::shown(&text)),
-            statements,
+            transactions,
+            block,
         }
     }
 }

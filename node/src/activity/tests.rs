@@ -39,7 +39,7 @@ fn a_session_is_listed_with_what_it_runs_and_leaves_when_it_is_dropped() {
     assert_eq!(listed().running.unwrap().text, "SELECT 'x'");
     assert_eq!(listed().redacted().running.unwrap().text, "SELECT _");
     drop(running);
-    assert_eq!((listed().running, listed().statements), (None, 1));
+    assert_eq!((listed().running, listed().transactions), (None, 1));
     assert_eq!(listed().last_query.as_deref(), Some("SELECT 'x'"));
     drop(begin(&session, "ALTER ROLE amy PASSWORD 'hunter2'"));
     assert_eq!(listed().last_query.as_deref(), Some("ALTER ROLE amy PASSWORD _"));

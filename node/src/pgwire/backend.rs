@@ -14,7 +14,7 @@ use crate::pgwire::machine::Described;
 use crate::pgwire::reply::state;
 use crate::session::Session;
 use crate::sql::error::SqlError;
-use crate::sql::execute::{Engine, Prepared, Response};
+use crate::sql::execute::{Engine, Place, Prepared, Response};
 use crate::sql::system::variable;
 use crate::sql::value::{Datum, SqlType};
 
@@ -58,7 +58,7 @@ pub trait Backend: Send + Sync + 'static {
         hints: &[Option<SqlType>],
     ) -> impl Future<Output = Result<Described<Self::Plan>, SqlError>> + Send;
 
-    /// Prepares and executes one statement of a simple query.
+    /// Prepares and executes one statement of a simple query. Several are one transaction, for backends that have such.
     ///
     /// # Errors
     /// Those of both; 42P02 if it has parameters, as a simple query gives no values.
@@ -66,7 +66,9 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         session: &mut Session,
         text: &str,
+        place: Place,
     ) -> impl Future<Output = Result<Response, SqlError>> + Send {
+        let _ = place;
         async move {
             let statement = self.prepare(session, text, &[]).await?;
             if !statement.parameters.is_empty() {
@@ -137,8 +139,8 @@ impl Backend for Cluster {
     }
 
     /// As one, which saves a round to the leader.
-    async fn run(&self, session: &mut Session, text: &str) -> Result<Response, SqlError> {
-        self.engine.run(session, text).await
+    async fn run(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
+        self.engine.run(session, text, place).await
     }
 
     async fn execute(

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -18,10 +19,11 @@ use crate::pgwire::login::{LoggedIn, NotIn, login};
 use crate::pgwire::machine::{Executed, Machine, Next, frame_error};
 use crate::pgwire::reply::{Replies, Severity, state};
 use crate::pgwire::stream::Stream;
-use crate::session::Session;
+use crate::session::block::{Status, code};
+use crate::session::{Held, Session};
 use crate::sql::error::SqlError;
 use crate::sql::execute::Response;
-use crate::sql::system::variable::search_path_text;
+use crate::sql::system::variable::{self, search_path_text};
 
 /// The version of PostgreSQL that clients are told, as CockroachDB v22.2 tells them.
 pub const SERVER_VERSION: &str = "13.0.0";
@@ -90,7 +92,7 @@ async fn converse<B: Backend>(
         machine.replies.parameter(name, &value);
     }
     machine.replies.key(registration.process(), registration.key());
-    machine.replies.ready();
+    machine.replies.ready(Status::Idle);
     debug!(user = %startup.user, process = registration.process(), "session opened");
     let mut next = Next::Flush;
     loop {
@@ -109,24 +111,65 @@ async fn converse<B: Backend>(
             Next::Prepare { text, hints } => {
                 machine.prepared(shared.backend.prepare(&session, &text, &hints).await)
             }
-            Next::Run(text) => {
-                let result = shared.backend.run(&mut session, &text).await;
+            Next::Run(text, place) => {
+                session.protocol_statements = Arc::clone(&machine.names);
+                let result = shared.backend.run(&mut session, &text, place).await;
                 let executed = reported.executed(result, &mut session, &shared.backend);
-                next_after(&mut machine, executed, &session)
+                next_after(&mut machine, executed, &mut session)
             }
             Next::Execute { statement, parameters } => {
+                session.protocol_statements = Arc::clone(&machine.names);
                 let result = shared.backend.execute(&mut session, &statement.plan, &parameters).await;
                 let executed = reported.executed(result, &mut session, &shared.backend);
-                next_after(&mut machine, executed, &session)
+                next_after(&mut machine, executed, &mut session)
             }
-            Next::Close => return send(stream, &mut machine, &session).await.map(|_| ()),
+            Next::CopyRows { mut sink, values } => match sink.push_batch(&mut session, values).await {
+                Ok(()) => machine.copied(sink),
+                Err(error) => Next::CopyFailed(error),
+            },
+            Next::CopyEnd { mut sink, values } => {
+                let result = match sink.push_batch(&mut session, values).await {
+                    Ok(()) => sink.finish(&mut session).await,
+                    Err(error) => Err(error),
+                };
+                copied(&mut machine, &mut reported, (&mut session, result), &shared.backend)
+            }
+            Next::CopyFailed(error) => {
+                copied(&mut machine, &mut reported, (&mut session, Err(error)), &shared.backend)
+            }
+            Next::Close => {
+                // Others wait for what it holds, and not for its client to read.
+                session.held = Held::Nothing;
+                return send(stream, &mut machine, &session).await.map(|_| ());
+            }
         };
+        if machine.block == Status::Failed && session.block.status() == Status::Open {
+            session.fail();
+        }
     }
 }
 
+/// What a COPY of the client's rows leads to. One that failed takes the session's transaction with it.
+fn copied<B: Backend>(
+    machine: &mut Machine<B::Plan>,
+    reported: &mut Reported,
+    (session, result): (&mut Session, Result<Response, SqlError>),
+    backend: &B,
+) -> Next<B::Plan> {
+    if result.is_err() {
+        session.fail();
+    }
+    let executed = reported.executed(result, session, backend);
+    next_after(machine, executed, session)
+}
+
 /// Where a statement's result leads: to the client, unless others ended the session meanwhile.
-fn next_after<P>(machine: &mut Machine<P>, executed: Executed, session: &Session) -> Next<P> {
+fn next_after<P>(machine: &mut Machine<P>, executed: Executed, session: &mut Session) -> Next<P> {
+    for name in session.deallocated.drain(..) {
+        machine.deallocate(name.as_ref().map(Name::as_str));
+    }
     session.describe();
+    machine.block = session.block.status();
     match end_reason(session) {
         Some(reason) => machine.fatal(&reason),
         None => machine.executed(executed),
@@ -179,6 +222,10 @@ async fn read<B: Backend>(
             Ok(None) => {}
             Err(error) => return Ok(ControlFlow::Continue(machine.fatal(&frame_error(&error)))),
         }
+        // Not to hold back what is here for as long as the client pauses: it may hold others up.
+        if let Some(next) = machine.paused() {
+            return Ok(ControlFlow::Continue(next));
+        }
         if send(stream, machine, session).await?.is_break() {
             return Ok(ControlFlow::Break(()));
         }
@@ -197,6 +244,12 @@ async fn read<B: Backend>(
                 );
                 return Ok(ControlFlow::Continue(machine.fatal(&error)));
             }
+            () = session.cancelled.raised(), if machine.is_copying_in() => {
+                return Ok(ControlFlow::Continue(Next::CopyFailed(SqlError::cancelled())));
+            }
+            () = patience(in_transaction(session)) => {
+                return Ok(ControlFlow::Continue(machine.fatal(&idle_in_transaction())));
+            }
             filled = stream.fill() => filled?,
         };
         if !filled {
@@ -207,6 +260,19 @@ async fn read<B: Backend>(
             session.cancelled.clear();
         }
     }
+}
+
+/// How long the client may say nothing in its transaction; none: it is in none.
+fn in_transaction(session: &Session) -> Option<Duration> {
+    let writes = matches!(session.held, Held::Writer(_));
+    (session.block.status() != Status::Idle).then(|| variable::idle_limit(session, writes))
+}
+
+fn idle_in_transaction() -> SqlError {
+    SqlError::new(
+        code::IDLE_IN_TRANSACTION_TIMEOUT,
+        "terminating connection due to idle-in-transaction timeout",
+    )
 }
 
 async fn patience(limit: Option<Duration>) {

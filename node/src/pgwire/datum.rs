@@ -11,9 +11,10 @@ use bytes::{BufMut, BytesMut};
 
 use crate::pgwire::reply::state;
 use crate::sql::error::SqlError;
+use crate::sql::value::decimal::Decimal;
 use crate::sql::value::{Datum, SqlType, text};
 
-pub use parse::parameter;
+pub use parse::{parameter, value};
 
 /// How a value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +56,13 @@ pub const fn wire_size(sql_type: SqlType) -> i16 {
     match sql_type {
         SqlType::Bool => 1,
         SqlType::Int2 => 2,
-        SqlType::Int4 | SqlType::Oid | SqlType::Reg(_) | SqlType::Enum(_) => 4,
-        SqlType::Int8 | SqlType::Float8 | SqlType::TimestampTz => 8,
+        SqlType::Int4
+        | SqlType::Float4
+        | SqlType::Date
+        | SqlType::Oid
+        | SqlType::Reg(_)
+        | SqlType::Enum(_) => 4,
+        SqlType::Int8 | SqlType::Float8 | SqlType::Timestamp | SqlType::TimestampTz | SqlType::Time => 8,
         SqlType::Uuid => 16,
         SqlType::Name => 64,
         SqlType::Text
@@ -64,6 +70,10 @@ pub const fn wire_size(sql_type: SqlType) -> i16 {
         | SqlType::Bytea
         | SqlType::TextArray
         | SqlType::Array(_)
+        | SqlType::Interval
+        | SqlType::Numeric
+        | SqlType::Jsonb
+        | SqlType::Bpchar
         | SqlType::Unknown => -1,
     }
 }
@@ -84,6 +94,13 @@ pub fn type_of_oid(oid: u32) -> Result<Option<SqlType>, SqlError> {
 
 /// Microseconds from the Unix epoch to 2000-01-01, from which the binary format counts.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// Days from the Unix epoch to 2000-01-01.
+const POSTGRES_EPOCH_DAYS: i64 = 10_957;
+/// The first byte of a JSONB value: the version of its binary form.
+const JSONB_VERSION: u8 = 1;
+/// PostgreSQL's `NUMERIC_NEG`: the sign of a negative number.
+const NUMERIC_NEGATIVE: u16 = 0x4000;
 
 /// Appends one value of a row with its length word. `sql_type` is the column's.
 ///
@@ -122,7 +139,12 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
         (Datum::Float(value), SqlType::Float8) => out.put_f64(*value),
         (
             Datum::Text(value),
-            SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Enum(_) | SqlType::Unknown,
+            SqlType::Text
+            | SqlType::Varchar
+            | SqlType::Bpchar
+            | SqlType::Name
+            | SqlType::Enum(_)
+            | SqlType::Unknown,
         ) => out.put_slice(value.as_bytes()),
         (Datum::Bytes(value), SqlType::Bytea) => out.put_slice(value),
         (Datum::Uuid(value), SqlType::Uuid) => out.put_slice(value),
@@ -132,12 +154,46 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
                 SqlError::new(state::DATETIME_OVERFLOW, "timestamp is out of range for the binary format")
             })?);
         }
+        (Datum::Float4(value), SqlType::Float4) => out.put_f32(*value),
+        (Datum::Timestamp(micros), SqlType::Timestamp) => {
+            let shifted = micros.checked_sub(POSTGRES_EPOCH_MICROS);
+            out.put_i64(shifted.ok_or_else(|| {
+                SqlError::new(state::DATETIME_OVERFLOW, "timestamp is out of range for the binary format")
+            })?);
+        }
+        (Datum::Date(days), SqlType::Date) => out.put_i32(narrow(*days - POSTGRES_EPOCH_DAYS)?),
+        (Datum::Time(micros), SqlType::Time) => out.put_i64(*micros),
+        (Datum::Interval(value), SqlType::Interval) => {
+            out.put_i64(value.micros);
+            out.put_i32(value.days);
+            out.put_i32(value.months);
+        }
+        (Datum::Numeric(value), SqlType::Numeric) => encode_numeric(value, out)?,
+        (Datum::Jsonb(value), SqlType::Jsonb) => {
+            out.put_u8(JSONB_VERSION);
+            out.put_slice(value.as_bytes());
+        }
         (Datum::TextArray(items), SqlType::TextArray) => encode_array(items, SqlType::Text, out)?,
         (Datum::TextArray(items), SqlType::Array(element)) => encode_array(items, element.wire_type(), out)?,
         _ => {
             let message = format!("a value of type {sql_type:?} was expected and another was computed");
             return Err(SqlError::new(state::INTERNAL, message));
         }
+    }
+    Ok(())
+}
+
+/// Groups of four digits: their number, the weight of the first, the sign, the scale, the groups.
+fn encode_numeric(value: &str, out: &mut BytesMut) -> Result<(), SqlError> {
+    let decimal = Decimal::from_canonical(value)?;
+    let (negative, groups, weight) = decimal.groups();
+    let too_long = || SqlError::new(state::NUMERIC_OUT_OF_RANGE, "value overflows numeric format");
+    out.put_u16(u16::try_from(groups.len()).map_err(|_| too_long())?);
+    out.put_i16(i16::try_from(weight).map_err(|_| too_long())?);
+    out.put_u16(if negative { NUMERIC_NEGATIVE } else { 0 });
+    out.put_u16(u16::try_from(decimal.scale()).map_err(|_| too_long())?);
+    for group in groups {
+        out.put_u16(group);
     }
     Ok(())
 }

@@ -39,8 +39,10 @@ pub enum Message {
     Sync,
     Terminate,
     FunctionCall,
-    /// CopyData, CopyDone or CopyFail: ignored outside COPY, as in PostgreSQL.
-    Copy,
+    /// Ignored outside of COPY, as in PostgreSQL; so are the next two.
+    CopyData(Bytes),
+    CopyDone,
+    CopyFail(String),
     /// PasswordMessage, SASLInitialResponse or SASLResponse: which, depends on what was asked for.
     Password(Bytes),
 }
@@ -124,7 +126,9 @@ pub fn decode(tag: u8, body: Bytes) -> Result<Message, FrameError> {
         b'S' => Message::Sync,
         b'X' => Message::Terminate,
         b'F' => return Ok(Message::FunctionCall),
-        b'c' | b'd' | b'f' => return Ok(Message::Copy),
+        b'c' => Message::CopyDone,
+        b'd' => return Ok(Message::CopyData(fields.0)),
+        b'f' => Message::CopyFail(fields.text()?),
         b'p' => return Ok(Message::Password(fields.0)),
         _ => return Err(malformed(format!("invalid frontend message type {tag}"))),
     };

@@ -2,14 +2,15 @@
 //! thing to do out. It does no I/O and never waits; `connection` drives it.
 //!
 //! Labels. P1: after an error in the extended protocol, everything up to Sync is skipped. P2: a simple query stops at
-//! its first error and is answered by exactly one ReadyForQuery. P3: portals end at Sync, as there are no transaction
-//! blocks yet.
+//! its first error and is answered by exactly one ReadyForQuery. P3: portals end at Sync, or with the transaction block
+//! that they were made in.
 //!
 //! Source: PostgreSQL 18 manual, chapter 54.2 "Message Flow".
 
+mod copy;
 mod portal;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, PROGRAM_LIMIT_EXCEEDED};
@@ -18,10 +19,12 @@ use crate::pgwire::datum::type_of_oid;
 use crate::pgwire::frame::{FrameError, Message, Target};
 use crate::pgwire::reply::{Replies, Severity, state};
 use crate::session::Notice;
+use crate::session::block::Status;
 use crate::sql::error::SqlError;
-use crate::sql::execute::Response;
+use crate::sql::execute::{Copy, Place, Response, RowSink};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+use copy::{Copying, Sent};
 use portal::{Portal, Progress, Run};
 
 /// The most prepared statements of a session.
@@ -54,7 +57,7 @@ pub enum Next<P> {
     /// Split the text of a simple query, then call [`Machine::split`].
     Split(String),
     /// Prepare and execute a statement of a simple query, then call [`Machine::executed`].
-    Run(String),
+    Run(String, Place),
     /// Prepare a statement, then call [`Machine::prepared`].
     Prepare {
         /// Its text.
@@ -69,6 +72,22 @@ pub enum Next<P> {
         /// A value for each of its parameters.
         parameters: Vec<Datum>,
     },
+    /// Give rows of a COPY to where they go, then call [`Machine::copied`].
+    CopyRows {
+        /// Where they go.
+        sink: Box<dyn RowSink>,
+        /// Their values, one row after the other.
+        values: Vec<Datum>,
+    },
+    /// The same with the last rows; finish it, then call [`Machine::executed`].
+    CopyEnd {
+        /// Where they go.
+        sink: Box<dyn RowSink>,
+        /// Their values.
+        values: Vec<Datum>,
+    },
+    /// Undo what the COPY that was begun has done, then call [`Machine::executed`] with the error.
+    CopyFailed(SqlError),
     /// Send the replies and close the connection.
     Close,
 }
@@ -89,10 +108,19 @@ pub struct Executed {
 pub struct Machine<P> {
     /// What is to be sent.
     pub replies: Replies,
+    /// What the client is told of the session's transaction. Whoever drives the machine sets it before it tells of an
+    /// execution; an error in a block fails it here too, and the session has to follow.
+    pub block: Status,
+    /// The names of the prepared statements, for DEALLOCATE.
+    pub names: Arc<BTreeSet<String>>,
     statements: BTreeMap<String, Prepared<P>>,
     portals: BTreeMap<String, Portal<P>>,
     pending: Pending<P>,
     skipping: bool,
+    /// The COPY that the pending statement is, once it has begun.
+    copying: Option<Copying>,
+    /// Whether portals were bound since the last ReadyForQuery.
+    bound: bool,
 }
 
 #[derive(Debug)]
@@ -109,7 +137,7 @@ enum Pending<P> {
     /// A Parse of this name and size.
     Parse { name: String, bytes: usize },
     /// A simple query; the statements that are still to come, and the result that is being sent.
-    Simple { queue: VecDeque<String>, run: Option<Run> },
+    Simple { queue: VecDeque<String>, started: bool, run: Option<Run> },
     /// An Execute of this portal, which is out of the map meanwhile.
     Portal { name: String, portal: Portal<P>, rows_max: usize },
 }
@@ -118,10 +146,14 @@ impl<P> Default for Machine<P> {
     fn default() -> Self {
         Self {
             replies: Replies::default(),
+            block: Status::Idle,
+            names: Arc::default(),
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             pending: Pending::Message,
             skipping: false,
+            copying: None,
+            bound: false,
         }
     }
 }
@@ -129,11 +161,14 @@ impl<P> Default for Machine<P> {
 impl<P> Machine<P> {
     /// Whether the client has been told that the server is ready and has sent nothing that is not answered.
     pub fn is_idle(&self) -> bool {
-        matches!(self.pending, Pending::Message) && !self.skipping && self.portals.is_empty()
+        matches!(self.pending, Pending::Message) && !self.skipping && !self.bound
     }
 
     /// Takes a message, or a frame that could not be taken apart; `tag` is the frame's.
     pub fn receive(&mut self, tag: u8, message: Result<Message, FrameError>) -> Next<P> {
+        if matches!(self.copying, Some(Copying::In { .. })) {
+            return self.receive_copy(tag, message);
+        }
         debug_assert!(matches!(self.pending, Pending::Message), "one message at a time");
         let message = match message {
             Ok(message) => message,
@@ -149,6 +184,7 @@ impl<P> Machine<P> {
             Message::Query(text) => self.query(text),
             Message::Parse { name, text, types } => self.parse(name, text, &types),
             Message::Bind(bind) => {
+                self.bound = true;
                 let bound = self.bind(bind);
                 self.answer(bound)
             }
@@ -159,7 +195,7 @@ impl<P> Machine<P> {
             Message::Execute { portal, rows_max } => self.execute(portal, rows_max),
             Message::Close(target) => {
                 match target {
-                    Target::Statement(name) => drop(self.statements.remove(&name)),
+                    Target::Statement(name) => self.forget(&name),
                     Target::Portal(name) => drop(self.portals.remove(&name)),
                 }
                 self.replies.close_complete();
@@ -170,9 +206,10 @@ impl<P> Machine<P> {
             Message::Terminate => Next::Close,
             Message::FunctionCall => {
                 self.replies.error(Severity::Error, &SqlError::unsupported("the function call protocol"));
+                self.fail_block();
                 self.ready()
             }
-            Message::Copy => Next::Read,
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Next::Read,
             Message::Password(_) => {
                 self.fatal(&SqlError::new(state::PROTOCOL_VIOLATION, "unexpected password message"))
             }
@@ -188,7 +225,7 @@ impl<P> Machine<P> {
                 self.ready()
             }
             Ok(statements) => {
-                self.pending = Pending::Simple { queue: statements.into(), run: None };
+                self.pending = Pending::Simple { queue: statements.into(), started: false, run: None };
                 self.next_statement()
             }
         }
@@ -205,6 +242,9 @@ impl<P> Machine<P> {
         };
         match std::mem::replace(&mut self.pending, Pending::Message) {
             Pending::Parse { name, bytes } => {
+                if !name.is_empty() {
+                    Arc::make_mut(&mut self.names).insert(name.clone());
+                }
                 self.statements.insert(name, Prepared { statement, bytes });
                 self.replies.parse_complete();
                 Next::Read
@@ -223,10 +263,15 @@ impl<P> Machine<P> {
         for (name, value) in &executed.changes {
             self.replies.parameter(name, value);
         }
-        let response = match executed.result {
+        let mut response = match executed.result {
             Ok(response) => response,
             Err(error) => return self.fail(&error),
         };
+        match response.copy.take() {
+            Some(Copy::In(into, sink)) => return self.begin_copy_in(into, sink),
+            Some(Copy::Out(from)) => self.begin_copy_out(from),
+            None => {}
+        }
         match &mut self.pending {
             Pending::Simple { run, .. } => {
                 if let Some(rows) = &response.rows {
@@ -261,18 +306,26 @@ impl<P> Machine<P> {
     fn query(&mut self, text: String) -> Next<P> {
         // As in PostgreSQL, a simple query ends what has no name.
         self.statements.remove("");
-        self.portals.clear();
-        self.pending = Pending::Simple { queue: VecDeque::new(), run: None };
+        self.portals.remove("");
+        self.pending = Pending::Simple { queue: VecDeque::new(), started: false, run: None };
         Next::Split(text)
     }
 
     fn next_statement(&mut self) -> Next<P> {
         let next = match &mut self.pending {
-            Pending::Simple { queue, .. } => queue.pop_front(),
+            Pending::Simple { queue, started, .. } => queue.pop_front().map(|text| {
+                let place = match (queue.is_empty(), *started) {
+                    (true, false) => Place::Alone,
+                    (true, true) => Place::Last,
+                    (false, _) => Place::Inner,
+                };
+                *started = true;
+                (text, place)
+            }),
             Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => None,
         };
         match next {
-            Some(text) => Next::Run(text),
+            Some((text, place)) => Next::Run(text, place),
             None => self.ready(),
         }
     }
@@ -284,6 +337,23 @@ impl<P> Machine<P> {
                 Next::Prepare { text, hints }
             }
             Err(error) => self.fail(&error),
+        }
+    }
+
+    /// DEALLOCATE: of one statement, or of all that have a name.
+    pub fn deallocate(&mut self, name: Option<&str>) {
+        match name {
+            Some(name) => self.forget(name),
+            None => {
+                self.names = Arc::default();
+                self.statements.retain(|name, _| name.is_empty());
+            }
+        }
+    }
+
+    fn forget(&mut self, name: &str) {
+        if self.statements.remove(name).is_some() {
+            Arc::make_mut(&mut self.names).remove(name);
         }
     }
 
@@ -337,6 +407,11 @@ impl<P> Machine<P> {
 
     /// Sends rows of the pending result until it ends, its limit is reached, or enough is encoded to be sent.
     fn send_rows(&mut self) -> Next<P> {
+        match self.send_copy() {
+            Ok(Sent::Part) => return Next::Flush,
+            Ok(Sent::All) => {}
+            Err(error) => return self.fail(&error),
+        }
         let (run, rows_max) = match &mut self.pending {
             Pending::Simple { run, .. } => (run.as_mut(), usize::MAX),
             Pending::Portal { portal, rows_max, .. } => (portal.run.as_mut(), *rows_max),
@@ -350,8 +425,8 @@ impl<P> Machine<P> {
             Err(error) => return self.fail(&error),
         }
         match std::mem::replace(&mut self.pending, Pending::Message) {
-            Pending::Simple { queue, .. } => {
-                self.pending = Pending::Simple { queue, run: None };
+            Pending::Simple { queue, started, .. } => {
+                self.pending = Pending::Simple { queue, started, run: None };
                 self.next_statement()
             }
             Pending::Portal { name, portal, .. } => {
@@ -371,7 +446,9 @@ impl<P> Machine<P> {
 
     /// Ends what is pending with an error: a simple query is over (P2), else all is skipped to Sync (P1).
     fn fail(&mut self, error: &SqlError) -> Next<P> {
+        self.copying = None;
         self.replies.error(Severity::Error, error);
+        self.fail_block();
         match std::mem::replace(&mut self.pending, Pending::Message) {
             Pending::Simple { .. } => self.ready(),
             Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => {
@@ -385,6 +462,7 @@ impl<P> Machine<P> {
         let error = frame_error(error);
         if tag == b'Q' {
             self.replies.error(Severity::Error, &error);
+            self.fail_block();
             return self.ready();
         }
         self.fail(&error)
@@ -393,9 +471,19 @@ impl<P> Machine<P> {
     fn ready(&mut self) -> Next<P> {
         self.pending = Pending::Message;
         self.skipping = false;
-        self.portals.clear(); // P3
-        self.replies.ready();
+        self.bound = false;
+        // P3
+        if self.block != Status::Open {
+            self.portals.clear();
+        }
+        self.replies.ready(self.block);
         Next::Flush
+    }
+
+    fn fail_block(&mut self) {
+        if self.block == Status::Open {
+            self.block = Status::Failed;
+        }
     }
 }
 
@@ -482,6 +570,22 @@ mod tests {
     }
 
     #[test]
+    fn deallocated_statements_are_gone_but_for_the_unnamed_one() {
+        let mut machine = Machine::default();
+        for name in ["", "a", "b", "c"] {
+            parse(&mut machine, name, "", 0);
+        }
+        machine.receive(b'C', Ok(Message::Close(Target::Statement("a".to_owned()))));
+        machine.deallocate(Some("b"));
+        machine.deallocate(Some("nothing"));
+        assert_eq!(machine.names.iter().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(machine.statements.keys().collect::<Vec<_>>(), ["", "c"]);
+        machine.deallocate(None);
+        assert!(machine.names.is_empty());
+        assert_eq!(machine.statements.keys().collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
     fn prepared_statements_are_bounded_in_bytes_and_parameters() {
         let mut machine = Machine::default();
         let half = " ".repeat(SESSION_BYTES_MAX / 2);
@@ -509,5 +613,72 @@ mod tests {
         bind(&mut machine, "p0");
         assert!(!refused(&mut machine));
         assert!(!machine.is_idle());
+    }
+
+    /// The status that the last ReadyForQuery told.
+    fn told(machine: &mut Machine<()>) -> Option<char> {
+        let bytes = std::mem::take(&mut machine.replies.bytes);
+        bytes.ends_with(&[b'Z', 0, 0, 0, 5, bytes[bytes.len() - 1]]).then(|| bytes[bytes.len() - 1].into())
+    }
+
+    fn run(machine: &mut Machine<()>, block: Status, result: Result<Response, SqlError>) {
+        machine.receive(b'Q', Ok(Message::Query("x".to_owned())));
+        machine.split(Ok(vec!["x".to_owned()]));
+        machine.block = block;
+        machine.executed(Executed { result, notices: Vec::new(), changes: Vec::new() });
+    }
+
+    #[test]
+    fn the_client_is_told_where_its_transaction_is() {
+        let mut machine = Machine::default();
+        let done = || Ok(Response { tag: "BEGIN".to_owned(), rows: None, copy: None });
+        for (block, letter) in [(Status::Open, 'T'), (Status::Failed, 'E'), (Status::Idle, 'I')] {
+            run(&mut machine, block, done());
+            assert_eq!(told(&mut machine), Some(letter));
+        }
+        run(&mut machine, Status::Open, done());
+        machine.receive(b'Q', Ok(Message::Query("x y".to_owned())));
+        machine.split(Err(SqlError::syntax("x")));
+        assert_eq!((told(&mut machine), machine.block), (Some('E'), Status::Failed));
+        run(&mut machine, Status::Idle, done());
+        machine.receive(b'Q', Err(FrameError::NotUtf8));
+        assert_eq!(told(&mut machine), Some('I'));
+    }
+
+    #[test]
+    fn the_statements_of_a_text_know_their_places() {
+        let mut machine = Machine::<()>::default();
+        let place = |next: Next<()>| match next {
+            Next::Run(_, place) => Some(place),
+            _ => None,
+        };
+        let done = || Executed {
+            result: Ok(Response { tag: "SET".to_owned(), rows: None, copy: None }),
+            notices: Vec::new(),
+            changes: Vec::new(),
+        };
+        for (count, places) in [(1, vec![Place::Alone]), (3, vec![Place::Inner, Place::Inner, Place::Last])] {
+            machine.receive(b'Q', Ok(Message::Query("x".to_owned())));
+            let mut next = place(machine.split(Ok(vec!["x".to_owned(); count])));
+            for expected in places {
+                assert_eq!(next, Some(expected));
+                next = place(machine.executed(done()));
+            }
+            assert_eq!(next, None);
+        }
+    }
+
+    #[test]
+    fn portals_of_a_block_live_as_long_as_it_does() {
+        let mut machine = Machine::default();
+        parse(&mut machine, "s", "", 0);
+        machine.block = Status::Open;
+        bind(&mut machine, "p");
+        assert!(!machine.is_idle());
+        machine.receive(b'S', Ok(Message::Sync));
+        assert!(machine.is_idle() && machine.portals.contains_key("p"));
+        machine.block = Status::Idle;
+        machine.receive(b'S', Ok(Message::Sync));
+        assert!(machine.portals.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! What the server sends, encoded by the `pgwire` crate's messages. No I/O, no state.
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{DataRow, FieldDescription, NoData, ParameterDescription, RowDescription};
 use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
@@ -15,6 +15,7 @@ use grantd_catalog::refusal::{Refusal, SqlState};
 
 use crate::pgwire::datum::{Format, wire_oid, wire_size};
 use crate::session::Notice;
+use crate::session::block::Status;
 use crate::sql::error::SqlError;
 use crate::sql::value::{ColumnInfo, SqlType};
 
@@ -37,6 +38,7 @@ pub mod state {
     pub const ADMIN_SHUTDOWN: SqlState = SqlState::new("57P01");
     pub const CANNOT_CONNECT_NOW: SqlState = SqlState::new("57P03");
     pub const IDLE_SESSION_TIMEOUT: SqlState = SqlState::new("57P05");
+    pub const QUERY_CANCELED: SqlState = SqlState::new("57014");
     pub const INTERNAL: SqlState = SqlState::new("XX000");
 }
 
@@ -96,9 +98,14 @@ impl Replies {
         self.push(PgWireBackendMessage::BackendKeyData(BackendKeyData::new(process, secret)));
     }
 
-    /// ReadyForQuery, outside a transaction block.
-    pub fn ready(&mut self) {
-        self.push(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(TransactionStatus::Idle)));
+    /// ReadyForQuery.
+    pub fn ready(&mut self, block: Status) {
+        let status = match block {
+            Status::Idle => TransactionStatus::Idle,
+            Status::Open => TransactionStatus::Transaction,
+            Status::Failed => TransactionStatus::Error,
+        };
+        self.push(PgWireBackendMessage::ReadyForQuery(ReadyForQuery::new(status)));
     }
 
     /// ParseComplete.
@@ -146,6 +153,51 @@ impl Replies {
     pub fn row(&mut self, values: BytesMut, count: usize) {
         let count = i16::try_from(count).expect("a statement has at most COLUMNS_MAX columns");
         self.push(PgWireBackendMessage::DataRow(DataRow::new(values, count)));
+    }
+
+    /// CopyInResponse: rows of so many columns may come.
+    pub fn copy_in(&mut self, format: Format, columns: usize) {
+        self.copy_begins(b'G', format, columns);
+    }
+
+    /// CopyOutResponse.
+    pub fn copy_out(&mut self, format: Format, columns: usize) {
+        self.copy_begins(b'H', format, columns);
+    }
+
+    fn copy_begins(&mut self, tag: u8, format: Format, columns: usize) {
+        let columns = u16::try_from(columns).expect("a table has at most COLUMNS_MAX columns");
+        self.bytes.put_u8(tag);
+        self.bytes.put_u32(4 + 1 + 2 + 2 * u32::from(columns));
+        self.bytes.put_i8(i8::try_from(format.code()).expect("a code is 0 or 1"));
+        self.bytes.put_u16(columns);
+        for _ in 0..columns {
+            self.bytes.put_i16(format.code());
+        }
+    }
+
+    /// CopyData with what `write` appends, unless it says that there is none.
+    ///
+    /// # Errors
+    /// Those of `write`; then nothing was appended.
+    pub fn copy_data<E>(&mut self, write: impl FnOnce(&mut BytesMut) -> Result<bool, E>) -> Result<bool, E> {
+        let start = self.bytes.len();
+        self.bytes.put_u8(b'd');
+        self.bytes.put_u32(0);
+        let written = write(&mut self.bytes);
+        if !matches!(written, Ok(true)) {
+            self.bytes.truncate(start);
+            return written;
+        }
+        let length = u32::try_from(self.bytes.len() - start - 1).expect("a row is bounded by the engine");
+        self.bytes[start + 1..start + 5].copy_from_slice(&length.to_be_bytes());
+        written
+    }
+
+    /// CopyDone.
+    pub fn copy_done(&mut self) {
+        self.bytes.put_u8(b'c');
+        self.bytes.put_u32(4);
     }
 
     /// CommandComplete, or EmptyQueryResponse for the empty tag.

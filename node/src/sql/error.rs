@@ -19,6 +19,13 @@ pub mod state {
     pub const INVALID_TEXT_REPRESENTATION: SqlState = SqlState::new("22P02");
     pub const INVALID_LIMIT: SqlState = SqlState::new("2201W");
     pub const NOT_NULL_VIOLATION: SqlState = SqlState::new("23502");
+    pub const NO_ACTIVE_SQL_TRANSACTION: SqlState = SqlState::new("25P01");
+    pub const INVALID_STATEMENT_NAME: SqlState = SqlState::new("26000");
+    pub const INVALID_CURSOR_NAME: SqlState = SqlState::new("34000");
+    pub const DUPLICATE_CURSOR: SqlState = SqlState::new("42P03");
+    pub const DUPLICATE_PREPARED_STATEMENT: SqlState = SqlState::new("42P05");
+    pub const FOREIGN_KEY_VIOLATION: SqlState = SqlState::new("23503");
+    pub const GENERATED_ALWAYS: SqlState = SqlState::new("428C9");
     pub const SERIALIZATION_FAILURE: SqlState = SqlState::new("40001");
     pub const UNIQUE_VIOLATION: SqlState = SqlState::new("23505");
     pub const CHECK_VIOLATION: SqlState = SqlState::new("23514");
@@ -26,6 +33,7 @@ pub mod state {
     pub const AMBIGUOUS_COLUMN: SqlState = SqlState::new("42702");
     pub const UNDEFINED_COLUMN: SqlState = SqlState::new("42703");
     pub const DUPLICATE_ALIAS: SqlState = SqlState::new("42712");
+    pub const WINDOWING_ERROR: SqlState = SqlState::new("42P20");
     pub const GROUPING_ERROR: SqlState = SqlState::new("42803");
     pub const DATATYPE_MISMATCH: SqlState = SqlState::new("42804");
     pub const UNDEFINED_FUNCTION: SqlState = SqlState::new("42883");

@@ -17,21 +17,37 @@ use grantd_raft::rows::{CancelCheck, RowSet};
 use crate::activity::cluster::ClusterActivity;
 use crate::activity::{Activity, Cancelled};
 use crate::gate::{Gate, ReadOutcome, Replica, applied};
+use crate::session::block::{Kind, Phase, Status};
 use crate::session::{Notice, Session};
 use crate::sql::error::{SqlError, state};
+use crate::sql::parse::copy::CopyStatement;
+use crate::sql::parse::session::SetStatement;
+use crate::sql::parse::show::ShowStatement;
+use crate::sql::parse::transaction::Modes;
 use crate::sql::parse::{self, Statement};
-use crate::sql::plan::{self, Origin, Plan};
+use crate::sql::plan::{self, Change, Origin, Plan};
 use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::{activity, show, variable};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+use self::served::Served;
+
 mod activity_statement;
+mod copy;
+mod block;
+mod cursor;
+mod foreign_key;
 mod forward;
+mod named;
 mod password;
 mod run;
+mod served;
+mod table;
 mod write;
+
+pub use self::copy::{Copy, CopyIn, CopyOut, RowSink};
 
 /// How often a statement is planned anew because the catalog or the rows moved on under it.
 const REPLANS_MAX: usize = 16;
@@ -58,12 +74,14 @@ impl fmt::Debug for Prepared {
 }
 
 /// What a statement returned.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Response {
     /// The command tag: `SELECT 3`, `GRANT`, `INSERT 0 1`. Empty: the statement was empty.
     pub tag: String,
     /// The rows, if it returns any.
     pub rows: Option<Rows>,
+    /// Of a COPY, what comes next; then the tag counts if it is known already.
+    pub copy: Option<Copy>,
 }
 
 /// The rows of a result.
@@ -80,6 +98,18 @@ pub struct Rows {
 pub struct Engine {
     gate: Gate,
     activity: ClusterActivity,
+    served: Served,
+}
+
+/// Where a statement of the simple protocol stands in its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Alone.
+    Alone,
+    /// Before others: they are one transaction, unless they say otherwise.
+    Inner,
+    /// Behind others.
+    Last,
 }
 
 impl Engine {
@@ -87,8 +117,10 @@ impl Engine {
     pub fn new(replica: Arc<dyn Replica>) -> Self {
         let gate = Gate::new(Arc::clone(&replica));
         let activity = ClusterActivity::new(Activity::new(replica.node_id()), replica);
-        gate.serve_forwards(Arc::new(forward::Server::new(gate.clone(), activity.own().clone())));
-        Self { gate, activity }
+        let served = Served::new(gate.clone(), activity.own().clone());
+        let server = forward::Server::new(gate.clone(), activity.own().clone(), served.clone());
+        gate.serve_forwards(Arc::new(server));
+        Self { gate, activity, served }
     }
 
     /// The sessions of this node and, through it, of the others.
@@ -113,49 +145,77 @@ impl Engine {
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Prepared, SqlError> {
-        Ok(self.prepare_on_view(session, text, hints).await?.0)
+        Ok(self.prepare_on_view(session, parse::parse(text)?, text, hints).await?.0)
     }
 
     /// Prepares one statement without parameters and executes it at once, as the simple protocol asks. One view does
     /// for both: the round that brought it began when the statement was here.
-    pub async fn run(&self, session: &mut Session, text: &str) -> Result<Response, SqlError> {
-        let (prepared, view) = self.prepare_on_view(session, text, &[]).await?;
+    pub async fn run(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
+        let result = self.run_at(session, text, place).await;
+        if result.is_err() {
+            session.fail();
+        }
+        result
+    }
+
+    async fn run_at(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
+        let statement = parse::parse(text)?;
+        let controls = matches!(statement, Statement::Transaction(_));
+        if place == Place::Inner && !controls && session.block.status() == Status::Idle {
+            block::begin(session, Kind::Implicit, Modes::default());
+        }
+        let (prepared, view) = self.prepare_on_view(session, statement, text, &[]).await?;
         if !prepared.parameters.is_empty() {
             return Err(SqlError::no_parameter());
         }
-        self.execute_on_view(session, &prepared, &[], view).await
+        let mut response = self.execute_on_view(session, &prepared, &[], view).await?;
+        if place == Place::Last && session.block.is_implicit() {
+            match &mut response.copy {
+                Some(Copy::In(_, sink)) => sink.commit_at_end(),
+                Some(Copy::Out(_)) | None => drop(self.commit(session).await?),
+            }
+        }
+        Ok(response)
     }
 
     /// The second value: the view that it was planned on, if it needed one.
     async fn prepare_on_view(
         &self,
         session: &Session,
+        statement: Statement,
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<(Prepared, Option<Arc<View>>), SqlError> {
-        let statement = parse::parse(text)?;
+        if !matches!(statement, Statement::Transaction(_)) {
+            session.block.allow()?;
+        }
         let mut planned_on = None;
         let (parameters, columns) = match &statement {
             Statement::Query(_)
-            | Statement::Insert(_)
+            | Statement::Explain(_)
+            | Statement::Insert(..)
             | Statement::Upsert(_)
-            | Statement::Update(_)
+            | Statement::Update(..)
             | Statement::Truncate(_)
-            | Statement::Delete(_) => {
+            | Statement::Delete(..) => {
                 let view = unless_cancelled(session, self.gate.view()).await?;
-                let plan = plan_rows(&view, session, &statement, hints)?;
+                let plan = plan_rows(&*self.seen(session, &view).await?, session, &statement, hints)?;
                 planned_on = Some(view);
                 (plan.parameters, plan.columns)
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
             Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
+            Statement::Named(statement) => (Vec::new(), self.columns_of_named(session, statement).await?),
             Statement::Empty
-            | Statement::CreateTable(_)
+            | Statement::Table(_)
             | Statement::CreateView(_)
             | Statement::CreateFunction(_)
             | Statement::Role(_)
             | Statement::Command(..)
-            | Statement::Set(_) => (Vec::new(), None),
+            | Statement::Copy(_)
+            | Statement::Housekeeping(_)
+            | Statement::Set(_)
+            | Statement::Transaction(_) => (Vec::new(), None),
         };
         let prepared = Prepared { parameters, columns, text: text.into(), statement: Arc::new(statement) };
         Ok((prepared, planned_on))
@@ -170,7 +230,11 @@ impl Engine {
         prepared: &Prepared,
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
-        self.execute_on_view(session, prepared, parameters, None).await
+        let result = self.execute_on_view(session, prepared, parameters, None).await;
+        if result.is_err() {
+            session.fail();
+        }
+        result
     }
 
     /// `view`: one that was asked for when this execution was; none: to be asked for.
@@ -181,13 +245,22 @@ impl Engine {
         parameters: &[Datum],
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
-        let _running = session.begin(&prepared.text);
+        let running = session.begin(&prepared.text);
         if session.cancelled.is_raised() {
             return Err(SqlError::cancelled());
         }
+        block::may_run(session, &prepared.statement)?;
+        let in_block = session.block.open().is_some();
         match prepared.statement.as_ref() {
-            Statement::Empty => Ok(Response { tag: String::new(), rows: None }),
-            Statement::Query(_) => self.read(session, prepared, parameters, view).await,
+            Statement::Copy(_) => self.copy(session, prepared, running).await,
+            Statement::Housekeeping(statement) => self.housekeeping(session, statement).await,
+            Statement::Empty => Ok(Response { tag: String::new(), rows: None, copy: None }),
+            Statement::Transaction(statement) => self.control(session, statement).await,
+            Statement::Named(statement) => self.named(session, statement, prepared).await,
+            Statement::Query(_) | Statement::Explain(_) => match in_block {
+                true => self.read_in_block(session, prepared, parameters, view).await,
+                false => self.read(session, prepared, parameters, view).await,
+            },
             Statement::Activity(statement) => {
                 let cancelled = session.cancelled.clone();
                 tokio::select! {
@@ -196,59 +269,68 @@ impl Engine {
                     () = cancelled.raised() => Err(SqlError::cancelled()),
                 }
             }
-            Statement::Insert(_)
+            Statement::Insert(..)
             | Statement::Upsert(_)
-            | Statement::Update(_)
+            | Statement::Update(..)
             | Statement::Truncate(_)
-            | Statement::Delete(_) => self.write(session, prepared, parameters).await,
-            Statement::CreateTable(table) => {
-                let view = self.gate.view().await?;
-                let context = session.name_context();
-                let origin = Origin { view: &view, actor: session.actor, context: &context };
-                let command = plan::table::create(origin, table)?;
-                self.command(session, command, "CREATE TABLE").await
-            }
+            | Statement::Delete(..) => match in_block {
+                true => self.change_in_block(session, prepared, parameters).await,
+                false => self.write(session, prepared, parameters).await,
+            },
+            Statement::Table(statement) => self.table_statement(session, statement).await,
             Statement::CreateView(statement) => {
-                let view = self.gate.view().await?;
+                let view = self.view_for_change(session).await?;
                 let context = session.name_context();
                 let origin = Origin { view: &view, actor: session.actor, context: &context };
                 let (command, needed) = plan::object::view(origin, statement)?;
                 self.stored(session, (command, &needed), &view, "CREATE VIEW").await
             }
             Statement::CreateFunction(statement) => {
-                let view = self.gate.view().await?;
+                let view = self.view_for_change(session).await?;
                 let context = session.name_context();
                 let origin = Origin { view: &view, actor: session.actor, context: &context };
                 let (command, needed) = plan::object::function(origin, statement)?;
                 self.stored(session, (command, &needed), &view, "CREATE FUNCTION").await
             }
             Statement::Role(statement) => {
-                let view = self.gate.view().await?;
+                let view = self.view_for_change(session).await?;
                 let (command, tag) = password::hashed(view.state(), statement).await?;
                 self.command(session, command, tag).await
             }
-            Statement::Command(command, tag) => {
-                if let Command::AlterRoleSettings { role, change, .. } = command {
-                    let view = self.gate.view().await?;
-                    variable::check_change(&view, change)
-                        .map_err(|error| first_denied(&view, session, role.is_none()).unwrap_or(error))?;
-                }
-                self.command(session, command.clone(), tag).await
-            }
-            Statement::Set(statement) => {
-                let view = self.view_if(variable::set_reads_catalog(statement)).await?;
-                variable::set(session, &view, statement)?;
-                Ok(Response { tag: statement.tag().to_owned(), rows: None })
-            }
-            Statement::Show(statement) => {
-                let view = self.view_if(show::reads_catalog(statement)).await?;
-                let needed = show::requirement(statement, &view, session)?;
-                self.gate.permit(&view, session.actor, &needed)?;
-                let (rows, tag) = show::rows(statement, &view, session)?;
-                let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
-                Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }) })
-            }
+            Statement::Command(command, tag) => self.plain_command(session, command, tag).await,
+            Statement::Set(statement) => self.set(session, statement).await,
+            Statement::Show(statement) => self.show(session, statement).await,
         }
+    }
+
+    async fn set(&self, session: &mut Session, statement: &SetStatement) -> Result<Response, SqlError> {
+        let view = self.view_if(session, variable::set_reads_catalog(statement)).await?;
+        variable::set(session, &view, statement)?;
+        Ok(Response { tag: statement.tag().to_owned(), rows: None, copy: None })
+    }
+
+    async fn show(&self, session: &Session, statement: &ShowStatement) -> Result<Response, SqlError> {
+        let view = self.view_if(session, show::reads_catalog(statement)).await?;
+        let needed = show::requirement(statement, &view, session)?;
+        self.gate.permit(&view, session.actor, &needed)?;
+        let (rows, tag) = show::rows(statement, &view, session)?;
+        let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
+        Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }), copy: None })
+    }
+
+    /// What needs nothing but the catalog.
+    async fn plain_command(
+        &self,
+        session: &mut Session,
+        command: &Command,
+        tag: &str,
+    ) -> Result<Response, SqlError> {
+        if let Command::AlterRoleSettings { role, change, .. } = command {
+            let view = self.view_for_change(session).await?;
+            variable::check_change(&view, change)
+                .map_err(|error| first_denied(&view, session, role.is_none()).unwrap_or(error))?;
+        }
+        self.command(session, command.clone(), tag).await
     }
 
     /// CREATE VIEW and CREATE FUNCTION: what the catalog asks comes first, as in the original, then what only the plan
@@ -262,14 +344,31 @@ impl Engine {
     ) -> Result<Response, SqlError> {
         let context = session.name_context();
         let commands = vec![command.clone()];
-        self.gate.permit_commands(Proposal { actor: session.actor, context, commands }).await?;
+        let proposal = Proposal { actor: session.actor, context, commands };
+        match session.block.open() {
+            Some(_) => self.gate.try_commands(view, &proposal)?,
+            None => drop(self.gate.permit_commands(proposal).await?),
+        }
         self.gate.permit(view, session.actor, needed)?;
         self.command(session, command, tag).await
     }
 
     /// What is newest of all, if it is `needed`; else what was applied here, which costs no round.
-    async fn view_if(&self, needed: bool) -> Result<Arc<View>, SqlError> {
-        Ok(if needed { self.gate.view().await? } else { self.gate.applied_view() })
+    async fn view_if(&self, session: &Session, needed: bool) -> Result<Arc<View>, SqlError> {
+        let view = if needed { self.gate.view().await? } else { self.gate.applied_view() };
+        match session.block.open().map(|open| &open.phase) {
+            Some(Phase::Writing { .. }) => self.seen(session, &view).await,
+            Some(Phase::Fresh | Phase::Reading(_) | Phase::Lost) | None => Ok(view),
+        }
+    }
+
+    /// What a change of the catalog is planned on. In a block: as the leader's writer has it, which is taken.
+    async fn view_for_change(&self, session: &mut Session) -> Result<Arc<View>, SqlError> {
+        if session.block.open().is_some() {
+            self.enter(session).await?;
+        }
+        let view = self.gate.view().await?;
+        self.seen(session, &view).await
     }
 
     /// A change of the catalog.
@@ -281,16 +380,21 @@ impl Engine {
     ) -> Result<Response, SqlError> {
         let context = session.name_context();
         let proposal = Proposal { actor: session.actor, context, commands: vec![command] };
-        let permit = self.gate.permit_commands(proposal).await?;
-        let receipt = self.gate.propose(permit).await?;
-        applied(&receipt)?;
-        for outcome in receipt.outcomes {
-            if let grantd_catalog::command::Outcome::Done(done) = outcome {
-                let notice = |body| Notice { severity: "NOTICE", body };
-                session.notices.extend(done.notices.into_iter().map(notice));
+        let told = match session.block.open() {
+            Some(_) => self.propose_in_block(session, proposal).await?,
+            None => {
+                let permit = self.gate.permit_commands(proposal).await?;
+                let receipt = self.gate.propose(permit).await?;
+                applied(&receipt)?;
+                let told = |outcome| match outcome {
+                    grantd_catalog::command::Outcome::Done(done) => done.notices,
+                    grantd_catalog::command::Outcome::Refused(_) => Vec::new(),
+                };
+                receipt.outcomes.into_iter().flat_map(told).collect()
             }
-        }
-        Ok(Response { tag: tag.to_owned(), rows: None })
+        };
+        session.notices.extend(told.into_iter().map(|body| Notice { severity: "NOTICE", body }));
+        Ok(Response { tag: tag.to_owned(), rows: None, copy: None })
     }
 
     /// A query, on this node's own rows.
@@ -316,7 +420,8 @@ impl Engine {
         for _ in 0..REPLANS_MAX {
             let plan = plan_rows(&view, session, &prepared.statement, &hints)?;
             run::same_columns(prepared, &plan)?;
-            if !plan.sequences.is_empty() {
+            if plan.moves() {
+                block::refuse_read_only(session, "nextval()")?;
                 return self.write(session, prepared, parameters).await;
             }
             let permit = self.gate.permit(&view, session.actor, &plan.requirement)?;
@@ -351,11 +456,12 @@ impl Engine {
             view: Arc::clone(view),
             actor: session.actor,
             context: session.name_context(),
-            now_micros: now_micros(),
+            now_micros: session.block.open().map_or_else(now_micros, |open| open.began_micros),
             node_id: self.gate.node_id(),
             session: Some(Arc::new(session.clone())),
             live,
             sequences: Arc::new(Sequences::of(session.sequences.clone())),
+            proposed: Arc::default(),
         }
     }
 }
@@ -380,23 +486,42 @@ fn plan_rows(
     plan_with(Origin { view, actor: session.actor, context: &context }, statement, hints)
 }
 
-fn plan_with(origin: Origin<'_>, statement: &Statement, hints: &[Option<SqlType>]) -> Result<Plan, SqlError> {
+/// The plan of a statement that reads or changes rows.
+pub fn plan_with(
+    origin: Origin<'_>,
+    statement: &Statement,
+    hints: &[Option<SqlType>],
+) -> Result<Plan, SqlError> {
     match statement {
         Statement::Query(query) => plan::select(origin, query, hints),
-        Statement::Insert(insert) => plan::insert(origin, insert, false, hints),
-        Statement::Upsert(insert) => plan::insert(origin, insert, true, hints),
-        Statement::Update(update) => plan::update(origin, update, hints),
-        Statement::Delete(delete) => plan::delete(origin, delete, hints),
+        Statement::Insert(insert, with) => {
+            plan::change(origin, with.as_deref(), Change::Insert(insert), hints)
+        }
+        Statement::Upsert(insert) => plan::change(origin, None, Change::Upsert(insert), hints),
+        Statement::Update(update, with) => {
+            plan::change(origin, with.as_deref(), Change::Update(update), hints)
+        }
+        Statement::Delete(delete, with) => {
+            plan::change(origin, with.as_deref(), Change::Delete(delete), hints)
+        }
         Statement::Truncate(name) => plan::truncate(origin, name),
-        Statement::Empty
-        | Statement::CreateTable(_)
+        Statement::Copy(CopyStatement::From(table)) => plan::copy::copy_in(origin, table, 1),
+        Statement::Explain(explained) => plan_with(origin, explained, hints).map(Plan::explained),
+        Statement::Named(_)
+        | Statement::Empty
+        | Statement::Table(_)
         | Statement::CreateView(_)
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)
-        | Statement::Show(_) => Err(SqlError::internal("a statement that has no rows was planned for them")),
+        | Statement::Copy(CopyStatement::To(_) | CopyStatement::Query(..))
+        | Statement::Housekeeping(_)
+        | Statement::Show(_)
+        | Statement::Transaction(_) => {
+            Err(SqlError::internal("a statement that has no rows was planned for them"))
+        }
     }
 }
 
@@ -430,12 +555,13 @@ fn response(prepared: &Prepared, tag: &str, rows: RowSet) -> Result<Response, Sq
     let Some(columns) = &prepared.columns else {
         let counted = tag != "TRUNCATE";
         let tag = if counted { format!("{tag} {}", rows.changes) } else { tag.to_owned() };
-        return Ok(Response { tag, rows: None });
+        return Ok(Response { tag, rows: None, copy: None });
     };
-    let count = if tag == "SELECT" { rows.rows.len() as u64 } else { rows.changes };
+    let count = if matches!(tag, "SELECT" | "EXPLAIN") { rows.rows.len() as u64 } else { rows.changes };
     let mut converted = Vec::with_capacity(rows.rows.len());
     for row in rows.rows {
-        if row.len() != columns.len() {
+        // A SELECT of no columns has one in the row store.
+        if row.len() != columns.len().max(1) {
             return Err(SqlError::internal("the row store returned another number of columns"));
         }
         let cells = row.into_iter().zip(columns);
@@ -446,7 +572,8 @@ fn response(prepared: &Prepared, tag: &str, rows: RowSet) -> Result<Response, Sq
         );
     }
     Ok(Response {
-        tag: format!("{tag} {count}"),
+        tag: if tag == "EXPLAIN" { tag.to_owned() } else { format!("{tag} {count}") },
         rows: Some(Rows { columns: columns.clone(), rows: converted }),
+        copy: None,
     })
 }

@@ -20,16 +20,24 @@ pub mod types;
 pub mod grant;
 pub mod default;
 pub mod sequence;
+pub mod table;
 pub mod object;
 pub mod alter;
 pub mod session;
+pub mod transaction;
 pub mod activity;
+pub mod named;
 pub mod show;
+pub mod copy;
 
 use self::activity::ActivityStatement;
+use self::copy::{CopyStatement, Housekeeping};
+use self::named::NamedStatement;
 use self::role::RoleStatement;
 use self::session::SetStatement;
 use self::show::ShowStatement;
+use self::table::TableStatement;
+use self::transaction::TransactionStatement;
 
 /// The most bytes of one statement, and of one simple query's text.
 pub const STATEMENT_BYTES_MAX: usize = 1 << 20;
@@ -49,14 +57,15 @@ pub enum Statement {
     /// Nothing but blanks and comments.
     Empty,
     Query(Box<ast::Query>),
-    Insert(Box<ast::Insert>),
+    /// With what WITH holds before it.
+    Insert(Box<ast::Insert>, Option<Box<ast::With>>),
     /// UPSERT, read as the INSERT that it resembles.
     Upsert(Box<ast::Insert>),
-    Update(Box<ast::Update>),
-    Delete(Box<ast::Delete>),
-    /// TRUNCATE of one table.
-    Truncate(Box<ast::ObjectName>),
-    CreateTable(Box<ast::CreateTable>),
+    Update(Box<ast::Update>, Option<Box<ast::With>>),
+    Delete(Box<ast::Delete>, Option<Box<ast::With>>),
+    Truncate(Truncate),
+    /// CREATE and ALTER TABLE, CREATE INDEX.
+    Table(Box<TableStatement>),
     /// CREATE [OR REPLACE] VIEW, not MATERIALIZED and not TEMPORARY.
     CreateView(Box<ast::CreateView>),
     /// CREATE [OR REPLACE] FUNCTION.
@@ -69,6 +78,24 @@ pub enum Statement {
     Command(Command, &'static str),
     Set(SetStatement),
     Show(ShowStatement),
+    Copy(CopyStatement),
+    /// VACUUM and ANALYZE.
+    Housekeeping(Housekeeping),
+    /// BEGIN, COMMIT and the like.
+    Transaction(TransactionStatement),
+    /// EXPLAIN of a query or a change of rows.
+    Explain(Box<Statement>),
+    /// PREPARE, EXECUTE, DECLARE, FETCH and the like.
+    Named(NamedStatement),
+}
+
+/// TRUNCATE.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the clauses of the statement")]
+pub struct Truncate {
+    pub names: Vec<ast::ObjectName>,
+    pub restart_identity: bool,
+    pub cascade: bool,
 }
 
 /// Splits a text at its semicolons and parses every statement.
@@ -207,6 +234,27 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// A query, or the change of rows that stands behind WITH.
+fn with_change(query: Box<ast::Query>) -> Result<Statement, SqlError> {
+    if !matches!(*query.body, ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_)) {
+        return Ok(Statement::Query(query));
+    }
+    let is_bare = query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && query.locks.is_empty();
+    if !is_bare {
+        return Err(SqlError::syntax("a change of rows takes no ORDER BY, LIMIT or FOR UPDATE"));
+    }
+    let with = query.with.map(Box::new);
+    match *query.body {
+        ast::SetExpr::Insert(ast::Statement::Insert(insert)) => Ok(Statement::Insert(Box::new(insert), with)),
+        ast::SetExpr::Update(ast::Statement::Update(update)) => Ok(Statement::Update(Box::new(update), with)),
+        ast::SetExpr::Delete(ast::Statement::Delete(delete)) => Ok(Statement::Delete(Box::new(delete), with)),
+        _ => Err(SqlError::unsupported("this form of a data-modifying WITH")),
+    }
+}
+
 fn bounds(tokens: &[TokenWithSpan]) -> Option<(Location, Location)> {
     let (first, last) = (tokens.first()?, tokens.last()?);
     Some((first.span.start, last.span.end))
@@ -214,6 +262,8 @@ fn bounds(tokens: &[TokenWithSpan]) -> Option<(Location, Location)> {
 
 fn parse_tokens(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
     spell_out_table(&mut tokens);
+    enclose_source(&mut tokens);
+    table::spell_out_columns(&mut tokens);
     let mut reader = Reader { text, parser: parser(tokens) };
     let statement = reader.statement()?;
     end_of(text, &mut reader.parser)?;
@@ -231,6 +281,39 @@ fn spell_out_table(tokens: &mut Vec<TokenWithSpan>) {
     let span = tokens[first].span;
     let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
     tokens.splice(first..=first, words.map(|token| TokenWithSpan { token, span }));
+}
+
+/// `INSERT … SELECT 1 ON CONFLICT …`: behind a select list `sqlparser` reads ON as an alias, unless the query stands in
+/// parentheses.
+fn enclose_source(tokens: &mut Vec<TokenWithSpan>) {
+    if !tokens.iter().any(|token| is_word(&token.token, "CONFLICT")) {
+        return;
+    }
+    let (mut depth, mut first, mut last) = (0_usize, None, None);
+    let mut into = false;
+    for (at, token) in tokens.iter().enumerate() {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ if depth > 0 => {}
+            word if is_word(word, "INSERT") => into = true,
+            word if into && first.is_none() && is_word(word, "SELECT") => first = Some(at),
+            word if is_word(word, "ON")
+                && tokens.get(at + 1).is_some_and(|next| is_word(&next.token, "CONFLICT")) =>
+            {
+                last = Some(at);
+            }
+            _ => {}
+        }
+    }
+    let (Some(first), Some(last)) = (first, last) else { return };
+    // WITH between INTO and SELECT belongs to the query.
+    let with = tokens[..first].iter().rposition(|token| is_word(&token.token, "WITH"));
+    let insert = tokens[..first].iter().rposition(|token| is_word(&token.token, "INSERT"));
+    let first = with.filter(|with| Some(*with) > insert).unwrap_or(first);
+    let (open, close) = (tokens[first].span, tokens[last].span);
+    tokens.insert(last, TokenWithSpan { token: Token::RParen, span: close });
+    tokens.insert(first, TokenWithSpan { token: Token::LParen, span: open });
 }
 
 /// `current_user()` is `current_user`: CockroachDB writes it in both ways, `sqlparser` reads only the second.
@@ -296,21 +379,29 @@ impl Reader<'_> {
             "SHOW" => self.show(),
             "DISCARD" => self.discard(),
             "CANCEL" => self.cancel(),
+            "COPY" => self.copy(),
+            "VACUUM" | "ANALYZE" | "ANALYSE" => self.housekeeping(),
+            "PREPARE" => self.prepare(),
+            "EXECUTE" => self.execute(),
+            "DEALLOCATE" => self.deallocate(),
+            "DECLARE" => self.declare(),
+            "FETCH" => self.fetch(false),
+            "MOVE" => self.fetch(true),
+            "CLOSE" => self.close(),
             "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => {
-                Err(SqlError::unsupported(format!("{word}: a transaction of several statements"))
-                    .with_hint("Each statement is a transaction of its own."))
+                self.transaction()
             }
-            "COPY" | "ANALYZE" | "ANALYSE" | "VACUUM" | "REINDEX" | "CALL" | "DO" | "MERGE" | "LISTEN"
-            | "NOTIFY" | "UNLISTEN" | "PREPARE" | "EXECUTE" | "DEALLOCATE" | "DECLARE" | "FETCH" | "MOVE"
-            | "CLOSE" | "LOCK" | "REFRESH" | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE"
-            | "RESUME" => Err(SqlError::unsupported(word)),
+            "REINDEX" | "CALL" | "DO" | "MERGE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "REFRESH"
+            | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE" | "RESUME" => {
+                Err(SqlError::unsupported(word))
+            }
             _ => Err(self.expected("a statement")),
         }
     }
 
     fn query(&mut self) -> Result<Statement, SqlError> {
         match self.sql(Parser::parse_statement)? {
-            ast::Statement::Query(query) => Ok(Statement::Query(query)),
+            ast::Statement::Query(query) => with_change(query),
             _ => Err(SqlError::unsupported("a data-modifying WITH")),
         }
     }
@@ -319,15 +410,15 @@ impl Reader<'_> {
         let token = self.parser.next_token();
         match self.sql(|parser| parser.parse_insert(token))? {
             ast::Statement::Insert(insert) if upsert => Ok(Statement::Upsert(Box::new(insert))),
-            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
+            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert), None)),
             _ => Err(SqlError::unsupported("this form of INSERT")),
         }
     }
 
     fn update_or_delete(&mut self) -> Result<Statement, SqlError> {
         match self.sql(Parser::parse_statement)? {
-            ast::Statement::Update(update) => Ok(Statement::Update(Box::new(update))),
-            ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+            ast::Statement::Update(update) => Ok(Statement::Update(Box::new(update), None)),
+            ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete), None)),
             _ => Err(SqlError::unsupported("this form of UPDATE or DELETE")),
         }
     }
@@ -335,13 +426,13 @@ impl Reader<'_> {
     fn truncate(&mut self) -> Result<Statement, SqlError> {
         self.expect_words(&["TRUNCATE"])?;
         self.words(&["TABLE"]);
-        let name = self.sql(|parser| parser.parse_object_name(false))?;
-        if self.comma() {
-            return Err(SqlError::unsupported("TRUNCATE of several tables"));
-        }
-        // No table refers to another one's rows.
-        let _ = self.words(&["CASCADE"]) || self.words(&["RESTRICT"]);
-        Ok(Statement::Truncate(Box::new(name)))
+        self.words(&["ONLY"]);
+        let names = self.list(|reader| reader.sql(|parser| parser.parse_object_name(false)))?;
+        let restart_identity = self.words(&["RESTART", "IDENTITY"]);
+        let _ = restart_identity || self.words(&["CONTINUE", "IDENTITY"]);
+        let cascade = self.words(&["CASCADE"]);
+        let _ = cascade || self.words(&["RESTRICT"]);
+        Ok(Statement::Truncate(Truncate { names, restart_identity, cascade }))
     }
 
     /// Runs a function of `sqlparser` and translates its error.

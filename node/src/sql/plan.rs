@@ -27,17 +27,36 @@ mod written;
 mod stored;
 mod sequence;
 mod routine;
+mod heading;
+mod row;
+mod window;
+mod lock;
+mod group;
+mod with;
+mod select;
+mod contents;
 mod expression;
 mod from;
 mod combine;
 mod query;
 mod dml;
+pub mod explain;
+mod conflict;
+mod update;
 mod introspect;
+pub mod copy;
+mod foreign_key;
+mod truncate;
+mod shape;
 pub mod table;
+pub mod alter;
 pub mod object;
 
-pub use self::dml::{delete, insert, truncate, update};
+pub use self::dml::{Change, change};
 pub use self::query::select;
+pub use self::truncate::truncate;
+
+pub use self::foreign_key::Kept;
 
 use self::scope::Scope;
 
@@ -49,6 +68,8 @@ const DEPTH_MAX: usize = 100;
 pub struct Plan {
     /// The version of the catalog that it was made from.
     pub version: Version,
+    /// What runs before `sql`: of a TRUNCATE, the other tables.
+    pub before: Vec<String>,
     /// The row store's text.
     pub sql: String,
     /// The types of its parameters.
@@ -63,10 +84,20 @@ pub struct Plan {
     pub sequences: BTreeMap<ObjectId, Motion>,
     /// The views and functions whose text is part of it, by the names that the plan made for them.
     pub expansions: BTreeMap<String, Expansion>,
+    /// Whether it has FOR UPDATE or FOR SHARE: it counts as a change, though it changes nothing.
+    pub locks: bool,
+    /// The names of the client for those that the plan made of relations.
+    pub names: BTreeMap<String, String>,
+    /// Whether it is an EXPLAIN.
+    pub explains: bool,
     /// The command tag without its count: `SELECT`, `INSERT 0`, `UPDATE`, `DELETE`.
     pub tag: &'static str,
-    /// For an INSERT: the source of its rows, and the columns it fills, to say which key exists already.
+    /// Of a change, the rows as they are to be, to say which key exists already or is not there to refer to.
     pub source: Option<Source>,
+    /// Of a change, the rows as they were, to say which of them is still referred to.
+    pub gone: Option<Source>,
+    /// What SQLite touches to keep foreign keys.
+    pub kept: BTreeMap<ObjectId, Kept>,
 }
 
 /// How a statement uses a table.
@@ -97,12 +128,12 @@ pub struct Expansion {
     pub reads: BTreeSet<ObjectId>,
 }
 
-/// Where the rows of an INSERT come from.
+/// Rows of a table: `k<n>` is the n-th column.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The row store's query.
     pub sql: String,
-    /// The table they go to.
+    /// The table.
     pub table: ObjectId,
 }
 
@@ -127,6 +158,11 @@ impl Plan {
         accesses.iter().try_for_each(|access| self.covers_one(access))
     }
 
+    /// Whether it moves a sequence, which is a change.
+    pub fn moves(&self) -> bool {
+        !self.explains && !self.sequences.is_empty()
+    }
+
     fn requires(&self, need: &Need) -> Result<(), String> {
         match self.requirement.needs.contains(need) {
             true => Ok(()),
@@ -134,20 +170,39 @@ impl Plan {
         }
     }
 
-    /// Whether a read is a view's, by the right of its owner. Where SQLite does not say where rows are counted, any
-    /// view of the statement that reads the table will do, unless the plan says that the table is also read elsewhere.
-    fn is_by_view(&self, table: ObjectId, column: &str, within: Option<&str>) -> bool {
-        let reads = |expansion: &Expansion| expansion.reads.contains(&table);
-        match within {
-            Some(name) => self.expansions.get(name).is_some_and(reads),
-            None => {
-                let is_read_elsewhere = self.tables.get(&table).is_some_and(|usage| usage.reads);
-                column.is_empty() && !is_read_elsewhere && self.expansions.values().any(reads)
+    /// Whether it is what a foreign key makes of the statement.
+    fn keeps_keys(&self, access: &Access) -> bool {
+        let of = |table: &str| table_id(table).and_then(|id| self.kept.get(&id));
+        match access {
+            Access::Read { table, column, within: None } => {
+                of(table).is_some_and(|kept| column.is_empty() || kept.reads.contains(column.as_str()))
+            }
+            Access::Update { table, column } => {
+                of(table).is_some_and(|kept| kept.updates.contains(column.as_str()))
+            }
+            Access::Delete { table } => of(table).is_some_and(|kept| kept.deletes),
+            Access::Read { .. } | Access::Insert { .. } | Access::Function { .. } | Access::Other { .. } => {
+                false
             }
         }
     }
 
+    /// Whether a read is a view's, by the right of its owner. Where rows are counted SQLite says nothing of where, or
+    /// names an item that stands around or beside it: any view of the statement that reads the table will do, unless
+    /// the plan says that the table is also read elsewhere.
+    fn is_by_view(&self, table: ObjectId, column: &str, within: Option<&str>) -> bool {
+        let reads = |expansion: &Expansion| expansion.reads.contains(&table);
+        if !column.is_empty() {
+            return within.and_then(|name| self.expansions.get(name)).is_some_and(reads);
+        }
+        let is_read_elsewhere = self.tables.get(&table).is_some_and(|usage| usage.reads);
+        !is_read_elsewhere && self.expansions.values().any(reads)
+    }
+
     fn covers_one(&self, access: &Access) -> Result<(), String> {
+        if self.keeps_keys(access) {
+            return Ok(());
+        }
         let (table, privilege) = match access {
             Access::Function { name } => {
                 let known = name.starts_with("g_") || function::NATIVE.contains(&name.as_str());
@@ -237,9 +292,19 @@ struct Planner<'a> {
     /// The WITH items in sight, inner ones last.
     with: Vec<scope::WithItem>,
     names: usize,
+    /// The names of the client for those that are made here.
+    shown: BTreeMap<String, String>,
     depth: usize,
+    /// The tables that FROM named, also those of views and functions.
+    read: BTreeSet<ObjectId>,
+    /// Set while a FROM is planned whose rows FOR UPDATE means.
+    locking: Option<lock::Locking>,
+    /// Whether FOR UPDATE or FOR SHARE was met.
+    locks: bool,
     /// Set while a select list is read.
     lateral: Option<introspect::Lateral>,
+    /// The collations of what rows are grouped by, by its text.
+    collations: BTreeMap<String, &'static str>,
     /// Cleared where no row may be read: DEFAULT, CHECK, VALUES of an INSERT are no such place, but these are.
     allows_subquery: bool,
 }
@@ -258,8 +323,13 @@ impl<'a> Planner<'a> {
             written: None,
             with: Vec::new(),
             names: 0,
+            shown: BTreeMap::new(),
             depth: 0,
+            read: BTreeSet::new(),
+            locking: None,
+            locks: false,
             lateral: None,
+            collations: BTreeMap::new(),
             allows_subquery: true,
         }
     }
@@ -267,6 +337,8 @@ impl<'a> Planner<'a> {
     fn finish(self, sql: String, columns: Option<Vec<ColumnInfo>>, tag: &'static str) -> Plan {
         Plan {
             version: self.origin.view.version(),
+            kept: foreign_key::kept(self.origin.view.state(), &self.tables),
+            before: Vec::new(),
             sql,
             parameters: self.parameters.types(),
             columns,
@@ -275,7 +347,11 @@ impl<'a> Planner<'a> {
             sequences: self.sequences,
             expansions: self.expansions,
             tag,
+            locks: self.locks,
+            names: self.shown,
+            explains: false,
             source: None,
+            gone: None,
         }
     }
 
@@ -331,6 +407,7 @@ impl<'a> Planner<'a> {
 
     /// Requires `privileges` on a table, and remembers how it is used.
     fn uses(&mut self, id: ObjectId, privileges: &[Privilege]) {
+        self.read.insert(id);
         if let Some(definer) = &mut self.inside.definer {
             definer.reads.insert(id);
             return;
@@ -367,6 +444,15 @@ impl<'a> Planner<'a> {
         self.need(Need::Privilege { object: id, privilege: Privilege::Usage });
         self.write_name(written::span(name), id);
         Ok(ColumnType::Enum(id))
+    }
+
+    /// Runs `inner`, and gives back which tables FROM named in it.
+    fn reading<T>(&mut self, inner: impl FnOnce(&mut Self) -> T) -> (T, BTreeSet<ObjectId>) {
+        let before = std::mem::take(&mut self.read);
+        let result = inner(self);
+        let read = std::mem::replace(&mut self.read, before);
+        self.read.extend(&read);
+        (result, read)
     }
 
     /// Runs `inner` one level deeper.

@@ -5,6 +5,7 @@ pub mod context;
 pub mod inquiry;
 pub mod variable;
 mod name;
+pub mod foreign_key;
 mod connection;
 pub mod show;
 pub mod activity;
@@ -14,7 +15,12 @@ use grantd_raft::rows::{Extensions, Function};
 
 /// What the row store offers to statements, for `raft::handle::start`.
 pub fn extensions() -> Extensions {
-    Extensions { functions: functions(), tables: catalog::tables() }
+    Extensions {
+        functions: functions(),
+        aggregates: crate::sql::translate::scalar::aggregates(),
+        collations: crate::sql::translate::scalar::collations(),
+        tables: catalog::tables(),
+    }
 }
 
 /// Every function of the row store.

@@ -7,7 +7,7 @@
 //! NULL, LIKE without case, text functions on ASCII only) a function of ours is called: [`scalar`].
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Body, ColumnType};
+use grantd_catalog::object::{Body, ColumnType, DECIMAL_DIGITS_MAX, DecimalBound};
 use grantd_catalog::state::State;
 use sqlparser::ast;
 
@@ -17,8 +17,13 @@ use crate::sql::value::SqlType;
 pub mod scalar;
 pub mod enums;
 pub mod cast;
+pub mod order;
+pub mod json;
+pub mod moment;
 pub mod operator;
 pub mod introspect;
+pub mod signature;
+pub mod form;
 pub mod function;
 
 /// The most parameters of a statement.
@@ -189,11 +194,11 @@ pub fn literal(value: &ast::Value, parameters: &mut Parameters) -> Result<Typed,
 }
 
 fn number(digits: &str) -> Result<Typed, SqlError> {
-    if digits.bytes().all(|b| b.is_ascii_digit()) {
-        return match digits.parse::<i64>() {
-            Ok(value) => Ok(Typed::computed(value.to_string(), SqlType::Int8)),
-            Err(_) => Err(crate::sql::value::out_of_range(SqlType::Int8)),
-        };
+    // What does not fit 64 bits is a decimal.
+    if digits.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(value) = digits.parse::<i64>()
+    {
+        return Ok(Typed::computed(value.to_string(), SqlType::Int8));
     }
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'));
     if !plain {
@@ -226,9 +231,33 @@ pub fn column_type(data_type: &ast::DataType) -> Result<ColumnType, SqlError> {
         },
         D::Bytea | D::Bytes(None) => ColumnType::Bytes,
         D::Uuid => ColumnType::Uuid,
-        D::Timestamp(None, ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
+        D::Float4 | D::Real => ColumnType::Float4,
+        D::Float(ast::ExactNumberInfo::Precision(bits)) => match bits {
+            1..=24 => ColumnType::Float4,
+            25..=53 => ColumnType::Float8,
+            _ => return Err(invalid("precision for type float must be between 1 and 53 bits")),
+        },
+        // Microseconds are what there is: 6 digits say nothing.
+        D::Timestamp(None | Some(6), ast::TimezoneInfo::Tz | ast::TimezoneInfo::WithTimeZone) => {
             ColumnType::TimestampTz
         }
+        D::Timestamp(None | Some(6), _) => ColumnType::Timestamp,
+        D::Date => ColumnType::Date,
+        D::Time(None | Some(6), ast::TimezoneInfo::None | ast::TimezoneInfo::WithoutTimeZone) => {
+            ColumnType::Time
+        }
+        D::Interval { fields: None, precision: None } => ColumnType::Interval,
+        D::Decimal(info) | D::Numeric(info) | D::Dec(info) => {
+            ColumnType::Decimal { bound: decimal_bound(info)? }
+        }
+        D::JSONB | D::JSON => ColumnType::Jsonb,
+        D::Char(length) | D::Character(length) => match length {
+            None => ColumnType::Char { chars: 1 },
+            Some(ast::CharacterLength::IntegerLength { length, unit: None }) => {
+                ColumnType::Char { chars: chars_max(*length)? }
+            }
+            Some(_) => return Err(SqlError::unsupported(format!("the type {data_type}"))),
+        },
         D::Custom(name, modifiers) => return custom_type(name, modifiers),
         other => return Err(SqlError::unsupported(format!("the type {other}"))),
     })
@@ -244,8 +273,33 @@ fn custom_type(name: &ast::ObjectName, modifiers: &[String]) -> Result<ColumnTyp
             Err(_) => Err(SqlError::unsupported(format!("the type {name}"))),
         },
         ("bytes", []) => Ok(ColumnType::Bytes),
+        ("bpchar", [chars]) => match chars.parse() {
+            Ok(chars) => Ok(ColumnType::Char { chars: chars_max(chars)? }),
+            Err(_) => Err(SqlError::unsupported(format!("the type {name}"))),
+        },
         ("text", []) => Ok(ColumnType::Text { chars_max: None }),
         _ => Err(SqlError::unsupported(format!("the type {name}"))),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> SqlError {
+    SqlError::new(grantd_catalog::refusal::state::INVALID_PARAMETER_VALUE, message)
+}
+
+fn decimal_bound(info: &ast::ExactNumberInfo) -> Result<Option<DecimalBound>, SqlError> {
+    let (precision, scale) = match info {
+        ast::ExactNumberInfo::None => return Ok(None),
+        ast::ExactNumberInfo::Precision(precision) => (*precision, 0),
+        ast::ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
+    };
+    let most = DECIMAL_DIGITS_MAX;
+    let known = u16::try_from(precision).ok().filter(|precision| (1..=most).contains(precision));
+    let Some(known) = known else {
+        return Err(invalid(format!("NUMERIC precision {precision} must be between 1 and {most}")));
+    };
+    match u16::try_from(scale).ok().filter(|scale| *scale <= known) {
+        Some(scale) => Ok(Some(DecimalBound { precision: known, scale })),
+        None => Err(invalid(format!("NUMERIC scale {scale} must be between 0 and precision {precision}"))),
     }
 }
 

@@ -4,8 +4,12 @@ use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::ColumnType;
 use grantd_raft::rows::Value;
 
+use self::interval::Interval;
 use crate::sql::error::{SqlError, state};
 
+pub mod decimal;
+pub mod interval;
+pub mod json;
 pub mod text;
 
 /// The type of a column or parameter, with PostgreSQL's OID.
@@ -22,6 +26,14 @@ pub enum SqlType {
     Bytea,
     Uuid,
     TimestampTz,
+    Float4,
+    Timestamp,
+    Date,
+    Time,
+    Interval,
+    Numeric,
+    Jsonb,
+    Bpchar,
     Oid,
     Name,
     TextArray,
@@ -102,8 +114,20 @@ pub enum Datum {
     Text(String),
     Bytes(Vec<u8>),
     Uuid([u8; 16]),
+    Float4(f32),
     /// Microseconds since the Unix epoch.
     TimestampTz(i64),
+    /// The same without a time zone.
+    Timestamp(i64),
+    /// Days since the Unix epoch.
+    Date(i64),
+    /// Microseconds since midnight.
+    Time(i64),
+    Interval(Interval),
+    /// A canonical text of [`decimal`].
+    Numeric(String),
+    /// A canonical text of [`json`].
+    Jsonb(String),
     TextArray(Vec<Option<String>>),
 }
 
@@ -127,6 +151,13 @@ pub enum Family {
     Bytes,
     Uuid,
     Timestamp,
+    /// Without a time zone.
+    LocalTimestamp,
+    Date,
+    Time,
+    Interval,
+    Numeric,
+    Json,
     TextArray,
     Enum(ObjectId),
     Unknown,
@@ -134,7 +165,7 @@ pub enum Family {
 
 impl SqlType {
     /// Every type that every cluster has.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 35] = [
         Self::Bool,
         Self::Int2,
         Self::Int4,
@@ -145,6 +176,14 @@ impl SqlType {
         Self::Bytea,
         Self::Uuid,
         Self::TimestampTz,
+        Self::Float4,
+        Self::Timestamp,
+        Self::Date,
+        Self::Time,
+        Self::Interval,
+        Self::Numeric,
+        Self::Jsonb,
+        Self::Bpchar,
         Self::Oid,
         Self::Name,
         Self::TextArray,
@@ -193,6 +232,14 @@ impl SqlType {
             Self::Reg(Reg::Role) => 4096,
             Self::Varchar => 1043,
             Self::TimestampTz => 1184,
+            Self::Float4 => 700,
+            Self::Bpchar => 1042,
+            Self::Date => 1082,
+            Self::Time => 1083,
+            Self::Timestamp => 1114,
+            Self::Interval => 1186,
+            Self::Numeric => 1700,
+            Self::Jsonb => 3802,
             Self::Uuid => 2950,
             Self::Enum(id) => ENUM_OID_BASE.wrapping_add(id.0),
         }
@@ -210,11 +257,17 @@ impl SqlType {
         match self {
             Self::Bool => Family::Bool,
             Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid | Self::Reg(_) => Family::Int,
-            Self::Float8 => Family::Float,
-            Self::Text | Self::Varchar | Self::Name => Family::Text,
+            Self::Float4 | Self::Float8 => Family::Float,
+            Self::Text | Self::Varchar | Self::Bpchar | Self::Name => Family::Text,
             Self::Bytea => Family::Bytes,
             Self::Uuid => Family::Uuid,
             Self::TimestampTz => Family::Timestamp,
+            Self::Timestamp => Family::LocalTimestamp,
+            Self::Date => Family::Date,
+            Self::Time => Family::Time,
+            Self::Interval => Family::Interval,
+            Self::Numeric => Family::Numeric,
+            Self::Jsonb => Family::Json,
             Self::TextArray | Self::Array(_) => Family::TextArray,
             Self::Enum(id) => Family::Enum(id),
             Self::Unknown => Family::Unknown,
@@ -234,6 +287,14 @@ impl SqlType {
             Self::Bytea => "bytes",
             Self::Uuid => "uuid",
             Self::TimestampTz => "timestamptz",
+            Self::Float4 => "float4",
+            Self::Timestamp => "timestamp",
+            Self::Date => "date",
+            Self::Time => "time",
+            Self::Interval => "interval",
+            Self::Numeric => "decimal",
+            Self::Jsonb => "jsonb",
+            Self::Bpchar => "char",
             Self::Oid => "oid",
             Self::Name => "name",
             Self::TextArray => "string[]",
@@ -268,6 +329,14 @@ impl SqlType {
             ColumnType::Bytes => Self::Bytea,
             ColumnType::Uuid => Self::Uuid,
             ColumnType::TimestampTz => Self::TimestampTz,
+            ColumnType::Float4 => Self::Float4,
+            ColumnType::Timestamp => Self::Timestamp,
+            ColumnType::Date => Self::Date,
+            ColumnType::Time => Self::Time,
+            ColumnType::Interval => Self::Interval,
+            ColumnType::Decimal { .. } => Self::Numeric,
+            ColumnType::Jsonb => Self::Jsonb,
+            ColumnType::Char { .. } => Self::Bpchar,
             ColumnType::Enum(id) => Self::Enum(id),
         }
     }
@@ -286,6 +355,14 @@ impl SqlType {
             | Self::Bytea
             | Self::Uuid
             | Self::TimestampTz
+            | Self::Float4
+            | Self::Timestamp
+            | Self::Date
+            | Self::Time
+            | Self::Interval
+            | Self::Numeric
+            | Self::Jsonb
+            | Self::Bpchar
             | Self::Name
             | Self::TextArray
             | Self::Array(_)
@@ -315,7 +392,13 @@ impl Datum {
             Self::Text(value) => Value::Text(value.clone()),
             Self::Bytes(value) => Value::Blob(value.clone()),
             Self::Uuid(value) => Value::Text(text::uuid(value)),
-            Self::TimestampTz(value) => Value::Integer(*value),
+            Self::Float4(value) if value.is_nan() => return Err(SqlError::unsupported("the float NaN")),
+            Self::Float4(value) => Value::Real(f64::from(*value)),
+            Self::TimestampTz(value) | Self::Timestamp(value) | Self::Date(value) | Self::Time(value) => {
+                Value::Integer(*value)
+            }
+            Self::Interval(value) => Value::Text(value.to_string()),
+            Self::Numeric(value) | Self::Jsonb(value) => Value::Text(value.clone()),
             Self::TextArray(items) => Value::Text(text::array_text(items)),
         };
         let family = match self {
@@ -326,7 +409,14 @@ impl Datum {
             Self::Text(_) => Family::Text,
             Self::Bytes(_) => Family::Bytes,
             Self::Uuid(_) => Family::Uuid,
+            Self::Float4(_) => Family::Float,
             Self::TimestampTz(_) => Family::Timestamp,
+            Self::Timestamp(_) => Family::LocalTimestamp,
+            Self::Date(_) => Family::Date,
+            Self::Time(_) => Family::Time,
+            Self::Interval(_) => Family::Interval,
+            Self::Numeric(_) => Family::Numeric,
+            Self::Jsonb(_) => Family::Json,
             Self::TextArray(_) => Family::TextArray,
         };
         // The row store looks a label up.
@@ -352,7 +442,16 @@ impl Datum {
             (Family::Bool, Value::Integer(0)) => Self::Bool(false),
             (Family::Bool, Value::Integer(1)) => Self::Bool(true),
             (Family::Int, Value::Integer(value)) => Self::Int(value),
+            (Family::Float, Value::Real(value)) if sql_type == SqlType::Float4 => Self::Float4(single(value)),
             (Family::Float, Value::Real(value)) => Self::Float(value),
+            (Family::LocalTimestamp, Value::Integer(value)) => Self::Timestamp(value),
+            (Family::Date, Value::Integer(value)) => Self::Date(value),
+            (Family::Time, Value::Integer(value)) => Self::Time(value),
+            (Family::Interval, Value::Text(value)) => Self::Interval(Interval::from_canonical(&value)?),
+            (Family::Numeric, Value::Text(value)) => Self::Numeric(value),
+            (Family::Json, Value::Text(value)) => Self::Jsonb(value),
+            // In RETURNING SQLite gives whole numbers of a REAL column as it stores them.
+            (Family::Float, Value::Integer(value)) => Self::Float(value as f64),
             (Family::Text | Family::Enum(_) | Family::Unknown, Value::Text(value)) => Self::Text(value),
             (Family::Bytes, Value::Blob(value)) => Self::Bytes(value),
             (Family::Uuid, Value::Text(value)) => Self::Uuid(text::parse_uuid(&value).ok_or_else(wrong)?),
@@ -363,6 +462,12 @@ impl Datum {
             _ => return Err(wrong()),
         })
     }
+}
+
+/// The nearest number of single precision.
+#[allow(clippy::cast_possible_truncation, reason = "the nearest is what is wanted")]
+pub const fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// 22003 for an integer type.

@@ -295,6 +295,33 @@ async fn draining_cuts_what_does_not_end() {
 }
 
 #[tokio::test]
+async fn a_block_that_is_idle_for_too_long_ends_with_its_connection() {
+    let (server, _) = start(server_config()).await;
+    let mut raw = root(&server).await;
+    assert_eq!(raw.ask(&query("begin 50ms")).await, ["Complete BEGIN", "Ready T"]);
+    let goodbye = "FATAL | 25P03 | terminating connection due to idle-in-transaction timeout";
+    assert_eq!(raw.until_ready().await, [goodbye]);
+}
+
+#[tokio::test]
+async fn ready_tells_where_the_transaction_is_whatever_fails() {
+    let (server, _) = start(server_config()).await;
+    for failing in [
+        query("unknown"),
+        query("syntax error"),
+        [parse("", "unknown"), frame(b'S', b"")].concat(),
+        [bind("", "no such statement", &[]), frame(b'S', b"")].concat(),
+    ] {
+        let mut raw = root(&server).await;
+        assert_eq!(raw.ask(&query("begin 1min")).await, ["Complete BEGIN", "Ready T"]);
+        assert_eq!(raw.ask(&query("set")).await, ["Complete SET", "Ready T"]);
+        let replies = raw.ask(&failing).await;
+        assert_eq!(replies.last().map(String::as_str), Some("Ready E"), "{replies:?}");
+        assert_eq!(raw.ask(&query("end")).await, ["Complete COMMIT", "Ready I"]);
+    }
+}
+
+#[tokio::test]
 async fn an_idle_session_ends_after_its_time() {
     let mut config = server_config();
     config.limits.idle_timeout = Some(Duration::from_millis(50));

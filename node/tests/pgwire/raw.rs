@@ -131,6 +131,14 @@ fn describe(tag: u8, mut body: Bytes) -> String {
             let length = body.get_i32();
             format!("Row {:?}", body.split_to(usize::try_from(length).unwrap_or(0)))
         }
+        b'G' | b'H' => {
+            let word = if tag == b'G' { "CopyIn" } else { "CopyOut" };
+            let (format, count) = (body.get_u8(), body.get_u16());
+            let formats: Vec<_> = (0..count).map(|_| body.get_u16()).collect();
+            format!("{word} {format} {formats:?}")
+        }
+        b'd' => format!("CopyData {body:?}"),
+        b'c' => "CopyDone".to_owned(),
         b'E' | b'N' => {
             let mut fields = Vec::new();
             while body[0] != 0 {

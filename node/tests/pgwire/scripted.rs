@@ -1,8 +1,10 @@
 //! A server whose statements are a small script, and the certificates around it.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use grantd_catalog::command::Actor;
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
@@ -14,10 +16,13 @@ use grantd_node::pgclient::Tls;
 use grantd_node::pgwire::backend::Backend;
 use grantd_node::pgwire::machine::Described;
 use grantd_node::pgwire::{Limits, Plaintext, Server, ServerConfig};
-use grantd_node::session::{Notice, Session};
+use grantd_node::session::block::Kind;
+use grantd_node::session::{Cancelled, Notice, Session};
 use grantd_node::sql::error::SqlError;
-use grantd_node::sql::execute::{Response, Rows};
-use grantd_node::sql::value::{ColumnInfo, Datum, SqlType};
+use grantd_node::sql::execute::{Copy, CopyIn, CopyOut, Response, RowSink, Rows};
+use grantd_node::sql::parse::copy::{CopyOptions, CopyStatement};
+use grantd_node::sql::parse::{self, Statement};
+use grantd_node::sql::value::{ColumnInfo, Datum, SqlType, text};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::net::TcpListener;
@@ -33,6 +38,54 @@ pub struct Script {
     pub waiting: Arc<Notify>,
     /// Lets a `hold` end.
     pub released: Arc<Notify>,
+    copied: Arc<Mutex<Vec<String>>>,
+    copying: Arc<Mutex<Cancelled>>,
+}
+
+impl Script {
+    /// The values that the last COPY has taken.
+    pub fn copied(&self) -> Vec<String> {
+        self.copied.lock().unwrap().clone()
+    }
+
+    /// Cancels the COPY that waits for rows.
+    pub fn cancel(&self) {
+        self.copying.lock().unwrap().raise();
+    }
+}
+
+/// Keeps what it takes.
+#[derive(Debug)]
+struct Kept(Arc<Mutex<Vec<String>>>);
+
+impl RowSink for Kept {
+    fn push_batch<'a>(
+        &'a mut self,
+        _: &'a mut Session,
+        values: Vec<Datum>,
+    ) -> BoxFuture<'a, Result<(), SqlError>> {
+        async move {
+            let values: Vec<_> = values.iter().map(|value| text::format(value).unwrap()).collect();
+            if values.iter().any(|value| value == "refused") {
+                return Err(SqlError::new(state::INSUFFICIENT_PRIVILEGE, "no more"));
+            }
+            self.0.lock().unwrap().extend(values);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn finish<'a>(self: Box<Self>, _: &'a mut Session) -> BoxFuture<'a, Result<Response, SqlError>> {
+        let tag = format!("COPY {}", self.0.lock().unwrap().len() / 2);
+        std::future::ready(Ok(Response { tag, rows: None, copy: None })).boxed()
+    }
+}
+
+fn copy_options() -> CopyOptions {
+    let Statement::Copy(CopyStatement::From(copy)) = parse::parse("COPY t FROM STDIN").unwrap() else {
+        panic!("COPY")
+    };
+    copy.options
 }
 
 impl Backend for Script {
@@ -119,25 +172,27 @@ impl Backend for Script {
     ) -> Result<Response, SqlError> {
         let (word, rest) = plan.split_once(' ').unwrap_or((plan, ""));
         let statement = self.prepare(session, plan, &[]).await?;
-        let done = |tag: &str| Ok(Response { tag: tag.to_owned(), rows: None });
+        let done = |tag: &str| Ok(Response { tag: tag.to_owned(), rows: None, copy: None });
         let columns = statement.columns.unwrap_or_default();
         match word {
             "echo" => {
                 let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
-                Ok(Response { tag: "SELECT 1".to_owned(), rows })
+                Ok(Response { tag: "SELECT 1".to_owned(), rows, copy: None })
             }
             "hinted" => {
                 let column = |_: &Datum| ColumnInfo { name: "c1".to_owned(), sql_type: SqlType::Int8 };
                 let columns = parameters.iter().map(column).collect();
                 let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
-                Ok(Response { tag: "SELECT 1".to_owned(), rows })
+                Ok(Response { tag: "SELECT 1".to_owned(), rows, copy: None })
             }
             "rows" => {
                 let count: i64 = rest.parse().unwrap();
                 let row = |number| vec![Datum::Int(number), Datum::Text("x".repeat(100))];
                 let rows = Some(Rows { columns, rows: (1..=count).map(row).collect() });
-                Ok(Response { tag: format!("SELECT {count}"), rows })
+                Ok(Response { tag: format!("SELECT {count}"), rows, copy: None })
             }
+            "copyin" => Ok(self.copy_in(session)),
+            "copyout" => Ok(copy_out()),
             "changed" => done("SELECT 0"),
             "notice" => {
                 let body = Refusal::new(state::NO_GRANT_OPTION, "look here").with_hint("There.");
@@ -171,10 +226,45 @@ impl Backend for Script {
                 }
                 done("HOLD")
             }
+            // A block that says nothing for `begin`'s milliseconds is ended.
+            "begin" => {
+                begin(session, rest);
+                done("BEGIN")
+            }
+            "end" => {
+                session.block.take();
+                done("COMMIT")
+            }
             "nothing" => done(""),
             _ => done(&word.to_uppercase()),
         }
     }
+}
+
+impl Script {
+    fn copy_in(&self, session: &Session) -> Response {
+        self.copied.lock().unwrap().clear();
+        *self.copying.lock().unwrap() = session.cancelled.clone();
+        let column = |(name, sql_type): (&str, _)| ColumnInfo { name: name.to_owned(), sql_type };
+        let columns = [("c1", SqlType::Int8), ("c2", SqlType::Text)].map(column).to_vec();
+        let into = CopyIn { relation: "t".to_owned(), columns, options: copy_options() };
+        let copy = Some(Copy::In(into, Box::new(Kept(Arc::clone(&self.copied)))));
+        Response { tag: "COPY".to_owned(), rows: None, copy }
+    }
+}
+
+fn copy_out() -> Response {
+    let rows = vec![vec![Datum::Int(1), Datum::Text("a\tb".to_owned())], vec![Datum::Int(2), Datum::Null]];
+    let column = |sql_type| ColumnInfo { name: "c".to_owned(), sql_type };
+    let columns = [SqlType::Int8, SqlType::Text].map(column).to_vec();
+    let copy = Some(Copy::Out(CopyOut { options: copy_options(), rows: Rows { columns, rows } }));
+    Response { tag: "COPY 2".to_owned(), rows: None, copy }
+}
+
+fn begin(session: &mut Session, milliseconds: &str) {
+    session.settings.insert("idle_in_transaction_session_timeout", milliseconds.to_owned());
+    let before = session.before();
+    session.block.begin(Kind::Explicit, false, before, 0);
 }
 
 fn type_of(word: &str) -> Option<SqlType> {

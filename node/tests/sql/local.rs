@@ -1,34 +1,38 @@
 //! A node without a cluster: catalog and rows in this process, no log. It stands in for the handle in tests only.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use grantd_catalog::command::{Outcome, StorageChange};
+use grantd_catalog::command::Outcome;
 use grantd_catalog::id::{Timestamp, Version};
-use grantd_catalog::object::Body;
+use grantd_catalog::refusal::Refusal;
 use grantd_catalog::state::State;
 use grantd_catalog::view::View;
-use grantd_node::gate::{Replica, RowRead};
+use grantd_node::gate::{Replica, RowRead, Snapshot, Writer, restart};
 use grantd_node::sql::system;
 use grantd_raft::entry::Proposal;
-use grantd_raft::handle::{ForwardHandler, Receipt, RowWrite, Unavailable};
-use grantd_raft::rows::{Captured, MetaKey, Readers, Store};
+use grantd_raft::handle::{ForwardHandler, ReadSet, Receipt, RowWrite, Unavailable};
+use grantd_raft::rows::{Captured, MetaKey, Readers, StepError, StorageStep, Store};
+
+#[path = "local/transaction.rs"]
+mod transaction;
 
 pub struct Local {
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
     readers: Arc<Readers>,
     handler: Mutex<Option<Arc<dyn ForwardHandler>>>,
     follows: Mutex<bool>,
     before_read: Mutex<Option<BoxFuture<'static, ()>>>,
     rounds: AtomicUsize,
+    loses_answers: AtomicBool,
 }
 
-struct Inner {
+pub struct Inner {
     view: Arc<View>,
     store: Store,
 }
@@ -43,12 +47,13 @@ impl Local {
         let readers = store.readers();
         let view = Arc::new(View::build(version, State::bootstrap()));
         Self {
-            inner: Mutex::new(Inner { view, store }),
+            inner: Arc::new(Mutex::new(Inner { view, store })),
             readers,
             handler: Mutex::new(None),
             follows: Mutex::new(false),
             before_read: Mutex::new(None),
             rounds: AtomicUsize::new(0),
+            loses_answers: AtomicBool::new(false),
         }
     }
 
@@ -66,6 +71,11 @@ impl Local {
         *self.follows.lock().unwrap() = true;
     }
 
+    /// From now on what is forwarded is done, and its answer is lost; or not any more.
+    pub fn lose_answers(&self, loses: bool) {
+        self.loses_answers.store(loses, Ordering::Relaxed);
+    }
+
     /// What happens after the next reader has decided and before it reads.
     pub fn before_next_read(&self, act: BoxFuture<'static, ()>) {
         *self.before_read.lock().unwrap() = Some(act);
@@ -76,7 +86,9 @@ impl Local {
         let inner = &mut *inner;
         let version = Version(inner.view.version().0 + 1);
         inner.store.begin().unwrap();
+        inner.store.enforce_foreign_keys(true).unwrap();
         let captured = inner.store.capture(|rows| write.run(&inner.view, rows)).unwrap();
+        inner.store.enforce_foreign_keys(false).unwrap();
         inner.store.rollback().unwrap();
         let changeset = match captured {
             Captured::Changed(_, changeset) => changeset,
@@ -118,41 +130,34 @@ impl Replica for Local {
         let mut inner = self.inner.lock().unwrap();
         let inner = &mut *inner;
         let version = Version(inner.view.version().0 + 1);
-        let time = Timestamp { nanos: version.0, logical: 0 };
-        let mut state = inner.view.state().clone();
-        let mut outcomes = Vec::new();
-        let mut changes = Vec::new();
-        for command in &proposal.commands {
-            outcomes.push(state.apply(
-                version,
-                time,
-                proposal.actor,
-                &proposal.context,
-                command,
-                &mut changes,
-            ));
-        }
         inner.store.begin().unwrap();
-        for outcome in &outcomes {
-            let Outcome::Done(done) = outcome else {
-                inner.store.rollback().unwrap();
-                return Ok(Receipt { version, outcomes });
-            };
-            for change in &done.storage {
-                match change {
-                    StorageChange::Create(id) => match &state.object(*id).unwrap().body {
-                        Body::Table(table) => inner.store.create_table(*id, table).unwrap(),
-                        Body::Sequence(sequence) => inner.store.create_sequence(*id, sequence).unwrap(),
-                        _ => panic!("no table"),
-                    },
-                    StorageChange::Drop(id) => inner.store.drop_table(*id).unwrap(),
-                }
-            }
-        }
+        let (outcomes, state) = applied(&mut inner.store, &inner.view, &proposal);
+        let Some(state) = state else {
+            inner.store.rollback().unwrap();
+            return Ok(Receipt { version, outcomes });
+        };
         inner.store.put_meta(MetaKey::Applied, &version.0.to_le_bytes()).unwrap();
         inner.store.commit().unwrap();
         inner.view = Arc::new(inner.view.next(version, state));
         Ok(Receipt { version, outcomes })
+    }
+
+    async fn pin(&self) -> Result<Box<dyn Snapshot>, Unavailable> {
+        let mut reader = self.readers.acquire().await.unwrap();
+        reader.pin().unwrap();
+        let reader = Arc::new(Mutex::new(reader));
+        Ok(Box::new(transaction::Kept { view: self.current(), reader }))
+    }
+
+    async fn begin(&self, read: Option<ReadSet>) -> Result<Result<Box<dyn Writer>, Refusal>, Unavailable> {
+        if *self.follows.lock().unwrap() {
+            return Err(Unavailable::NotLeader { leader: None });
+        }
+        if read.is_some_and(|read| read.version != self.current().version()) {
+            return Ok(Err(restart("what it read has changed")));
+        }
+        let inner = Arc::clone(&self.inner);
+        Ok(Ok(Box::new(transaction::Open { inner, parts: Vec::new(), marks: Vec::new() })))
     }
 
     async fn write_rows(&self, write: Box<dyn RowWrite>) -> Result<Receipt, Unavailable> {
@@ -186,10 +191,38 @@ impl Replica for Local {
         *self.follows.lock().unwrap() = false;
         let answer = handler.handle(2, request).await;
         *self.follows.lock().unwrap() = true;
-        Ok(answer)
+        match self.loses_answers.load(Ordering::Relaxed) {
+            true => Err(Unavailable::Unknown("the answer was lost".to_owned())),
+            false => Ok(answer),
+        }
     }
 
     fn serve_forwards(&self, handler: Arc<dyn ForwardHandler>) {
         *self.handler.lock().unwrap() = Some(handler);
     }
+}
+
+/// Applies commands in the SQLite transaction that is open; no state: one was refused.
+fn applied(store: &mut Store, view: &View, proposal: &Proposal) -> (Vec<Outcome>, Option<State>) {
+    let version = Version(view.version().0 + 1);
+    let time = Timestamp { nanos: version.0, logical: 0 };
+    let mut state = view.state().clone();
+    let mut outcomes = Vec::new();
+    let mut changes = Vec::new();
+    for command in &proposal.commands {
+        let outcome = state.apply(version, time, proposal.actor, &proposal.context, command, &mut changes);
+        let Outcome::Done(done) = &outcome else {
+            outcomes.push(outcome);
+            return (outcomes, None);
+        };
+        for step in StorageStep::list(done, &state, view.state()).unwrap() {
+            match step.perform(store) {
+                Ok(()) => {}
+                Err(StepError::Refused(refusal)) => return (vec![Outcome::Refused(refusal)], None),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        outcomes.push(outcome);
+    }
+    (outcomes, Some(state))
 }

@@ -2,9 +2,13 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{Format, POSTGRES_EPOCH_MICROS};
+use super::{Format, JSONB_VERSION, NUMERIC_NEGATIVE, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use crate::pgwire::reply::state;
 use crate::sql::error::SqlError;
+use crate::sql::value::decimal::Decimal;
+use crate::sql::value::interval::Interval;
+use crate::sql::value::json::Json;
+use crate::sql::value::text::time::{DAYS, MICROS_PER_DAY};
 use crate::sql::value::text::{self, ARRAY_ITEMS_MAX};
 use crate::sql::value::{Datum, Element, SqlType};
 
@@ -19,17 +23,24 @@ pub fn parameter(
     format: Format,
     index: usize,
 ) -> Result<Datum, SqlError> {
+    self::value(value, sql_type, format).map_err(|mut error| {
+        error.body.message = format!("error in argument for ${}: {}", index + 1, error.body.message);
+        error
+    })
+}
+
+/// Decodes a value of `sql_type`; none: NULL.
+///
+/// # Errors
+/// As [`parameter`], whose message names no parameter.
+pub fn value(value: Option<&Bytes>, sql_type: SqlType, format: Format) -> Result<Datum, SqlError> {
     let Some(bytes) = value else { return Ok(Datum::Null) };
-    let datum = match format {
+    match format {
         Format::Text => utf8(bytes)
             .map_err(|fault| fault.into_error(sql_type))
             .and_then(|text| text::parse(text, sql_type)),
         Format::Binary => from_binary(bytes, sql_type).map_err(|fault| fault.into_error(sql_type)),
-    };
-    datum.map_err(|mut error| {
-        error.body.message = format!("error in argument for ${}: {}", index + 1, error.body.message);
-        error
-    })
+    }
 }
 
 /// What is wrong with the bytes of a value.
@@ -90,11 +101,68 @@ fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
         SqlType::TextArray | SqlType::Array(Element::Name) => binary_array(bytes.clone()),
         // Clients send arrays of numbers as text unless they were told otherwise.
         SqlType::Array(_) => Err(Fault::Binary),
+        SqlType::Float4 => array(bytes).map(|bytes| Datum::Float4(f32::from_be_bytes(bytes))),
+        SqlType::Timestamp => {
+            let micros = i64::from_be_bytes(array(bytes)?);
+            // PostgreSQL's infinities.
+            if matches!(micros, i64::MIN | i64::MAX) {
+                return Err(Fault::Range);
+            }
+            micros.checked_add(POSTGRES_EPOCH_MICROS).map(Datum::Timestamp).ok_or(Fault::Range)
+        }
+        SqlType::Date => {
+            let days = i64::from(i32::from_be_bytes(array(bytes)?)) + POSTGRES_EPOCH_DAYS;
+            if DAYS.contains(&days) { Ok(Datum::Date(days)) } else { Err(Fault::Range) }
+        }
+        SqlType::Time => match i64::from_be_bytes(array(bytes)?) {
+            micros @ 0..=MICROS_PER_DAY => Ok(Datum::Time(micros)),
+            _ => Err(Fault::Range),
+        },
+        SqlType::Interval => {
+            let mut bytes = bytes.clone();
+            let word = |bytes: &mut Bytes| bytes.try_get_i32().map_err(|_| Fault::Binary);
+            let micros = bytes.try_get_i64().map_err(|_| Fault::Binary)?;
+            let (days, months) = (word(&mut bytes)?, word(&mut bytes)?);
+            if !bytes.is_empty() {
+                return Err(Fault::Binary);
+            }
+            Ok(Datum::Interval(Interval { months, days, micros }))
+        }
+        SqlType::Numeric => binary_numeric(bytes.clone()),
+        SqlType::Jsonb => match bytes.split_first() {
+            Some((&JSONB_VERSION, text)) => {
+                let json = Json::parse(utf8(text)?).map_err(|_| Fault::Binary)?;
+                Ok(Datum::Jsonb(json.to_string()))
+            }
+            _ => Err(Fault::Binary),
+        },
+        SqlType::Bpchar => utf8(bytes).map(|text| Datum::Text(text.trim_end_matches(' ').to_owned())),
     }
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
     bytes.try_into().map_err(|_| Fault::Binary)
+}
+
+/// The inverse of `encode_numeric`. NaN and the infinities are refused.
+fn binary_numeric(mut bytes: Bytes) -> Result<Datum, Fault> {
+    let word = |bytes: &mut Bytes| bytes.try_get_u16().map_err(|_| Fault::Binary);
+    let count = usize::from(word(&mut bytes)?);
+    let weight = bytes.try_get_i16().map_err(|_| Fault::Binary)?;
+    let (sign, scale) = (word(&mut bytes)?, word(&mut bytes)?);
+    if !matches!(sign, 0 | NUMERIC_NEGATIVE) || bytes.len() != count * 2 {
+        return Err(Fault::Binary);
+    }
+    let mut groups = Vec::with_capacity(count);
+    for _ in 0..count {
+        groups.push(word(&mut bytes)?);
+    }
+    if groups.iter().any(|group| *group > 9_999) {
+        return Err(Fault::Binary);
+    }
+    Decimal::from_groups(sign == NUMERIC_NEGATIVE, &groups, weight.into(), scale.into())
+        .map(|decimal| Datum::Numeric(decimal.to_string()))
+        .ok_or(Fault::Binary)
 }
 
 fn binary_array(mut bytes: Bytes) -> Result<Datum, Fault> {

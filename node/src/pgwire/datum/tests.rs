@@ -197,3 +197,51 @@ proptest! {
         }
     }
 }
+
+/// Bytes of PostgreSQL 15's `*send` functions.
+#[test]
+fn binary_forms_are_those_of_postgresql() {
+    let cases: [(&str, SqlType, &[u8]); 14] = [
+        ("1.5", SqlType::Float4, &[0x3f, 0xc0, 0, 0]),
+        ("2000-01-02", SqlType::Date, &[0, 0, 0, 1]),
+        ("1999-12-31", SqlType::Date, &[0xff, 0xff, 0xff, 0xff]),
+        ("2000-01-01 00:00:01", SqlType::Timestamp, &[0, 0, 0, 0, 0, 0x0f, 0x42, 0x40]),
+        ("00:00:01", SqlType::Time, &[0, 0, 0, 0, 0, 0x0f, 0x42, 0x40]),
+        (
+            "1 mon 2 days 00:00:01",
+            SqlType::Interval,
+            &[0, 0, 0, 0, 0, 0x0f, 0x42, 0x40, 0, 0, 0, 2, 0, 0, 0, 1],
+        ),
+        ("0", SqlType::Numeric, &[0, 0, 0, 0, 0, 0, 0, 0]),
+        ("0.00", SqlType::Numeric, &[0, 0, 0, 0, 0, 0, 0, 2]),
+        ("1.5", SqlType::Numeric, &[0, 2, 0, 0, 0, 0, 0, 1, 0, 1, 0x13, 0x88]),
+        ("-12345.678", SqlType::Numeric, &[0, 3, 0, 1, 0x40, 0, 0, 3, 0, 1, 0x09, 0x29, 0x1a, 0x7c]),
+        ("0.00001", SqlType::Numeric, &[0, 1, 0xff, 0xfe, 0, 0, 0, 5, 0x03, 0xe8]),
+        ("100000000", SqlType::Numeric, &[0, 1, 0, 2, 0, 0, 0, 0, 0, 1]),
+        ("{\"a\":1}", SqlType::Jsonb, b"\x01{\"a\": 1}"),
+        ("ab  ", SqlType::Bpchar, b"ab"),
+    ];
+    for (text, sql_type, expected) in cases {
+        let datum = read(text, sql_type).unwrap();
+        let bytes = encoded(&datum, sql_type, Format::Binary);
+        assert_eq!(&bytes[..], expected, "{text} as {sql_type:?}");
+        assert_eq!(parameter(Some(&bytes), sql_type, Format::Binary, 0).unwrap(), datum, "{text}");
+    }
+    // NaN, and the infinities of PostgreSQL 14.
+    for sign in [0xc0, 0xd0, 0xf0] {
+        let bytes = Bytes::copy_from_slice(&[0, 0, 0, 0, sign, 0, 0, 0]);
+        let error = parameter(Some(&bytes), SqlType::Numeric, Format::Binary, 0).unwrap_err();
+        assert_eq!(error.body.code, state::INVALID_BINARY_REPRESENTATION);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_of_a_value_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+        let bytes = Bytes::from(bytes);
+        for sql_type in SqlType::ALL {
+            let _ = parameter(Some(&bytes), sql_type, Format::Binary, 0);
+            let _ = parameter(Some(&bytes), sql_type, Format::Text, 0);
+        }
+    }
+}

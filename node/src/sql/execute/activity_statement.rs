@@ -43,7 +43,7 @@ impl Engine {
             }
         };
         let columns = activity::columns(statement).unwrap_or_default();
-        Ok(Response { tag: format!("{tag} {}", rows.len()), rows: Some(Rows { columns, rows }) })
+        Ok(Response { tag: format!("{tag} {}", rows.len()), rows: Some(Rows { columns, rows }), copy: None })
     }
 
     async fn listing(&self, session: &mut Session, scope: Scope) -> Result<Listing, SqlError> {
@@ -127,6 +127,6 @@ impl Engine {
             Target::Query => "CANCEL QUERIES",
             Target::Session => "CANCEL SESSIONS",
         };
-        Ok(Response { tag: format!("{tag} {}", ids.len()), rows: None })
+        Ok(Response { tag: format!("{tag} {}", ids.len()), rows: None, copy: None })
     }
 }

@@ -1,6 +1,8 @@
 //! A change of rows on its way from a follower to the leader, and its answer. The structs are frozen: a change is a
 //! new format.
 
+pub(super) mod transaction;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,16 +13,18 @@ use futures::future::BoxFuture;
 use grantd_catalog::command::{Actor, NameContext};
 use grantd_catalog::id::{ObjectId, Version};
 use grantd_catalog::refusal::Refusal;
-use grantd_raft::codec::{Kind, open_value, seal_value};
+use grantd_raft::codec::{Kind, open, open_value, seal_value};
 use grantd_raft::config::{FORWARD_BYTES_MAX, NodeId};
 use grantd_raft::handle::ForwardHandler;
 use grantd_raft::rows::{RowSet, Value};
 
+use super::served::Served;
 use super::write::{StatementWrite, Written, serve};
 use crate::activity::{Activity, Cancelled, Id};
 use crate::gate::Gate;
 use crate::session::SequenceValues;
 use crate::sql::error::SqlError;
+use crate::sql::parse::copy::CopyStatement;
 use crate::sql::parse::{self, Statement};
 use crate::sql::value::SqlType;
 
@@ -146,18 +150,22 @@ pub(super) async fn ask(
 pub(super) struct Server {
     gate: Gate,
     activity: Activity,
+    served: Served,
 }
 
 impl Server {
-    pub(super) fn new(gate: Gate, activity: Activity) -> Self {
-        Self { gate, activity }
+    pub(super) fn new(gate: Gate, activity: Activity, served: Served) -> Self {
+        Self { gate, activity, served }
     }
 }
 
 impl ForwardHandler for Server {
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Bytes> {
-        let (gate, activity) = (self.gate.clone(), self.activity.clone());
+        let (gate, activity, served) = (self.gate.clone(), self.activity.clone(), self.served.clone());
         async move {
+            if matches!(open(Kind::Message, &request), Ok((transaction::FORMAT, _))) {
+                return Bytes::from(transaction::serve(&served, &request).await);
+            }
             let answer = match run(&gate, &activity, &request).await {
                 Ok(Some((version, rows, remembers))) => AnswerV1::Done {
                     version,
@@ -192,22 +200,17 @@ impl ForwardHandler for Server {
 async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option<Written>, SqlError> {
     let request: RequestV1 = open_value(Kind::Message, FORMAT, request)
         .map_err(|error| SqlError::internal(format!("a forwarded statement cannot be read: {error}")))?;
-    let types = request
-        .types
-        .iter()
-        .map(|oid| {
-            SqlType::from_oid(*oid).ok_or_else(|| SqlError::internal("a parameter of an unknown type"))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let types = types_of(&request.types)?;
     let statement = parse::parse(&request.text)?;
     if !matches!(
         statement,
         Statement::Query(_)
-            | Statement::Insert(_)
+            | Statement::Insert(..)
             | Statement::Upsert(_)
-            | Statement::Update(_)
+            | Statement::Update(..)
             | Statement::Truncate(_)
-            | Statement::Delete(_)
+            | Statement::Copy(CopyStatement::From(_))
+            | Statement::Delete(..)
     ) {
         return Err(SqlError::internal("only changes of rows and sequences are forwarded"));
     }
@@ -221,6 +224,7 @@ async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option
         actor: request.actor,
         context: request.context,
         node_id: gate.node_id(),
+        now_micros: None,
         cancel: Arc::new(move || cancelled.is_raised() || stopped.is_raised()),
         id: request.id,
         given_up,
@@ -231,4 +235,11 @@ async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option
         result: None,
     };
     serve(gate, write, forwarded.cancelled()).await
+}
+
+fn types_of(oids: &[u32]) -> Result<Vec<SqlType>, SqlError> {
+    let known = |oid: &u32| {
+        SqlType::from_oid(*oid).ok_or_else(|| SqlError::internal("a parameter of an unknown type"))
+    };
+    oids.iter().map(known).collect()
 }

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Body, Table};
+use grantd_catalog::object::{Body, Index, Table};
 use grantd_catalog::view::View;
 use grantd_raft::rows::{CancelCheck, RowSet, RowsError, StatementContext, Transaction, Value};
 
-use super::Prepared;
+use super::{Prepared, foreign_key};
 use crate::sql::error::{SqlError, state};
-use crate::sql::plan::Plan;
+use crate::sql::plan::{self, Plan};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::sequence::Position;
 use crate::sql::translate::{enums, function, quote, scalar};
@@ -68,7 +68,8 @@ pub(super) fn checked(
     info: StatementInfo,
     cancel: CancelCheck,
 ) -> Result<RowSet, RunError> {
-    let info = Arc::new(info);
+    // Each run counts for itself.
+    let info = Arc::new(StatementInfo { proposed: Arc::default(), ..info });
     rows.set_context(Some(Arc::clone(&info) as StatementContext));
     rows.set_cancel(Some(cancel));
     let outcome = prepare_and_run(plan, rows, parameters, &info);
@@ -84,16 +85,30 @@ fn prepare_and_run(
     info: &StatementInfo,
 ) -> Result<RowSet, RunError> {
     let view = info.view.as_ref();
-    let accesses = rows.prepare(&plan.sql).map_err(|error| explain(plan, view, &error))?;
+    let mut accesses = Vec::new();
+    for sql in plan.before.iter().chain([&plan.sql]) {
+        accesses.extend(rows.prepare(sql).map_err(|error| explain(plan, view, &error))?);
+    }
     if let Err(hole) = plan.covers(&accesses) {
         tracing::error!(%hole, version = %plan.version, "a plan does not require what its statement touches");
         return Err(SqlError::internal("the statement touches more than it was allowed for").into());
+    }
+    if plan.explains {
+        let tree = rows.run(&plan.sql, parameters).map_err(|error| explain(plan, view, &error))?;
+        return Ok(plan::explain::rows(&tree, &plan.names, &plan.requirement, view));
     }
     for id in plan.sequences.keys() {
         let position = position(*id, rows).map_err(|error| explain(plan, view, &error))?;
         info.sequences.load(*id, position.ok_or_else(|| SqlError::internal("a sequence without a row"))?);
     }
-    let result = rows.run(&plan.sql, parameters).map_err(|error| match explain(plan, view, &error) {
+    let ran = plan.before.iter().try_for_each(|sql| rows.run(sql, parameters).map(drop));
+    let ran = ran.and_then(|()| rows.run(&plan.sql, parameters));
+    if let Err(error) = &ran
+        && error.message.contains("FOREIGN KEY constraint failed")
+    {
+        return Err(foreign_key::violated(plan, view, rows, parameters).into());
+    }
+    let result = ran.map_err(|error| match explain(plan, view, &error) {
         RunError::Sql(sql) if sql.body.code == state::UNIQUE_VIOLATION => {
             RunError::Sql(with_key(sql, plan, view, rows, parameters, &error.message))
         }
@@ -204,17 +219,22 @@ fn described(view: &View, id: ObjectId) -> Option<(&str, &Table)> {
 }
 
 fn constraint_name(view: &View, id: ObjectId, columns: &[String]) -> String {
-    let Some((name, table)) = described(view, id) else { return String::new() };
+    let Some((_, table)) = described(view, id) else { return String::new() };
     let named = |positions: &[u16]| {
         positions.len() == columns.len()
             && positions.iter().zip(columns).all(|(at, name)| {
                 table.columns.get(usize::from(*at)).is_some_and(|column| column.name.as_str() == name)
             })
     };
-    match table.unique.iter().find(|unique| named(&unique.columns)) {
-        Some(unique) => unique.name.as_str().to_owned(),
-        None => format!("{name}_pkey"),
-    }
+    let unique = table.unique.iter().find(|unique| named(&unique.columns)).map(|unique| &unique.name);
+    let index = || {
+        let of = |index: &&Index| {
+            index.unique && named(&index.keys.iter().map(|key| key.column).collect::<Vec<_>>())
+        };
+        table.indexes.iter().find(of).map(|index| &index.name)
+    };
+    let found = if named(&table.primary_key) { None } else { unique.or_else(index) };
+    found.unwrap_or(&table.key_name).to_string()
 }
 
 /// Adds which key exists already, for an INSERT whose key is among the rows of the table. What was decided for the
@@ -276,14 +296,15 @@ fn with_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use grantd_catalog::command::{Actor, NameContext, Outcome, StorageChange};
+    use grantd_catalog::command::{Actor, NameContext, Outcome};
     use grantd_catalog::id::{PrincipalId, Timestamp, Version};
     use grantd_catalog::name::Name;
     use grantd_catalog::privilege::Privilege;
     use grantd_catalog::require::Need;
     use grantd_catalog::state::State;
-    use grantd_raft::rows::{Captured, Store};
+    use grantd_raft::rows::{Captured, StorageStep, Store};
 
+    use crate::sql::parse::table::TableStatement;
     use crate::sql::parse::{self, Statement};
     use crate::sql::plan::{self, Origin};
     use crate::sql::system;
@@ -302,7 +323,10 @@ mod tests {
             let view = View::build(version, state.clone());
             let origin = Origin { view: &view, actor, context: &context };
             let command = match statement {
-                Statement::CreateTable(table) => plan::table::create(origin, &table).unwrap(),
+                Statement::Table(table) => match *table {
+                    TableStatement::Create(table) => plan::table::create(origin, &table).unwrap(),
+                    _ => panic!("{text}"),
+                },
                 Statement::CreateView(view) => plan::object::view(origin, &view).unwrap().0,
                 Statement::CreateFunction(function) => plan::object::function(origin, &function).unwrap().0,
                 Statement::Command(command, _) => command,
@@ -311,13 +335,8 @@ mod tests {
             let outcome =
                 state.apply(version, Timestamp::default(), actor, &context, &command, &mut Vec::new());
             let Outcome::Done(done) = outcome else { panic!("{text}: {outcome:?}") };
-            for change in done.storage {
-                let StorageChange::Create(id) = change else { panic!("{text}") };
-                match &state.object(id).unwrap().body {
-                    Body::Table(table) => store.create_table(id, table).unwrap(),
-                    Body::Sequence(sequence) => store.create_sequence(id, sequence).unwrap(),
-                    _ => panic!("{text}"),
-                }
+            for step in StorageStep::list(&done, &state, view.state()).unwrap() {
+                step.perform(&mut store).unwrap();
             }
         }
         store.commit().unwrap();
@@ -331,6 +350,7 @@ mod tests {
             session: None,
             live: std::collections::BTreeMap::new(),
             sequences: Arc::default(),
+            proposed: Arc::default(),
         };
         (directory, store, info)
     }
@@ -345,6 +365,7 @@ mod tests {
     }
 
     fn run(store: &mut Store, info: &StatementInfo, plan: &Plan) -> Result<RowSet, RunError> {
+        store.enforce_foreign_keys(true).unwrap();
         store.begin().unwrap();
         let outcome =
             store.capture(|rows| checked(plan, rows, &[], info.clone(), Arc::new(|| false))).unwrap();
@@ -367,6 +388,28 @@ mod tests {
             ("UPDATE t SET v = 1", Privilege::Update),
             ("UPDATE t SET v = v + 1", Privilege::Select),
             ("DELETE FROM t", Privilege::Delete),
+            ("INSERT INTO t VALUES (1, 1), (2, 2) ON CONFLICT (k) DO UPDATE SET v = 2", Privilege::Update),
+            ("UPSERT INTO t VALUES (1, 1), (2, 2)", Privilege::Update),
+            ("UPDATE t SET v = (SELECT max(o.v) FROM t AS o WHERE o.k < t.k)", Privilege::Select),
+            ("UPDATE t SET (v) = (SELECT max(o.v) FROM t AS o)", Privilege::Update),
+            ("WITH w AS (SELECT 1 AS k) DELETE FROM t USING w WHERE w.k = t.k", Privilege::Delete),
+            ("SELECT sum(v) OVER (ORDER BY k) FROM t", Privilege::Select),
+            ("SELECT v, count(*) FROM t GROUP BY ROLLUP (v)", Privilege::Select),
+            ("SELECT DISTINCT ON (v) k FROM t", Privilege::Select),
+            ("SELECT 1 > ALL (SELECT v FROM t)", Privilege::Select),
+            ("SELECT (1, 2) IN (SELECT k, v FROM t)", Privilege::Select),
+            ("SELECT k FROM t INTERSECT ALL SELECT 1", Privilege::Select),
+            (
+                "WITH RECURSIVE r AS (SELECT 1 AS k UNION SELECT t.v FROM r, t WHERE t.k = r.k) SELECT * FROM r",
+                Privilege::Select,
+            ),
+            (
+                "SELECT x.v FROM (SELECT 1 AS n) AS q, LATERAL (SELECT v FROM t WHERE k = n) AS x",
+                Privilege::Select,
+            ),
+            ("EXPLAIN SELECT v FROM t", Privilege::Select),
+            ("EXPLAIN UPDATE t SET v = 1", Privilege::Update),
+            ("SELECT k FROM t FOR UPDATE", Privilege::Select),
         ];
         for (text, planted) in statements {
             let mut plan = planned(&info, text);
@@ -421,6 +464,15 @@ mod tests {
             ("SELECT w.v FROM w, t", "t"),
             ("SELECT v FROM w WHERE v IN (SELECT k FROM t)", "t"),
             ("SELECT n FROM counted, t WHERE t.v = n", "t"),
+            ("UPDATE u SET k = t.v FROM t WHERE t.k = u.k", "t"),
+            ("DELETE FROM u USING t WHERE t.k = u.k", "t"),
+            ("DELETE FROM u USING w WHERE w.v = u.k", "w"),
+            ("INSERT INTO u VALUES (1) RETURNING (SELECT max(v) FROM t)", "t"),
+            ("DELETE FROM u RETURNING k, (SELECT count(*) FROM w)", "w"),
+            ("SELECT x.v FROM u, LATERAL (SELECT v FROM w WHERE v = u.k) AS x", "w"),
+            ("WITH RECURSIVE r AS (SELECT 1 AS k UNION SELECT w.v FROM r, w) SELECT * FROM r", "w"),
+            ("EXPLAIN SELECT v FROM w", "w"),
+            ("EXPLAIN SELECT nextval('s')", "s"),
         ];
         for (text, object) in statements {
             let mut plan = planned(&info, text);

@@ -11,12 +11,13 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 
 use super::run::{self, RunError};
-use super::{Engine, Prepared, Response, cancel_check, forward, plan_with, response, time_left};
+use super::{Engine, Prepared, Response, cancel_check, copy, forward, plan_with, response, time_left};
 use crate::activity::{Cancelled, Id};
 use crate::gate::{Gate, Permit, Write, WriteOutcome};
 use crate::session::{SequenceValues, Session};
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
+use crate::sql::parse::copy::CopyStatement;
 use crate::sql::plan::{Origin, Plan};
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
@@ -26,10 +27,10 @@ use grantd_catalog::refusal::Refusal;
 /// How long a write looks for a leader before it is refused. Longer than an election.
 pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first pause before asking again who leads; it doubles up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_millis(500);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(10);
+pub(super) const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// How often a leader is told that a statement is cancelled, until it answers.
-const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const INTERRUPT_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A statement on its way to the leader's writer.
 pub(super) struct StatementWrite {
@@ -39,6 +40,8 @@ pub(super) struct StatementWrite {
     pub(super) actor: Actor,
     pub(super) context: NameContext,
     pub(super) node_id: u64,
+    /// When its transaction began; none: when it runs.
+    pub(super) now_micros: Option<i64>,
     pub(super) cancel: CancelCheck,
     /// Its number in the cluster, by which another node stops it.
     pub(super) id: Id,
@@ -78,12 +81,20 @@ impl Write for StatementWrite {
             sequences: Arc::clone(&sequences),
             actor: self.actor,
             context: self.context.clone(),
-            now_micros: now_micros(),
+            now_micros: self.now_micros.unwrap_or_else(now_micros),
             node_id: self.node_id,
             session: None,
             live: LiveRows::new(),
+            proposed: Arc::default(),
         };
-        match run::checked(&plan, rows, &self.values, info, Arc::clone(&self.cancel)) {
+        let outcome = match self.statement.as_ref() {
+            Statement::Copy(CopyStatement::From(table)) => {
+                let values = (self.types.as_slice(), self.values.as_slice());
+                copy::insert(table, &plan, values, rows, &info, &self.cancel)
+            }
+            _ => run::checked(&plan, rows, &self.values, info, Arc::clone(&self.cancel)),
+        };
+        match outcome {
             Ok(result) => {
                 self.result = Some(result);
                 self.remembers = sequences.session();
@@ -107,6 +118,16 @@ impl Engine {
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
+        self.write_bound(session, prepared, values).await
+    }
+
+    /// The same with values as the row store takes them; of a COPY, those of all its rows.
+    pub(super) async fn write_bound(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        values: Vec<Value>,
+    ) -> Result<Response, SqlError> {
         let deadline = Instant::now() + time_left(session);
         let mut pause = PAUSE_FIRST;
         let given_up = Cancelled::default();
@@ -117,6 +138,7 @@ impl Engine {
             actor: session.actor,
             context: session.name_context(),
             node_id: self.gate.node_id(),
+            now_micros: None,
             cancel: cancel_check(session, &given_up),
             id: self.activity.own().next_id(),
             given_up,
@@ -203,14 +225,14 @@ async fn run_here(
 }
 
 /// The change is made; that this node does not have it yet must not read as a refusal.
-fn written_elsewhere(refusal: Refusal) -> SqlError {
+pub(super) fn written_elsewhere(refusal: Refusal) -> SqlError {
     SqlError::new(
         grantd_catalog::refusal::SqlState::new("40003"),
         format!("the rows were changed, and this node does not have the change yet: {}", refusal.message),
     )
 }
 
-fn no_leader(session: &Session) -> SqlError {
+pub(super) fn no_leader(session: &Session) -> SqlError {
     if session.cancelled.is_raised() {
         return SqlError::cancelled();
     }
@@ -218,22 +240,27 @@ fn no_leader(session: &Session) -> SqlError {
         .with_hint("Nothing was changed. Try again; if it stays so, most nodes are down or cut off.")
 }
 
-fn tag(statement: &Statement) -> &'static str {
+pub(super) fn tag(statement: &Statement) -> &'static str {
     match statement {
-        Statement::Insert(_) | Statement::Upsert(_) => "INSERT 0",
-        Statement::Update(_) => "UPDATE",
-        Statement::Delete(_) => "DELETE",
+        Statement::Insert(..) | Statement::Upsert(_) => "INSERT 0",
+        Statement::Update(..) => "UPDATE",
+        Statement::Delete(..) => "DELETE",
         Statement::Truncate(_) => "TRUNCATE",
+        Statement::Copy(_) => "COPY",
+        Statement::Explain(_) => "EXPLAIN",
         Statement::Query(_)
+        | Statement::Named(_)
         | Statement::Empty
-        | Statement::CreateTable(_)
+        | Statement::Table(_)
         | Statement::CreateView(_)
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)
-        | Statement::Show(_) => "SELECT",
+        | Statement::Housekeeping(_)
+        | Statement::Show(_)
+        | Statement::Transaction(_) => "SELECT",
     }
 }
 

@@ -3,7 +3,7 @@
 use grantd_catalog::command::{Command, OwnedName, VariableChange};
 use sqlparser::tokenizer::Token;
 
-use super::{Reader, Statement};
+use super::{Reader, Statement, is_word};
 use crate::sql::error::SqlError;
 
 /// The tags of one kind of object.
@@ -35,11 +35,10 @@ impl Reader<'_> {
             return self.alteration("ALTER SCHEMA", name, if_exists, &tags);
         }
         if self.words(&["TABLE"]) {
-            let if_exists = self.if_exists();
-            let name = OwnedName::Table(self.object_name()?);
-            let tags =
-                Tags { owner: "ALTER TABLE", rename: "RENAME TABLE", set_schema: "ALTER TABLE SET SCHEMA" };
-            return self.alteration("ALTER TABLE", name, if_exists, &tags);
+            return self.alter_of_table();
+        }
+        if self.words(&["INDEX"]) {
+            return self.alter_index();
         }
         if self.words(&["VIEW"]) {
             let if_exists = self.if_exists();
@@ -79,6 +78,22 @@ impl Reader<'_> {
             return self.alteration("ALTER FUNCTION", name, false, &tags);
         }
         Err(self.unknown_object("ALTER"))
+    }
+
+    /// After ALTER TABLE.
+    fn alter_of_table(&mut self) -> Result<Statement, SqlError> {
+        let if_exists = self.if_exists();
+        let _ = self.words(&["ONLY"]);
+        let name = self.object_name()?;
+        let is_of_all = ["OWNER", "RENAME", "SET"].into_iter().any(|word| self.next_is(word));
+        let renames = self.next_is("RENAME") && !is_word(&self.parser.peek_nth_token_ref(1).token, "TO");
+        if !is_of_all || renames {
+            return self.alter_table(name, if_exists);
+        }
+        let name = OwnedName::Table(name);
+        let tags =
+            Tags { owner: "ALTER TABLE", rename: "RENAME TABLE", set_schema: "ALTER TABLE SET SCHEMA" };
+        self.alteration("ALTER TABLE", name, if_exists, &tags)
     }
 
     /// OWNER TO, RENAME TO, and SET SCHEMA where it has a tag.

@@ -35,11 +35,22 @@ impl Reader<'_> {
         if self.words(&["EXTERNAL", "CONNECTION"]) {
             return self.create_connection();
         }
+        if self.words(&["TABLE"]) {
+            return self.create_table();
+        }
+        let unique = self.words(&["UNIQUE"]);
+        if self.words(&["INDEX"]) {
+            return self.create_index(unique);
+        }
+        for word in ["TEMPORARY", "TEMP", "LOCAL", "GLOBAL", "UNLOGGED"] {
+            if self.next_is(word) {
+                return Err(SqlError::unsupported(format!("CREATE {word}")));
+            }
+        }
         let _ = self.words(&["OR", "REPLACE"]);
-        if let Some(word) = ["TABLE", "VIEW", "FUNCTION"].into_iter().find(|word| self.next_is(word)) {
+        if let Some(word) = ["VIEW", "FUNCTION"].into_iter().find(|word| self.next_is(word)) {
             self.back_to(start);
             return match self.sql(Parser::parse_statement)? {
-                ast::Statement::CreateTable(table) => Ok(Statement::CreateTable(Box::new(table))),
                 ast::Statement::CreateView(view) => Ok(Statement::CreateView(Box::new(view))),
                 ast::Statement::CreateFunction(function) => Ok(Statement::CreateFunction(Box::new(function))),
                 _ => Err(SqlError::unsupported(format!("this form of CREATE {word}"))),
@@ -50,12 +61,11 @@ impl Reader<'_> {
 
     /// 0A000 that names the kind of object, or 42601 if there is none.
     pub(super) fn unknown_object(&self, verb: &str) -> SqlError {
-        const KINDS: [&str; 21] = [
+        const KINDS: [&str; 20] = [
             "AGGREGATE",
             "BACKUP",
             "CHANGEFEED",
             "EXTENSION",
-            "INDEX",
             "JOB",
             "MATERIALIZED",
             "PARTITION",
@@ -163,6 +173,9 @@ impl Reader<'_> {
                 "DROP SCHEMA",
             ));
         }
+        if self.words(&["INDEX"]) {
+            return self.drop_indexes();
+        }
         if self.words(&["FUNCTION"]) {
             let (names, if_exists, behavior) = self.dropped(Self::function_name)?;
             let command = Command::DropFunctions { names, if_exists, behavior };
@@ -189,7 +202,7 @@ impl Reader<'_> {
     }
 
     /// `[IF EXISTS] name, … [CASCADE | RESTRICT]`.
-    fn dropped<T>(
+    pub(super) fn dropped<T>(
         &mut self,
         item: impl FnMut(&mut Self) -> Result<T, SqlError>,
     ) -> Result<(Vec<T>, bool, DropBehavior), SqlError> {
@@ -198,7 +211,7 @@ impl Reader<'_> {
         Ok((names, if_exists, self.behavior()))
     }
 
-    fn behavior(&mut self) -> DropBehavior {
+    pub(super) fn behavior(&mut self) -> DropBehavior {
         if self.words(&["CASCADE"]) {
             DropBehavior::Cascade
         } else if self.words(&["RESTRICT"]) {
@@ -229,15 +242,23 @@ impl Reader<'_> {
             let (table, name) = self.column_name()?;
             column = Some(name);
             (OwnedName::Table(table), "COMMENT ON COLUMN")
+        } else if self.words(&["INDEX"]) {
+            let index = self.index_name()?;
+            let text = self.comment_text()?;
+            return Ok(Statement::Command(Command::CommentOnIndex { index, text }, "COMMENT ON INDEX"));
         } else {
-            return Err(match ["INDEX", "CONSTRAINT", "ROLE"].into_iter().find(|word| self.next_is(word)) {
+            return Err(match ["CONSTRAINT", "ROLE"].into_iter().find(|word| self.next_is(word)) {
                 Some(word) => SqlError::unsupported(format!("COMMENT ON {word}")),
                 None => self.unknown_object("COMMENT ON"),
             });
         };
-        self.expect_words(&["IS"])?;
-        let text = if self.words(&["NULL"]) { None } else { Some(self.string()?) };
+        let text = self.comment_text()?;
         Ok(Statement::Command(Command::Comment { on, column, text }, tag))
+    }
+
+    fn comment_text(&mut self) -> Result<Option<String>, SqlError> {
+        self.expect_words(&["IS"])?;
+        Ok(if self.words(&["NULL"]) { None } else { Some(self.string()?) })
     }
 
     /// `[[db.]schema.]table.column`.

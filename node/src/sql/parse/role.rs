@@ -22,6 +22,16 @@ pub enum RoleStatement {
     Alter { name: RoleSpec, if_exists: bool, options: Vec<WrittenOption> },
 }
 
+impl RoleStatement {
+    /// What it is called in messages.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "CREATE ROLE",
+            Self::Alter { .. } => "ALTER ROLE",
+        }
+    }
+}
+
 /// An option as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WrittenOption {

@@ -21,13 +21,13 @@ pub enum SetStatement {
     },
     /// SET ROLE; none: back to who logged in.
     Role(Option<RoleName>),
-    /// SET LOCAL ROLE: judged as SET ROLE, and over with its transaction, which is the statement.
-    LocalRole(Option<RoleName>),
+    /// SET LOCAL: undone when its transaction ends.
+    Local(Box<SetStatement>),
     /// RESET ALL.
     All,
     /// DISCARD ALL: settings and role.
     Discard,
-    /// SET TRANSACTION and SET SESSION CHARACTERISTICS that ask for what every statement has.
+    /// SET SESSION CHARACTERISTICS that ask for what every transaction has.
     Nothing,
 }
 
@@ -35,7 +35,7 @@ impl SetStatement {
     /// Its command tag.
     pub fn tag(&self) -> &'static str {
         match self {
-            Self::Variable { .. } | Self::Role(_) | Self::LocalRole(_) | Self::Nothing => "SET",
+            Self::Variable { .. } | Self::Role(_) | Self::Local(_) | Self::Nothing => "SET",
             Self::All => "RESET ALL",
             Self::Discard => "DISCARD ALL",
         }
@@ -57,29 +57,34 @@ impl Reader<'_> {
         if self.words(&["CLUSTER", "SETTING"]) {
             return self.set_cluster_setting();
         }
-        if self.words(&["LOCAL", "ROLE"]) {
-            return self.set_role().map(SetStatement::LocalRole).map(Statement::Set);
-        }
         if self.words(&["LOCAL"]) {
-            return Err(SqlError::unsupported("SET LOCAL: a transaction of several statements"));
+            return Ok(Statement::Set(SetStatement::Local(Box::new(self.variable()?))));
         }
         if self.words(&["SESSION", "AUTHORIZATION"]) {
             self.expect_words(&["DEFAULT"])?;
             return Ok(Statement::Set(SetStatement::Role(None)));
         }
-        if self.words(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) || self.words(&["TRANSACTION"]) {
-            return self.transaction_modes();
+        if self.words(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+            return self.set_characteristics();
+        }
+        if self.words(&["TRANSACTION"]) {
+            return self.set_transaction();
         }
         let _ = self.words(&["SESSION"]);
+        self.variable().map(Statement::Set)
+    }
+
+    /// After SET, SET SESSION and SET LOCAL: ROLE, or a variable and its value.
+    fn variable(&mut self) -> Result<SetStatement, SqlError> {
         if self.words(&["ROLE"]) {
-            return self.set_role().map(SetStatement::Role).map(Statement::Set);
+            return self.set_role().map(SetStatement::Role);
         }
         let (name, values) = self.assignment()?;
         if name == "role" {
             let role = values.and_then(|values| values.first().map(|value| RoleName::normalize(value)));
-            return Ok(Statement::Set(SetStatement::Role(role.filter(|name| name.as_str() != "none"))));
+            return Ok(SetStatement::Role(role.filter(|name| name.as_str() != "none")));
         }
-        Ok(Statement::Set(SetStatement::Variable { name, values }))
+        Ok(SetStatement::Variable { name, values })
     }
 
     /// After SET ROLE. `none`, in any case and quoted or not, is none.
@@ -134,23 +139,6 @@ impl Reader<'_> {
         }
         let name = parts.join(".");
         Setting::from_name(&name).ok_or_else(|| no_such_setting(&shortened(&name)).into())
-    }
-
-    /// Every statement is a serializable transaction of its own; asking for that, or for less, changes nothing.
-    fn transaction_modes(&mut self) -> Result<Statement, SqlError> {
-        while !self.at_end() {
-            let known = self.words(&["ISOLATION", "LEVEL", "SERIALIZABLE"])
-                || self.words(&["ISOLATION", "LEVEL", "REPEATABLE", "READ"])
-                || self.words(&["ISOLATION", "LEVEL", "READ", "COMMITTED"])
-                || self.words(&["ISOLATION", "LEVEL", "READ", "UNCOMMITTED"])
-                || self.words(&["READ", "WRITE"])
-                || self.words(&["NOT", "DEFERRABLE"])
-                || self.comma();
-            if !known {
-                return Err(SqlError::unsupported("this transaction mode"));
-            }
-        }
-        Ok(Statement::Set(SetStatement::Nothing))
     }
 
     /// What stands behind = or TO; none: DEFAULT.

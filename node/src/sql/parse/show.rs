@@ -195,6 +195,9 @@ impl Reader<'_> {
         if self.words(&["TRANSACTION", "ISOLATION", "LEVEL"]) {
             return Ok(ShowStatement::Variable("transaction_isolation".to_owned()));
         }
+        if self.words(&["TRANSACTION", "STATUS"]) {
+            return Ok(ShowStatement::Variable("transaction_status".to_owned()));
+        }
         for (words, feature) in [
             (&["JOBS"][..], "SHOW JOBS"),
             (&["SCHEDULES"], "SHOW SCHEDULES"),
@@ -259,11 +262,7 @@ impl Reader<'_> {
     }
 
     /// `EXPLAIN PRIVILEGE k, … ON o, … [FOR u, …]`, `EXPLAIN PRIVILEGE SYSTEM k, … [FOR u, …]`.
-    pub(super) fn explain(&mut self) -> Result<Statement, SqlError> {
-        self.expect_words(&["EXPLAIN"])?;
-        if !self.words(&["PRIVILEGE"]) && !self.words(&["PRIVILEGES"]) {
-            return Err(SqlError::unsupported("EXPLAIN of anything but PRIVILEGE"));
-        }
+    pub(super) fn explain_privilege(&mut self) -> Result<Statement, SqlError> {
         let system = self.words(&["SYSTEM"]);
         let words = self.granted()?;
         let privileges = privileges(words)?;

@@ -13,6 +13,7 @@ use super::session::SetStatement;
 use super::*;
 
 mod forms;
+mod tables;
 
 fn role(name: &str) -> RoleSpec {
     RoleSpec::Name(RoleName::normalize(name))
@@ -370,8 +371,8 @@ proptest! {
     fn ten_thousand_hostile_statements_are_read_or_refused_with_a_code(text in hostile()) {
         if let Err(error) = parse_all(&text) {
             let code = error.body.code.as_str();
-            // 22021: a NUL; 22007 and 22008: a time; 42704: a cluster setting.
-            let known = ["0A000", "22007", "22008", "22021", "22P02", "42601", "42704", "54000"];
+            // 22021: a NUL; 22007 and 22008: a time; 42602: a name that none can have; 42704: a cluster setting.
+            let known = ["0A000", "22007", "22008", "22021", "22P02", "42601", "42602", "42704", "54000"];
             prop_assert!(is_sqlstate(code) && known.contains(&code), "{code}");
             prop_assert!(error.position.is_none_or(|at| at as usize <= text.chars().count() + 1));
             // Nothing long or secret of the text comes back.

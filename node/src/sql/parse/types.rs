@@ -8,10 +8,24 @@ use super::Reader;
 use crate::sql::error::SqlError;
 
 /// The words of each type that needs no more than words; of those that begin alike the longest first.
-const WORDS: [(&[&str], ColumnType); 21] = [
+const WORDS: [(&[&str], ColumnType); 35] = [
     (&["DOUBLE", "PRECISION"], ColumnType::Float8),
     (&["CHARACTER", "VARYING"], TEXT),
     (&["TIMESTAMP", "WITH", "TIME", "ZONE"], ColumnType::TimestampTz),
+    (&["TIMESTAMP", "WITHOUT", "TIME", "ZONE"], ColumnType::Timestamp),
+    (&["TIMESTAMP"], ColumnType::Timestamp),
+    (&["TIME", "WITHOUT", "TIME", "ZONE"], ColumnType::Time),
+    (&["TIME"], ColumnType::Time),
+    (&["DATE"], ColumnType::Date),
+    (&["INTERVAL"], ColumnType::Interval),
+    (&["DECIMAL"], DECIMAL),
+    (&["NUMERIC"], DECIMAL),
+    (&["DEC"], DECIMAL),
+    (&["JSONB"], ColumnType::Jsonb),
+    (&["JSON"], ColumnType::Jsonb),
+    (&["FLOAT4"], ColumnType::Float4),
+    (&["REAL"], ColumnType::Float4),
+    (&["TIMESTAMPTZ"], ColumnType::TimestampTz),
     (&["BOOLEAN"], ColumnType::Bool),
     (&["BOOL"], ColumnType::Bool),
     (&["INT2"], ColumnType::Int2),
@@ -32,41 +46,28 @@ const WORDS: [(&[&str], ColumnType); 21] = [
     (&["BYTES"], ColumnType::Bytes),
     (&["UUID"], ColumnType::Uuid),
 ];
+const DECIMAL: ColumnType = ColumnType::Decimal { bound: None };
 const TEXT: ColumnType = ColumnType::Text { chars_max: None };
 
 /// Types of PostgreSQL that are not there; no enum type is looked for under such a name.
-const UNSUPPORTED: [&str; 19] = [
-    "BIT",
-    "BOX2D",
-    "CHAR",
-    "CHARACTER",
-    "DATE",
-    "DECIMAL",
-    "FLOAT4",
-    "GEOGRAPHY",
-    "GEOMETRY",
-    "INET",
-    "INTERVAL",
-    "JSON",
-    "JSONB",
-    "NUMERIC",
-    "OID",
-    "REAL",
-    "TIME",
-    "TIMESTAMP",
-    "VARBIT",
-];
+const UNSUPPORTED: [&str; 10] =
+    ["BIT", "BOX2D", "CHAR", "CHARACTER", "GEOGRAPHY", "GEOMETRY", "INET", "OID", "VARBIT", "TIMETZ"];
 
 impl Reader<'_> {
     /// A type: one of those that every cluster has, without its length, or the name of an enum type.
     pub(super) fn type_name(&mut self) -> Result<TypeName, SqlError> {
-        if self.words(&["TIMESTAMPTZ"]) {
-            return Ok(TypeName::Known(ColumnType::TimestampTz));
+        // Longer than the words for the type without a zone, and not there.
+        if self.words(&["TIME", "WITH", "TIME", "ZONE"]) {
+            return Err(SqlError::unsupported("the type TIME WITH TIME ZONE"));
         }
         if let Some((_, known)) = WORDS.iter().find(|(words, _)| self.words(words)) {
             // A signature does not tell VARCHAR(5) from TEXT.
-            if matches!(known, ColumnType::Text { .. }) && self.parser.consume_token(&Token::LParen) {
+            let has_bound = matches!(known, ColumnType::Text { .. } | ColumnType::Decimal { .. });
+            if has_bound && self.parser.consume_token(&Token::LParen) {
                 let _ = self.integer()?;
+                if *known == DECIMAL && self.comma() {
+                    let _ = self.integer()?;
+                }
                 self.expect_token(&Token::RParen, ")")?;
             }
             return Ok(TypeName::Known(*known));

@@ -5,7 +5,7 @@ use sqlparser::ast;
 
 use crate::sql::error::SqlError;
 use crate::sql::parse::name_of;
-use crate::sql::translate::{Form, Typed, cast};
+use crate::sql::translate::{Form, Typed, cast, order};
 use crate::sql::value::SqlType;
 
 use super::query::{Bound, OutputColumn, direction, ordinal, position_error};
@@ -59,10 +59,13 @@ impl Planner<'_> {
             (O::Union, Q::None | Q::Distinct) => "UNION",
             (O::Intersect, Q::None | Q::Distinct) => "INTERSECT",
             (O::Except, Q::None | Q::Distinct) => "EXCEPT",
+            (O::Intersect, Q::All) => "INTERSECT ALL",
+            (O::Except, Q::All) => "EXCEPT ALL",
             (operator, quantifier) => {
                 return Err(SqlError::unsupported(format!("{operator} {quantifier}")));
             }
         };
+        unset(left.columns.is_empty(), "a set operation without columns")?;
         if left.columns.len() != right.columns.len() {
             return Err(SqlError::syntax(format!("each {word} query must have the same number of columns")));
         }
@@ -74,10 +77,23 @@ impl Planner<'_> {
             let pair = vec![a.typed(column.clone()), b.typed(column.clone())];
             let (pair, common) = cast::unify(pair, word, &mut self.parameters)?;
             for (side, typed) in sides.iter_mut().zip(&pair) {
-                side.push(format!("{} AS {column}", typed.sql));
+                side.push(format!("{} AS {column}", order::listed(typed)));
             }
             let sql_type = if only_null { SqlType::Unknown } else { common };
             columns.push(OutputColumn { name: a.name.clone(), sql_type });
+        }
+        // SQLite counts no equal rows: a window does.
+        if let Some(plain) = word.strip_suffix(" ALL").filter(|plain| *plain != "UNION") {
+            let names: Vec<_> = (1..=columns.len()).map(|at| format!("k{at}")).collect();
+            let names = names.join(", ");
+            let counted = |side: &[String], from: &str| {
+                let list = side.join(", ");
+                format!(
+                    "SELECT {names}, row_number() OVER (PARTITION BY {names}) AS kr FROM (SELECT {list} FROM ({from}))"
+                )
+            };
+            let (l, r) = (counted(&sides[0], &left.sql), counted(&sides[1], &right.sql));
+            return Ok(Bound { sql: format!("SELECT {names} FROM ({l} {plain} {r})"), columns });
         }
         let sql = format!(
             "SELECT {} FROM ({}) {word} SELECT {} FROM ({})",
@@ -118,7 +134,14 @@ impl Planner<'_> {
                 format!("({})", cells.join(", "))
             })
             .collect();
-        let names: Vec<_> = (1..=width).map(|at| format!("column{at} AS k{at}")).collect();
+        let named = |(at, column): (usize, &OutputColumn)| {
+            // A column of VALUES has no collation of its own.
+            match order::collation(column.sql_type) {
+                Some(collation) => format!("column{0} COLLATE {collation} AS k{0}", at + 1),
+                None => format!("column{0} AS k{0}", at + 1),
+            }
+        };
+        let names: Vec<_> = columns.iter().enumerate().map(named).collect();
         Ok(Bound { sql: format!("SELECT {} FROM (VALUES {})", names.join(", "), tuples.join(", ")), columns })
     }
 }

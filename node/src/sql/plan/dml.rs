@@ -1,4 +1,5 @@
-//! INSERT, UPSERT, UPDATE, DELETE.
+//! Changes of rows: what they have in common, and the rows of an INSERT. `conflict` has ON CONFLICT, `update` has UPDATE,
+//! DELETE and RETURNING.
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
@@ -11,156 +12,72 @@ use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, cast, quote};
 use crate::sql::value::{ColumnInfo, SqlType};
 
+use super::conflict::Action;
 use super::from::{plain_table, table_scope};
-use super::query::OutputColumn;
 use super::scope::Scope;
 use super::stored::once;
 use super::{Origin, Plan, Planner, Source, distinct, empty, no_column, none, unset};
 
-/// Plans an INSERT, or an UPSERT.
-pub fn insert(
+/// A change of rows.
+#[derive(Clone, Copy)]
+pub enum Change<'s> {
+    /// INSERT.
+    Insert(&'s ast::Insert),
+    /// UPSERT.
+    Upsert(&'s ast::Insert),
+    /// UPDATE.
+    Update(&'s ast::Update),
+    /// DELETE.
+    Delete(&'s ast::Delete),
+}
+
+/// Plans a change of rows, with what WITH holds before it.
+pub fn change(
     origin: Origin<'_>,
-    insert: &ast::Insert,
-    upsert: bool,
+    with: Option<&ast::With>,
+    change: Change<'_>,
     hints: &[Option<SqlType>],
 ) -> Result<Plan, SqlError> {
-    check_insert(insert)?;
-    let ast::TableObject::TableName(name) = &insert.table else {
-        return Err(SqlError::unsupported("INSERT INTO anything but a table"));
-    };
     let mut planner = Planner::new(origin, hints);
-    let action = action(insert, upsert)?;
-    let privileges: &[Privilege] = match (&action, insert.returning.is_some()) {
-        (Action::Insert, false) => &[Privilege::Insert],
-        (Action::Insert, true) | (Action::Nothing(_), _) => &[Privilege::Insert, Privilege::Select],
-        (Action::Update { .. } | Action::Upsert, _) => {
-            &[Privilege::Insert, Privilege::Select, Privilege::Update]
+    let prefix = match with {
+        Some(with) => {
+            let root = planner.scope();
+            planner.with_items(with, &root)?
         }
+        None => String::new(),
     };
-    let (id, table) = planner.table(name, privileges)?;
-    let sql_name = planner.fresh('q');
-    let table_name = match &insert.table_alias {
-        Some(alias) => name_of(&alias.alias),
-        None => super::object_name(name)?.parts.pop().unwrap_or_else(|| Name::normalize("")),
+    let (changed, tag) = match change {
+        Change::Insert(insert) => (planner.insert(insert, false)?, "INSERT 0"),
+        Change::Upsert(insert) => (planner.insert(insert, true)?, "INSERT 0"),
+        Change::Update(update) => (planner.update(update)?, "UPDATE"),
+        Change::Delete(delete) => (planner.delete(delete)?, "DELETE"),
     };
-    let targets = targets(table, insert)?;
-    let (source, rows) = planner.source(insert, table, &targets)?;
-    let mut scope = planner.scope();
-    scope.add(table_scope(table, &sql_name, table_name))?;
-    let conflict = planner.conflict(&action, table, insert, &targets, rows, &scope)?;
-    let (returning, columns) = planner.returning(insert.returning.as_deref(), &scope)?;
-    let names: Vec<_> = table.columns.iter().map(|column| quote(column.name.as_str())).collect();
-    let ks: Vec<_> = (1..=names.len()).map(|at| format!("k{at}")).collect();
-    let sql = format!(
-        "INSERT INTO t{id} AS {sql_name} ({}) SELECT {} FROM ({source}) WHERE 1{conflict}{returning}",
-        names.join(", "),
-        ks.join(", ")
-    );
-    let mut plan = planner.finish(sql, columns, "INSERT 0");
-    plan.source = Some(Source { sql: source, table: id });
+    let Changed { sql, columns, source, gone } = changed;
+    let mut plan = planner.finish(format!("{prefix}{sql}"), columns, tag);
+    // What WITH holds is not in sight of the source alone.
+    plan.source = source.filter(|_| with.is_none());
+    plan.gone = gone.filter(|_| with.is_none());
     Ok(plan)
 }
 
-/// Plans an UPDATE.
-pub fn update(origin: Origin<'_>, update: &ast::Update, hints: &[Option<SqlType>]) -> Result<Plan, SqlError> {
-    let ast::Update {
-        update_token: _,
-        optimizer_hints: _,
-        table,
-        assignments,
-        from,
-        selection,
-        returning,
-        output,
-        or,
-        order_by,
-        limit,
-    } = update;
-    none(from, "UPDATE … FROM")?;
-    none(output, "OUTPUT")?;
-    none(or, "UPDATE OR")?;
-    empty(order_by, "UPDATE … ORDER BY")?;
-    none(limit, "UPDATE … LIMIT")?;
-    let mut planner = Planner::new(origin, hints);
-    let mut scope = planner.scope();
-    let privileges = [Privilege::Update, Privilege::Select];
-    let (id, table, sql_name) = planner.target(table, &privileges, &mut scope)?;
-    let set = planner.assignments(assignments, table, &scope)?;
-    let filter = planner.filter(selection.as_ref(), &scope)?;
-    let (returning, columns) = planner.returning(returning.as_deref(), &scope)?;
-    let sql = format!("UPDATE t{id} AS {sql_name} SET {set}{filter}{returning}");
-    Ok(planner.finish(sql, columns, "UPDATE"))
+/// A change of rows in the row store's SQL, and the columns that it returns.
+pub(super) struct Changed {
+    pub(super) sql: String,
+    pub(super) columns: Option<Vec<ColumnInfo>>,
+    /// The rows as they are to be.
+    pub(super) source: Option<Source>,
+    /// The rows as they were.
+    pub(super) gone: Option<Source>,
 }
 
-/// Plans a DELETE.
-pub fn delete(origin: Origin<'_>, delete: &ast::Delete, hints: &[Option<SqlType>]) -> Result<Plan, SqlError> {
-    let ast::Delete {
-        delete_token: _,
-        optimizer_hints: _,
-        tables,
-        from,
-        using,
-        selection,
-        returning,
-        output,
-        order_by,
-        limit,
-    } = delete;
-    empty(tables, "DELETE from several tables")?;
-    none(using, "DELETE … USING")?;
-    none(output, "OUTPUT")?;
-    empty(order_by, "DELETE … ORDER BY")?;
-    none(limit, "DELETE … LIMIT")?;
-    let (ast::FromTable::WithFromKeyword(tables) | ast::FromTable::WithoutKeyword(tables)) = from;
-    let [table] = tables.as_slice() else {
-        return Err(SqlError::unsupported("DELETE from several tables"));
-    };
-    let mut planner = Planner::new(origin, hints);
-    let mut scope = planner.scope();
-    let privileges = [Privilege::Delete, Privilege::Select];
-    let (id, _, sql_name) = planner.target(table, &privileges, &mut scope)?;
-    let filter = planner.filter(selection.as_ref(), &scope)?;
-    let (returning, columns) = planner.returning(returning.as_deref(), &scope)?;
-    let sql = format!("DELETE FROM t{id} AS {sql_name}{filter}{returning}");
-    Ok(planner.finish(sql, columns, "DELETE"))
-}
-
-/// Plans a TRUNCATE: all rows go, for who holds DROP.
-pub fn truncate(origin: Origin<'_>, name: &ast::ObjectName) -> Result<Plan, SqlError> {
-    let mut planner = Planner::new(origin, &[]);
-    let (id, _) = planner.table(name, &[Privilege::Drop])?;
-    Ok(planner.finish(format!("DELETE FROM t{id}"), None, "TRUNCATE"))
-}
-
-/// What an INSERT does with a row whose key exists.
-enum Action<'a> {
-    Insert,
-    Nothing(Option<&'a ast::ConflictTarget>),
-    Update {
-        target: Option<&'a ast::ConflictTarget>,
-        set: &'a [ast::Assignment],
-        filter: Option<&'a ast::Expr>,
-    },
-    Upsert,
-}
-
-fn action(insert: &ast::Insert, upsert: bool) -> Result<Action<'_>, SqlError> {
-    match (&insert.on, upsert) {
-        (None, false) => Ok(Action::Insert),
-        (None, true) => Ok(Action::Upsert),
-        (Some(_), true) => Err(SqlError::syntax("UPSERT takes no ON CONFLICT")),
-        (Some(ast::OnInsert::OnConflict(conflict)), false) => {
-            let target = conflict.conflict_target.as_ref();
-            match &conflict.action {
-                ast::OnConflictAction::DoNothing => Ok(Action::Nothing(target)),
-                ast::OnConflictAction::DoUpdate(update) => {
-                    let ast::DoUpdate { assignments, selection } = update;
-                    Ok(Action::Update { target, set: assignments, filter: selection.as_ref() })
-                }
-            }
-        }
-        (Some(_), false) => Err(SqlError::unsupported("ON DUPLICATE KEY UPDATE")),
-    }
+/// The table that a change is of.
+pub(super) struct Target<'a> {
+    pub(super) id: ObjectId,
+    /// Its own name, without an alias.
+    pub(super) name: Name,
+    pub(super) table: &'a Table,
+    /// Its columns.
+    pub(super) scope: Scope<'static>,
 }
 
 /// The columns that an INSERT fills, as positions.
@@ -176,7 +93,7 @@ fn targets(table: &Table, insert: &ast::Insert) -> Result<Vec<usize>, SqlError> 
     Ok(positions)
 }
 
-fn position(table: &Table, name: &ast::ObjectName) -> Result<usize, SqlError> {
+pub(super) fn position(table: &Table, name: &ast::ObjectName) -> Result<usize, SqlError> {
     let parts = super::object_name(name)?.parts;
     let [name] = parts.as_slice() else {
         return Err(SqlError::unsupported("a qualified name of a column here"));
@@ -184,19 +101,52 @@ fn position(table: &Table, name: &ast::ObjectName) -> Result<usize, SqlError> {
     table.columns.iter().position(|column| column.name == *name).ok_or_else(|| no_column(name.as_str()))
 }
 
-fn is_default(expression: &ast::Expr) -> bool {
+pub(super) fn is_default(expression: &ast::Expr) -> bool {
     matches!(expression, ast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
 }
 
 impl<'a> Planner<'a> {
+    fn insert(&mut self, insert: &ast::Insert, upsert: bool) -> Result<Changed, SqlError> {
+        check_insert(insert)?;
+        let ast::TableObject::TableName(name) = &insert.table else {
+            return Err(SqlError::unsupported("INSERT INTO anything but a table"));
+        };
+        let action = Action::of(insert, upsert)?;
+        let (id, table) = self.table(name, action.privileges(insert.returning.is_some()))?;
+        let sql_name = self.fresh('q');
+        let shown = super::object_name(name)?.parts.pop().unwrap_or_else(|| Name::normalize(""));
+        let alias = insert.table_alias.as_ref().map_or_else(|| shown.clone(), |alias| name_of(&alias.alias));
+        let targets = targets(table, insert)?;
+        let (source, rows) = self.source(insert, table, &targets)?;
+        let mut scope = self.scope();
+        scope.add(table_scope(table, &sql_name, alias))?;
+        let target = Target { id, name: shown, table, scope };
+        let conflict = self.conflict(&action, &target, (insert, &targets), rows)?;
+        let (returning, columns) = self.returning(insert.returning.as_deref(), &target, None)?;
+        let given = table.columns.iter().enumerate().filter(|(_, column)| column.computed.is_none());
+        let (names, ks): (Vec<_>, Vec<_>) =
+            given.map(|(at, column)| (quote(column.name.as_str()), format!("k{}", at + 1))).unzip();
+        let from = match &conflict.once {
+            // What counts its calls must be called once for each row: not before the rows are joined and filtered.
+            Some(test) => format!("SELECT * FROM ({source}) LIMIT -1 OFFSET 0) WHERE {test}"),
+            None => format!("{source}) WHERE 1"),
+        };
+        let sql = format!(
+            "INSERT INTO t{id} AS {sql_name} ({}) SELECT {} FROM ({from}{}{returning}",
+            names.join(", "),
+            ks.join(", "),
+            conflict.sql,
+        );
+        Ok(Changed { sql, columns, source: Some(Source { sql: source, table: id }), gone: None })
+    }
+
     /// The one table of an UPDATE or DELETE.
-    fn target(
+    pub(super) fn target(
         &mut self,
         table: &ast::TableWithJoins,
         privileges: &[Privilege],
-        scope: &mut Scope<'_>,
-    ) -> Result<(ObjectId, &'a Table, String), SqlError> {
+    ) -> Result<(Target<'a>, String), SqlError> {
         empty(&table.joins, "a join as the target of a change")?;
         let (name, alias) = plain_table(&table.relation)?;
         let sql_name = self.fresh('q');
@@ -208,8 +158,10 @@ impl<'a> Planner<'a> {
             }
             None => super::object_name(name)?.parts.pop().unwrap_or_else(|| Name::normalize("")),
         };
-        scope.add(table_scope(found, &sql_name, shown))?;
-        Ok((id, found, sql_name))
+        self.shown.insert(sql_name.clone(), shown.to_string());
+        let mut scope = self.scope();
+        scope.add(table_scope(found, &sql_name, shown.clone()))?;
+        Ok((Target { id, name: shown, table: found, scope }, sql_name))
     }
 
     /// What a column holds where nothing was said.
@@ -228,36 +180,18 @@ impl<'a> Planner<'a> {
         .collect()
     }
 
-    fn filter(&mut self, filter: Option<&ast::Expr>, scope: &Scope<'_>) -> Result<String, SqlError> {
+    pub(super) fn filter(
+        &mut self,
+        filter: Option<&ast::Expr>,
+        scope: &Scope<'_>,
+    ) -> Result<String, SqlError> {
         let Some(filter) = filter else { return Ok(String::new()) };
         let scope = scope.without_aggregates("WHERE");
         Ok(format!(" WHERE {}", self.typed(filter, SqlType::Bool, "argument of WHERE", &scope)?))
     }
 
-    fn assignments(
-        &mut self,
-        assignments: &[ast::Assignment],
-        table: &Table,
-        scope: &Scope<'_>,
-    ) -> Result<String, SqlError> {
-        let scope = scope.without_aggregates("UPDATE SET");
-        let mut names = Vec::with_capacity(assignments.len());
-        let mut items = Vec::with_capacity(assignments.len());
-        for assignment in assignments {
-            let ast::AssignmentTarget::ColumnName(name) = &assignment.target else {
-                return Err(SqlError::unsupported("SET (a, b) = …"));
-            };
-            let column = &table.columns[position(table, name)?];
-            let sql = self.stored(&assignment.value, table, column, &scope)?;
-            names.push(column.name.as_str());
-            items.push(format!("{} = {sql}", quote(column.name.as_str())));
-        }
-        distinct(names.into_iter())?;
-        Ok(items.join(", "))
-    }
-
     /// The value of a column in INSERT or UPDATE.
-    fn stored(
+    pub(super) fn stored(
         &mut self,
         value: &ast::Expr,
         table: &Table,
@@ -266,6 +200,9 @@ impl<'a> Planner<'a> {
     ) -> Result<String, SqlError> {
         if is_default(value) {
             return Ok(self.default_of(table, column));
+        }
+        if column.computed.is_some() {
+            return Err(generated(column, "can only be updated to DEFAULT"));
         }
         let typed = self.expression(value, scope)?;
         let name = column.name.as_str();
@@ -291,6 +228,7 @@ impl<'a> Planner<'a> {
                 let given = &targets[..row.content.len().min(targets.len())];
                 let mut cells = self.defaults(table, given);
                 for (at, value) in targets.iter().zip(&row.content) {
+                    not_generated(&table.columns[*at], is_default(value))?;
                     cells[*at] = self.stored(value, table, &table.columns[*at], &scope)?;
                 }
                 rows.push(cells);
@@ -306,6 +244,7 @@ impl<'a> Planner<'a> {
         let mut cells = self.defaults(table, given);
         for (from, at) in targets.iter().enumerate().take(bound.columns.len()) {
             let column = &table.columns[*at];
+            not_generated(column, false)?;
             let typed: Typed = bound.columns[from].typed(format!("{sql_name}.k{}", from + 1));
             let name = column.name.as_str();
             cells[*at] = cast::assign(typed, name, column.column_type, &mut self.parameters)?.sql;
@@ -328,85 +267,21 @@ impl<'a> Planner<'a> {
         };
         Err(SqlError::syntax(format!("INSERT has more {more}, {given} expressions for {targets} targets")))
     }
+}
 
-    fn conflict(
-        &mut self,
-        action: &Action<'_>,
-        table: &Table,
-        insert: &ast::Insert,
-        targets: &[usize],
-        rows: Option<usize>,
-        scope: &Scope<'_>,
-    ) -> Result<String, SqlError> {
-        if matches!(action, Action::Update { .. } | Action::Upsert) && rows != Some(1) {
-            // SQLite would change a row twice where PostgreSQL refuses.
-            return Err(SqlError::unsupported("UPSERT or ON CONFLICT DO UPDATE of more than one row")
-                .with_hint("Send one row a statement."));
-        }
-        match action {
-            Action::Insert => Ok(String::new()),
-            Action::Nothing(target) => {
-                Ok(format!(" ON CONFLICT{} DO NOTHING", conflict_target(*target, table)?))
-            }
-            Action::Update { target: None, .. } => Err(SqlError::syntax(
-                "ON CONFLICT DO UPDATE requires inference specification or constraint name",
-            )),
-            Action::Update { target, set, filter } => {
-                let mut scope = scope.clone();
-                scope.add(table_scope(table, "excluded", Name::normalize("excluded")))?;
-                let set = self.assignments(set, table, &scope)?;
-                let filter = self.filter(*filter, &scope)?;
-                Ok(format!(" ON CONFLICT{} DO UPDATE SET {set}{filter}", conflict_target(*target, table)?))
-            }
-            Action::Upsert => {
-                let key: Vec<_> = table.primary_key.iter().map(|at| usize::from(*at)).collect();
-                let all = insert.columns.is_empty();
-                let set: Vec<_> = (0..table.columns.len())
-                    .filter(|at| !key.contains(at) && (targets.contains(at) || all))
-                    .map(|at| quote(table.columns[at].name.as_str()))
-                    .map(|name| format!("{name} = excluded.{name}"))
-                    .collect();
-                let names: Vec<_> = key.iter().map(|at| quote(table.columns[*at].name.as_str())).collect();
-                // A table of nothing but its key: the row is there already, and stays.
-                let set = match set.is_empty() {
-                    true => names.iter().map(|name| format!("{name} = excluded.{name}")).collect(),
-                    false => set,
-                };
-                Ok(format!(" ON CONFLICT ({}) DO UPDATE SET {}", names.join(", "), set.join(", ")))
-            }
-        }
-    }
+/// 428C9.
+fn generated(column: &Column, what: &str) -> SqlError {
+    SqlError::new(state::GENERATED_ALWAYS, format!("column \"{}\" {what}", column.name))
+        .with_detail(format!("Column \"{}\" is a generated column.", column.name))
+}
 
-    fn returning(
-        &mut self,
-        items: Option<&[ast::SelectItem]>,
-        scope: &Scope<'_>,
-    ) -> Result<(String, Option<Vec<ColumnInfo>>), SqlError> {
-        let Some(items) = items else { return Ok((String::new(), None)) };
-        let mut scope = scope.without_aggregates("RETURNING");
-        // SQLite takes no alias there; the table's columns are all that is in sight.
-        for column in scope.relations.iter_mut().flat_map(|relation| &mut relation.columns) {
-            if let Some((_, name)) = column.sql.split_once('.') {
-                column.sql = name.to_owned();
-            }
-        }
-        self.allows_subquery = false;
-        let output = self.projection(items, &scope)?;
-        self.allows_subquery = true;
-        let list: Vec<_> = output
-            .iter()
-            .enumerate()
-            .map(|(at, (name, typed))| {
-                let column = OutputColumn { name: name.clone(), sql_type: typed.sql_type };
-                format!("{} AS k{}", column.shown(&typed.sql), at + 1)
-            })
-            .collect();
-        let columns = output
-            .into_iter()
-            .map(|(name, typed)| OutputColumn { name, sql_type: typed.sql_type }.info())
-            .collect();
-        Ok((format!(" RETURNING {}", list.join(", ")), Some(columns)))
+fn not_generated(column: &Column, is_default: bool) -> Result<(), SqlError> {
+    if column.computed.is_none() || is_default {
+        return Ok(());
     }
+    let SqlError { mut body, position } = generated(column, "");
+    body.message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+    Err(SqlError { body, position })
 }
 
 /// The rows of `INSERT … VALUES` without any clause around them: only there DEFAULT stands for a value.
@@ -445,34 +320,6 @@ fn values_query(rows: &[Vec<String>]) -> String {
     let names: Vec<_> = (1..=width).map(|at| format!("column{at} AS k{at}")).collect();
     let tuples: Vec<_> = rows.iter().map(|cells| format!("({})", cells.join(", "))).collect();
     format!("SELECT {} FROM (VALUES {})", names.join(", "), tuples.join(", "))
-}
-
-/// ` ("a", "b")`: columns that are a key of the table, or nothing.
-fn conflict_target(target: Option<&ast::ConflictTarget>, table: &Table) -> Result<String, SqlError> {
-    let columns = match target {
-        None => return Ok(String::new()),
-        Some(ast::ConflictTarget::OnConstraint(_)) => {
-            return Err(SqlError::unsupported("ON CONFLICT ON CONSTRAINT"));
-        }
-        Some(ast::ConflictTarget::Columns(columns)) => columns,
-    };
-    let mut positions = Vec::with_capacity(columns.len());
-    for column in columns {
-        let name = name_of(column);
-        let at = table.columns.iter().position(|known| known.name == name);
-        positions.push(at.ok_or_else(|| no_column(name.as_str()))?);
-    }
-    let key = |columns: &[u16]| {
-        columns.len() == positions.len() && columns.iter().all(|at| positions.contains(&usize::from(*at)))
-    };
-    if !key(&table.primary_key) && !table.unique.iter().any(|unique| key(&unique.columns)) {
-        return Err(SqlError::new(
-            state::INVALID_COLUMN_REFERENCE,
-            "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-        ));
-    }
-    let names: Vec<_> = positions.iter().map(|at| quote(table.columns[*at].name.as_str())).collect();
-    Ok(format!(" ({})", names.join(", ")))
 }
 
 /// Refuses every clause that is not translated, field by field.

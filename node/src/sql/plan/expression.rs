@@ -3,20 +3,15 @@
 use sqlparser::ast::{self, Expr};
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::parse::name_of;
-use crate::sql::translate::{self, Typed, cast, function, introspect, operator};
-use crate::sql::value::SqlType;
+use crate::sql::translate::{self, Typed, cast, function, introspect, moment, operator, order};
+use crate::sql::value::interval::{Interval, Unit};
+use crate::sql::value::{Datum, SqlType, text};
 
+use super::contents::contents;
+use super::row::{row_items, row_value};
 use super::scope::{Aggregates, Scope};
 use super::sequence::is_of_sequences;
 use super::{Planner, empty, none, unset};
-
-/// What occurs in an expression, its subqueries left out.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Contents {
-    pub(super) aggregate: bool,
-    pub(super) subquery: bool,
-}
 
 impl Planner<'_> {
     /// The row store's text and the type of an expression.
@@ -53,18 +48,30 @@ impl Planner<'_> {
         let contents = contents(expression);
         let trivial =
             matches!(expression, Expr::Value(_) | Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-        if groups.is_empty() || trivial || contents.aggregate || contents.subquery {
+        if (groups.is_empty() && scope.absent.is_empty())
+            || trivial
+            || contents.aggregate
+            || contents.subquery
+        {
             return Ok(None);
         }
-        let plain = Scope { groups: None, ..scope.clone() };
+        let plain = Scope { groups: None, absent: Vec::new(), ..scope.clone() };
         let typed = self.node(expression, &plain)?;
+        if scope.absent.contains(&typed.sql) {
+            return Ok(Some(Typed::computed("NULL".to_owned(), typed.sql_type)));
+        }
         Ok(groups.contains(&typed.sql).then_some(typed))
+    }
+
+    fn column(&mut self, idents: &[ast::Ident], scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        idents.last().into_iter().for_each(|ident| self.write_column(ident));
+        scope.column(idents)
     }
 
     fn node(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
         match expression {
-            Expr::Identifier(ident) => scope.column(std::slice::from_ref(ident)),
-            Expr::CompoundIdentifier(idents) => scope.column(idents),
+            Expr::Identifier(ident) => self.column(std::slice::from_ref(ident), scope),
+            Expr::CompoundIdentifier(idents) => self.column(idents, scope),
             Expr::Nested(inner) => self.expression(inner, scope),
             Expr::Value(value) => self.literal(&value.value),
             Expr::TypedString(typed) => {
@@ -111,10 +118,22 @@ impl Planner<'_> {
             }
             Expr::Like { .. } | Expr::ILike { .. } => self.like(expression, scope),
             Expr::Substring { .. }
+            | Expr::Overlay { .. }
             | Expr::Trim { .. }
             | Expr::Position { .. }
             | Expr::Ceil { .. }
             | Expr::Floor { .. } => self.special_call(expression, scope),
+            Expr::Extract { field, syntax: _, expr } => {
+                let value = self.expression(expr, scope)?;
+                let field = Typed::text(&field.to_string().to_lowercase())?;
+                moment::extract(field, value, &mut self.parameters)
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                let value = self.expression(timestamp, scope)?;
+                let zone = self.expression(time_zone, scope)?;
+                moment::at_time_zone(value, zone, &mut self.parameters)
+            }
+            Expr::Interval(interval) => interval_literal(interval),
             _ => match self.introspection(expression, scope)? {
                 Some(typed) => Ok(typed),
                 None => self.test(expression, scope),
@@ -143,6 +162,9 @@ impl Planner<'_> {
             Expr::IsUnknown(inner) => (inner, "IS NULL"),
             Expr::IsNotUnknown(inner) => (inner, "IS NOT NULL"),
             Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+                if let Some(items) = row_items(inner)? {
+                    return self.row_null(&items, matches!(expression, Expr::IsNotNull(_)), scope);
+                }
                 let typed = self.expression(inner, scope)?;
                 let typed = cast::settled(typed, &mut self.parameters)?;
                 let not = if matches!(expression, Expr::IsNotNull(_)) { "NOT " } else { "" };
@@ -150,6 +172,9 @@ impl Planner<'_> {
             }
             Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
                 let negated = matches!(expression, Expr::IsNotDistinctFrom(..));
+                if let (Some(left), Some(right)) = (row_items(left)?, row_items(right)?) {
+                    return self.row_distinct(negated, &left, &right, scope);
+                }
                 let left = self.expression(left, scope)?;
                 let right = self.expression(right, scope)?;
                 return operator::distinct(negated, left, right, &mut self.parameters);
@@ -168,7 +193,13 @@ impl Planner<'_> {
             rest.push((op, right));
             first = left;
         }
-        let mut result = self.expression(first, scope)?;
+        let mut result = match row_items(first)? {
+            Some(items) => {
+                let (op, right) = rest.pop().ok_or_else(row_value)?;
+                self.row_comparison(op, &items, right, scope)?
+            }
+            None => self.expression(first, scope)?,
+        };
         while let Some((op, right)) = rest.pop() {
             let right = self.expression(right, scope)?;
             result = operator::binary(op, result, right, &mut self.parameters)?;
@@ -214,6 +245,16 @@ impl Planner<'_> {
 
     pub(super) fn membership(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
         let not = |negated: bool| if negated { "NOT " } else { "" };
+        if let Expr::InList { expr, list, negated } = expression
+            && let Some(items) = row_items(expr)?
+        {
+            return self.row_in_list(&items, list, *negated, scope);
+        }
+        if let Expr::InSubquery { expr, subquery, negated } = expression
+            && let Some(items) = row_items(expr)?
+        {
+            return self.row_in_subquery(&items, subquery, *negated, scope);
+        }
         let sql = match expression {
             Expr::InList { expr, list, negated } => {
                 let mut items = vec![self.expression(expr, scope)?];
@@ -221,8 +262,7 @@ impl Planner<'_> {
                     items.push(self.expression(item, scope)?);
                 }
                 let (items, _) = cast::unify(items, "IN", &mut self.parameters)?;
-                let list: Vec<_> = items[1..].iter().map(|item| item.sql.as_str()).collect();
-                format!("({} {}IN ({}))", items[0].sql, not(*negated), list.join(", "))
+                order::in_list(&items, not(*negated))
             }
             Expr::Between { expr, negated, low, high } => {
                 let items = vec![
@@ -231,8 +271,7 @@ impl Planner<'_> {
                     self.expression(high, scope)?,
                 ];
                 let (items, _) = cast::unify(items, "BETWEEN", &mut self.parameters)?;
-                let (item, low, high) = (&items[0].sql, &items[1].sql, &items[2].sql);
-                format!("({item} {}BETWEEN {low} AND {high})", not(*negated))
+                order::between(&items[0], &items[1], &items[2], not(*negated))
             }
             Expr::InSubquery { expr, subquery, negated } => {
                 let left = self.expression(expr, scope)?;
@@ -240,8 +279,7 @@ impl Planner<'_> {
                 let [column] = bound.columns.as_slice() else { return Err(one_column()) };
                 let right = column.typed("k1".to_owned());
                 let (pair, _) = cast::unify(vec![left, right], "IN", &mut self.parameters)?;
-                let (left, right) = (&pair[0].sql, &pair[1].sql);
-                format!("({left} {}IN (SELECT {right} FROM ({})))", not(*negated), bound.sql)
+                order::in_rows(&pair[0], &pair[1], not(*negated), &format!("({})", bound.sql))
             }
             other => return Err(SqlError::unsupported(kind(other))),
         };
@@ -295,13 +333,15 @@ impl Planner<'_> {
             return Err(SqlError::unsupported("a function with parameters"));
         }
         empty(within_group, "WITHIN GROUP")?;
-        none(filter, "FILTER")?;
         none(null_treatment, "IGNORE NULLS")?;
         let built_in = function_name(name)?;
-        if let (Some(window), Some("row_number")) = (over, built_in.as_deref()) {
-            return self.row_number(window, scope);
+        if over.is_some() {
+            return self.windowed(call, built_in.as_deref(), arguments_of(args)?, scope);
         }
-        none(over, "a window function")?;
+        unset(built_in.as_deref() == Some("row"), "a row value at this place")?;
+        if built_in.as_deref() == Some("grouping") {
+            return self.grouping_of(arguments_of(args)?.1, scope);
+        }
         if let (ast::FunctionArguments::Subquery(query), Some("array")) = (args, built_in.as_deref()) {
             return self.array_subquery(query, scope);
         }
@@ -310,7 +350,15 @@ impl Planner<'_> {
         unset(!order.is_empty() && !is_aggregate, "ORDER BY among the arguments of such a function")?;
         if let Some(built_in) = &built_in {
             if function::is_aggregate(built_in) {
-                return self.aggregate((built_in, distinct), arguments, order, scope);
+                let filter = filter.as_deref();
+                return self.aggregate((built_in, distinct), (arguments, order), (filter, ""), scope);
+            }
+            none(filter, "FILTER of a function that is no aggregate")?;
+            if function::is_window(built_in) {
+                return Err(SqlError::new(
+                    state::WINDOWING_ERROR,
+                    format!("window function {built_in} requires an OVER clause"),
+                ));
             }
             unset(distinct, "DISTINCT outside of an aggregate")?;
             if is_of_sequences(built_in) {
@@ -356,11 +404,12 @@ impl Planner<'_> {
         }
     }
 
-    fn aggregate(
+    /// `over`: what makes it a function of windows, or nothing.
+    pub(super) fn aggregate(
         &mut self,
         (name, distinct): (&str, bool),
-        arguments: &[ast::FunctionArg],
-        order: &[ast::OrderByExpr],
+        (arguments, order): (&[ast::FunctionArg], &[ast::OrderByExpr]),
+        (filter, over): (Option<&Expr>, &str),
         scope: &Scope<'_>,
     ) -> Result<Typed, SqlError> {
         if let Aggregates::Refused(place) = scope.aggregates {
@@ -369,7 +418,15 @@ impl Planner<'_> {
                 format!("aggregate functions are not allowed in {place}"),
             ));
         }
-        let inner = Scope { groups: None, ..scope.without_aggregates("aggregate function calls") };
+        // An aggregate is of rows, one over a window of groups, if there are any.
+        let inner = match over {
+            "" => Scope {
+                groups: None,
+                absent: Vec::new(),
+                ..scope.without_aggregates("aggregate function calls")
+            },
+            _ => scope.clone(),
+        };
         let star = matches!(arguments, [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Wildcard)]);
         let mut items = Vec::with_capacity(arguments.len());
         if !(star && name == "count" && !distinct) {
@@ -381,7 +438,12 @@ impl Planner<'_> {
             }
         }
         let order = self.order_list(order, &inner)?;
-        function::aggregate((name, distinct), items, &order, &mut self.parameters)
+        let filter = match filter {
+            Some(filter) => Some(self.typed(filter, SqlType::Bool, "argument of FILTER", &inner)?),
+            None => None,
+        };
+        let clauses = function::Clauses { order: &order, filter: filter.as_deref(), over };
+        function::aggregate((name, distinct), items, clauses, &mut self.parameters)
     }
 
     /// The argument of an aggregate. One that names a column of an outer query would make the aggregate the outer
@@ -404,6 +466,11 @@ impl Planner<'_> {
                 let mut arguments = vec![expr.as_ref(), from.as_ref()];
                 arguments.extend(substring_for.as_deref());
                 ("substring", arguments)
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                let mut arguments = vec![expr.as_ref(), overlay_what.as_ref(), overlay_from.as_ref()];
+                arguments.extend(overlay_for.as_deref());
+                ("overlay", arguments)
             }
             Expr::Position { expr, r#in } => ("position", vec![r#in.as_ref(), expr.as_ref()]),
             Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
@@ -431,6 +498,38 @@ impl Planner<'_> {
         }
         function::scalar(name, items, &mut self.parameters)
     }
+}
+
+/// `INTERVAL '1 day'`, `INTERVAL '3' DAY`: the word says what a number without one counts.
+fn interval_literal(interval: &ast::Interval) -> Result<Typed, SqlError> {
+    let ast::Interval { value, leading_field, leading_precision, last_field, fractional_seconds_precision } =
+        interval;
+    none(leading_precision, "the precision of an interval")?;
+    none(fractional_seconds_precision, "the precision of an interval")?;
+    let Expr::Value(value) = value.as_ref() else {
+        return Err(SqlError::unsupported("INTERVAL of anything but a literal"));
+    };
+    let (ast::Value::SingleQuotedString(written) | ast::Value::EscapedStringLiteral(written)) = &value.value
+    else {
+        return Err(SqlError::unsupported("INTERVAL of anything but a literal"));
+    };
+    let field = last_field.as_ref().or(leading_field.as_ref());
+    let unit = match field {
+        None => Unit::Micros(1_000_000),
+        Some(field) => Unit::named(&field.to_string())
+            .ok_or_else(|| SqlError::unsupported(format!("INTERVAL … {field}")))?,
+    };
+    let read = text::parse_interval(written, unit)?;
+    // A unit also cuts off what is smaller.
+    let kept = match unit {
+        Unit::Months(12) => Interval { months: read.months / 12 * 12, ..Interval::default() },
+        Unit::Months(_) => Interval { months: read.months, ..Interval::default() },
+        Unit::Days(_) => Interval { micros: 0, ..read },
+        Unit::Micros(size) => Interval { micros: read.micros / size * size, ..read },
+    };
+    // Parts of a second are kept.
+    let kept = if unit == Unit::Micros(1_000_000) { read } else { kept };
+    cast::literal(&Datum::Interval(kept), SqlType::Interval)
 }
 
 /// `9223372036854775808`, which only its minus sign makes an integer.
@@ -482,133 +581,14 @@ pub(super) fn function_name(name: &ast::ObjectName) -> Result<Option<String>, Sq
     }
 }
 
-/// The name of a result column that has no alias, as PostgreSQL chooses it.
-pub(super) fn output_name(expression: &Expr) -> String {
-    match expression {
-        Expr::Identifier(ident) => name_of(ident).as_str().to_owned(),
-        Expr::CompoundIdentifier(idents) => {
-            idents.last().map(|ident| name_of(ident).as_str().to_owned()).unwrap_or_default()
-        }
-        Expr::Nested(inner) => output_name(inner),
-        Expr::Function(call) => {
-            let parts = super::object_name(&call.name).map(|name| name.parts).unwrap_or_default();
-            parts.last().map(|name| name.as_str().to_owned()).unwrap_or_default()
-        }
-        Expr::Cast { expr, data_type, .. } => match output_name(expr) {
-            name if name == "?column?" => {
-                let written = data_type.to_string().to_lowercase();
-                let plain = written.split('(').next().unwrap_or_default();
-                plain.rsplit('.').next().unwrap_or_default().trim_matches('"').to_owned()
-            }
-            name => name,
-        },
-        Expr::Case { .. } => "case".to_owned(),
-        Expr::Array(_) => "array".to_owned(),
-        Expr::Collate { expr, .. } => output_name(expr),
-        Expr::CompoundFieldAccess { root, access_chain } => {
-            let field = access_chain.iter().rev().find_map(|access| match access {
-                ast::AccessExpr::Dot(Expr::Identifier(field)) => Some(name_of(field).as_str().to_owned()),
-                _ => None,
-            });
-            field.unwrap_or_else(|| output_name(root))
-        }
-        Expr::Exists { .. } => "exists".to_owned(),
-        Expr::Substring { .. } => "substring".to_owned(),
-        Expr::Trim { .. } => "btrim".to_owned(),
-        Expr::Position { .. } => "position".to_owned(),
-        Expr::Ceil { .. } => "ceil".to_owned(),
-        Expr::Floor { .. } => "floor".to_owned(),
-        Expr::Value(value) if matches!(value.value, ast::Value::Boolean(_)) => "bool".to_owned(),
-        _ => "?column?".to_owned(),
-    }
-}
-
-/// What occurs in an expression. An expression of a kind that is not listed here is refused when it is translated.
-pub(super) fn contents(expression: &Expr) -> Contents {
-    let mut found = Contents::default();
-    let mut waiting = vec![expression];
-    while let Some(next) = waiting.pop() {
-        match next {
-            Expr::Function(call) => {
-                let name = function_name(&call.name).ok().flatten();
-                found.aggregate |= name.is_some_and(|name| function::is_aggregate(&name));
-                if let ast::FunctionArguments::List(list) = &call.args {
-                    waiting.extend(list.args.iter().filter_map(|argument| plain_argument(argument).ok()));
-                }
-            }
-            Expr::Subquery(_) | Expr::Exists { .. } => found.subquery = true,
-            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
-                // An array is looked into by a subquery.
-                found.subquery = true;
-                waiting.extend([left.as_ref(), right.as_ref()]);
-            }
-            Expr::Array(array) => waiting.extend(&array.elem),
-            Expr::Collate { expr, .. } | Expr::CompoundFieldAccess { root: expr, .. } => waiting.push(expr),
-            Expr::InSubquery { expr, .. } => {
-                found.subquery = true;
-                waiting.push(expr);
-            }
-            Expr::BinaryOp { left, right, .. }
-            | Expr::IsDistinctFrom(left, right)
-            | Expr::IsNotDistinctFrom(left, right) => waiting.extend([left.as_ref(), right.as_ref()]),
-            Expr::Nested(inner)
-            | Expr::IsNull(inner)
-            | Expr::IsNotNull(inner)
-            | Expr::IsTrue(inner)
-            | Expr::IsNotTrue(inner)
-            | Expr::IsFalse(inner)
-            | Expr::IsNotFalse(inner)
-            | Expr::IsUnknown(inner)
-            | Expr::IsNotUnknown(inner)
-            | Expr::UnaryOp { expr: inner, .. }
-            | Expr::Cast { expr: inner, .. }
-            | Expr::Ceil { expr: inner, .. }
-            | Expr::Floor { expr: inner, .. } => waiting.push(inner),
-            Expr::InList { expr, list, .. } => {
-                waiting.push(expr);
-                waiting.extend(list);
-            }
-            Expr::Between { expr, low, high, .. } => {
-                waiting.extend([expr.as_ref(), low.as_ref(), high.as_ref()]);
-            }
-            Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. } => {
-                waiting.extend([expr.as_ref(), pattern.as_ref()]);
-            }
-            Expr::Case { operand, conditions, else_result, .. } => {
-                waiting.extend(operand.as_deref());
-                waiting.extend(else_result.as_deref());
-                for when in conditions {
-                    waiting.extend([&when.condition, &when.result]);
-                }
-            }
-            Expr::Substring { expr, substring_from, substring_for, .. } => {
-                waiting.push(expr);
-                waiting.extend(substring_from.as_deref());
-                waiting.extend(substring_for.as_deref());
-            }
-            Expr::Trim { expr, trim_what, .. } => {
-                waiting.push(expr);
-                waiting.extend(trim_what.as_deref());
-            }
-            Expr::Position { expr, r#in } => waiting.extend([expr.as_ref(), r#in.as_ref()]),
-            _ => {}
-        }
-    }
-    found
-}
-
 /// The kind of an expression, for 0A000. Never its text, which may be long or secret.
 fn kind(expression: &Expr) -> &'static str {
     match expression {
-        Expr::AnyOp { .. } | Expr::AllOp { .. } => "ANY or ALL with another operator than = ANY and <> ALL",
-        Expr::AtTimeZone { .. } => "AT TIME ZONE",
+        Expr::AnyOp { .. } | Expr::AllOp { .. } => "this form of ANY or ALL",
         Expr::Cast { .. } | Expr::Convert { .. } => "this form of a cast",
         Expr::JsonAccess { .. } => "access to a field",
-        Expr::Extract { .. } => "EXTRACT",
-        Expr::Interval(_) => "the type INTERVAL",
-        Expr::Overlay { .. } => "OVERLAY",
         Expr::SimilarTo { .. } | Expr::RLike { .. } => "a regular expression",
-        Expr::Tuple(_) => "a row value",
+        Expr::Tuple(_) => "a row value at this place",
         Expr::Wildcard(_) | Expr::QualifiedWildcard(..) => "* at this place",
         Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => "GROUPING SETS",
         _ => "this kind of expression",

@@ -8,14 +8,14 @@ use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::translate::{Typed, operator, quote};
-use crate::sql::value::SqlType;
+use crate::sql::translate::{Typed, cast, operator, quote};
+use crate::sql::value::{Family, SqlType};
 
 use super::introspect::virtual_scope;
 use super::query::OutputColumn;
-use super::scope::{Relation, Scope, ScopeColumn};
+use super::scope::{Readable, Relation, Scope, ScopeColumn, WithItem};
 use super::stored::once;
-use super::{Planner, empty, no_column, none, not_a_table, unset};
+use super::{Planner, empty, no_column, none, not_a_table, unset, with};
 
 impl Planner<'_> {
     pub(super) fn from(
@@ -27,7 +27,7 @@ impl Planner<'_> {
         for (at, item) in items.iter().enumerate() {
             sql.push_str(if at == 0 { " FROM " } else { ", " });
             // ON sees the relations of its own item only.
-            let mut own = Scope { outer: scope.outer, ..Scope::root() };
+            let mut own = Scope { outer: scope.outer, before: scope.relations.clone(), ..Scope::root() };
             sql.push_str(&self.first_relation(&item.relation, scope, &mut own)?);
             for join in &item.joins {
                 sql.push_str(&self.join(join, at == 0, &mut own)?);
@@ -75,6 +75,8 @@ impl Planner<'_> {
             _ => return Err(SqlError::unsupported("this kind of JOIN")),
         };
         let outer_right = matches!(word, "RIGHT JOIN" | "FULL JOIN");
+        let is_lateral = matches!(join.relation, ast::TableFactor::Derived { lateral: true, .. });
+        unset(outer_right && is_lateral, "RIGHT or FULL JOIN LATERAL")?;
         // SQLite has no precedence between a comma and a join.
         unset(outer_right && !first_item, "RIGHT or FULL JOIN after a comma")?;
         let before = scope.relations.len();
@@ -84,28 +86,38 @@ impl Planner<'_> {
                 let scope = scope.without_aggregates("JOIN conditions");
                 format!(" ON {}", self.typed(condition, SqlType::Bool, "argument of JOIN/ON", &scope)?)
             }
-            ast::JoinConstraint::Using(_) if outer_right => {
-                return Err(SqlError::unsupported("USING with RIGHT or FULL JOIN"));
+            ast::JoinConstraint::Using(names) => {
+                let mut common = Vec::with_capacity(names.len());
+                for name in names {
+                    match super::object_name(name)?.parts.as_slice() {
+                        [name] => common.push(name.clone()),
+                        _ => return Err(SqlError::syntax("USING takes plain names")),
+                    }
+                }
+                self.using(&common, (before, word), scope)?
             }
-            ast::JoinConstraint::Using(names) => self.using(names, before, scope)?,
-            ast::JoinConstraint::Natural => return Err(SqlError::unsupported("NATURAL JOIN")),
+            ast::JoinConstraint::Natural => {
+                let common = common_names(&scope.relations, before);
+                self.using(&common, (before, word), scope)?
+            }
             ast::JoinConstraint::None if word == "CROSS JOIN" => String::new(),
             ast::JoinConstraint::None => return Err(SqlError::syntax("JOIN needs ON or USING")),
         };
         Ok(format!(" {word} {relation}{condition}"))
     }
 
-    /// The condition of USING; its columns are one column each from here on, the left one.
+    /// The condition of USING; its columns are one column each from here on: that of the side which always has a row.
     fn using(
         &mut self,
-        names: &[ast::ObjectName],
-        before: usize,
+        names: &[Name],
+        (before, word): (usize, &str),
         scope: &mut Scope<'_>,
     ) -> Result<String, SqlError> {
+        if names.is_empty() {
+            return Ok(" ON 1".to_owned());
+        }
         let mut conditions = Vec::with_capacity(names.len());
         for name in names {
-            let parts = super::object_name(name)?.parts;
-            let [name] = parts.as_slice() else { return Err(SqlError::syntax("USING takes plain names")) };
             let find = |relations: &[Relation]| -> Result<ScopeColumn, SqlError> {
                 let mut found =
                     relations.iter().flat_map(|relation| &relation.columns).filter(|c| c.name == *name);
@@ -118,21 +130,32 @@ impl Planner<'_> {
                 }
                 Ok(column.clone())
             };
-            let merged = scope.merged.iter().find(|column| column.name == *name).cloned();
-            let left = match &merged {
-                Some(column) => column.clone(),
+            let merged = scope.merged.iter().position(|column| column.name == *name);
+            let left = match merged {
+                Some(at) => scope.merged[at].clone(),
                 None => find(&scope.relations[..before])?,
             };
             let right = find(&scope.relations[before..])?;
             let condition = operator::comparison(
                 "=",
                 Typed::computed(left.sql.clone(), left.sql_type),
-                Typed::computed(right.sql, right.sql_type),
+                Typed::computed(right.sql.clone(), right.sql_type),
                 &mut self.parameters,
             )?;
             conditions.push(condition.sql);
-            if merged.is_none() {
-                scope.merged.push(left);
+            let column = match word {
+                "RIGHT JOIN" => right,
+                "FULL JOIN" => {
+                    let sides = [&left, &right].map(|c| Typed::computed(c.sql.clone(), c.sql_type));
+                    let (sides, sql_type) = cast::unify(sides.to_vec(), "USING", &mut self.parameters)?;
+                    let sql = format!("coalesce({}, {})", sides[0].sql, sides[1].sql);
+                    ScopeColumn { sql, sql_type, ..left }
+                }
+                _ => left,
+            };
+            match merged {
+                Some(at) => scope.merged[at] = column,
+                None => scope.merged.push(column),
             }
         }
         Ok(format!(" ON {}", conditions.join(" AND ")))
@@ -148,15 +171,24 @@ impl Planner<'_> {
                 self.table_relation(name, alias, scope)
             }
             ast::TableFactor::Derived { lateral, subquery, alias, sample } => {
-                unset(*lateral, "LATERAL")?;
                 none(sample, "TABLESAMPLE")?;
+                let name = alias.as_ref().map_or_else(|| Name::normalize(""), |alias| name_of(&alias.name));
+                if !self.allows_subquery {
+                    return Err(SqlError::unsupported("a subquery at this place"));
+                }
+                if *lateral {
+                    return self.with_locking_of(&name, |planner| {
+                        planner.lateral_relation(subquery, alias.as_ref(), scope)
+                    });
+                }
                 let outer = scope.outer.cloned().unwrap_or_else(Scope::root);
-                let bound = self.subquery(subquery, &outer)?;
+                let bound = self.with_locking_of(&name, |planner| planner.query(subquery, &outer))?;
                 let sql_name = self.fresh('q');
                 let mut relation = query_scope(&bound.columns, &sql_name, Name::normalize(""));
                 if let Some(alias) = alias {
                     rename(&mut relation, alias)?;
                 }
+                self.shown.insert(sql_name.clone(), relation.name.to_string());
                 scope.add(relation)?;
                 Ok(format!("({}) AS {sql_name}", once(bound.sql)))
             }
@@ -182,13 +214,14 @@ impl Planner<'_> {
         let parts = super::object_name(name)?.parts;
         let sql_name = self.fresh('q');
         if let [single] = parts.as_slice()
-            && let Some(item) = self.with.iter().rev().find(|item| item.name == *single).cloned()
+            && let Some(item) = self.with_item(single)?
         {
             let names = item.columns.iter().map(|(name, _)| name.clone()).collect();
             let (name, names) = match alias {
                 Some(alias) => (name_of(&alias.name), renamed(alias, names)?),
                 None => (item.name, names),
             };
+            self.shown.insert(sql_name.clone(), name.to_string());
             let columns = names
                 .into_iter()
                 .zip(&item.columns)
@@ -200,7 +233,8 @@ impl Planner<'_> {
                     hidden: false,
                 })
                 .collect();
-            scope.add(Relation { name, schema: None, columns })?;
+            scope.add(Relation { name, schema: None, columns, key: Vec::new() })?;
+            // PostgreSQL locks no rows of a WITH item.
             return Ok(format!("{} AS {sql_name}", item.sql_name));
         }
         let shown = parts.last().cloned().unwrap_or_else(|| Name::normalize(""));
@@ -231,9 +265,75 @@ impl Planner<'_> {
                 relation.schema = schema.map(|schema| schema.name.clone());
             }
         }
+        self.shown.insert(sql_name.clone(), relation.name.to_string());
+        self.locked(&relation.name, matches!(object.body, Body::Table(_)).then_some(id))?;
         scope.add(relation)?;
         Ok(format!("{sql} AS {sql_name}"))
     }
+
+    /// The WITH item of this name, to be read.
+    fn with_item(&mut self, name: &Name) -> Result<Option<WithItem>, SqlError> {
+        let Some(item) = self.with.iter_mut().rev().find(|item| item.name == *name) else { return Ok(None) };
+        match &mut item.readable {
+            Readable::Yes => {}
+            Readable::Once { used } if !*used => *used = true,
+            Readable::Once { .. } | Readable::No => return Err(with::unsupported()),
+        }
+        Ok(Some(item.clone()))
+    }
+
+    /// A subquery that sees what stands to its left. SQLite has none; but a table of JSON does see it: the rows of the
+    /// subquery become one, and its items rows again.
+    fn lateral_relation(
+        &mut self,
+        subquery: &ast::Query,
+        alias: Option<&ast::TableAlias>,
+        scope: &mut Scope<'_>,
+    ) -> Result<String, SqlError> {
+        let relations = [scope.before.as_slice(), scope.relations.as_slice()].concat();
+        let merged = scope.merged.clone();
+        let seen = Scope { outer: scope.outer, relations, merged, ..Scope::root() };
+        let bound = self.query(subquery, &seen)?;
+        let sql_name = self.fresh('q');
+        let mut relation = query_scope(&bound.columns, &sql_name, Name::normalize(""));
+        let mut items = Vec::with_capacity(bound.columns.len());
+        for (at, column) in relation.columns.iter_mut().enumerate() {
+            let k = format!("k{}", at + 1);
+            let value = format!("json_extract({sql_name}.value, '$[{at}]')");
+            // JSON has no bytes and rounds numbers.
+            let (inside, outside) = match column.sql_type.family() {
+                Family::Float => (format!("g_float_text({k})"), format!("g_text_float({value})")),
+                Family::Bytes => (format!("g_bytes_text({k})"), format!("g_text_bytes({value})")),
+                Family::Text | Family::TextArray => (format!("({k} || '')"), value),
+                _ => (k, value),
+            };
+            items.push(inside);
+            column.sql = outside;
+        }
+        if let Some(alias) = alias {
+            rename(&mut relation, alias)?;
+        }
+        scope.add(relation)?;
+        let rows =
+            format!("(SELECT json_group_array(json_array({})) FROM ({}))", items.join(", "), bound.sql);
+        Ok(format!("json_each({rows}) AS {sql_name}"))
+    }
+}
+
+/// The names that columns on both sides of a join have, in the order of the left side.
+fn common_names(relations: &[Relation], before: usize) -> Vec<Name> {
+    let visible = |relations: &[Relation]| -> Vec<Name> {
+        let columns = relations.iter().flat_map(|relation| &relation.columns);
+        columns.filter(|column| !column.hidden).map(|column| column.name.clone()).collect()
+    };
+    let right = visible(&relations[before..]);
+    let mut common = Vec::new();
+    for name in visible(&relations[..before]) {
+        if right.contains(&name) && !common.contains(&name) {
+            common.push(name);
+        }
+    }
+    common
 }
 
 /// The columns of a query, referred to through `sql_name`.
@@ -248,7 +348,7 @@ fn query_scope(columns: &[OutputColumn], sql_name: &str, name: Name) -> Relation
             hidden: false,
         })
         .collect();
-    Relation { name, schema: None, columns }
+    Relation { name, schema: None, columns, key: Vec::new() }
 }
 
 /// The name and alias of a table in FROM, or as the target of a change, without any option.
@@ -283,7 +383,7 @@ pub(super) fn plain_table(
 
 /// The columns of a table, referred to through `sql_name`.
 pub(super) fn table_scope(table: &Table, sql_name: &str, name: Name) -> Relation {
-    let columns = table
+    let columns: Vec<_> = table
         .columns
         .iter()
         .map(|column| ScopeColumn {
@@ -293,7 +393,8 @@ pub(super) fn table_scope(table: &Table, sql_name: &str, name: Name) -> Relation
             hidden: column.hidden,
         })
         .collect();
-    Relation { name, schema: None, columns }
+    let key = table.primary_key.iter().map(|at| columns[usize::from(*at)].sql.clone()).collect();
+    Relation { name, schema: None, columns, key }
 }
 
 fn rename(relation: &mut Relation, alias: &ast::TableAlias) -> Result<(), SqlError> {

@@ -1,5 +1,5 @@
 //! What queries on the system tables are made of beside plain SQL: virtual tables, arrays, functions that return sets,
-//! COLLATE, `row_number()`.
+//! COLLATE.
 //!
 //! An array is a text in the row store. Where its items are rows, they go through SQLite's `json_each`, which is a
 //! table that a query may give what stands to its left: so what returns a set is always lateral.
@@ -12,13 +12,14 @@ use sqlparser::ast::{self, Expr};
 use super::expression::{function_name, plain_argument};
 use super::from::renamed;
 use super::query::direction;
+use super::row::Quantifier;
 use super::scope::{Relation, Scope, ScopeColumn};
 use super::{Planner, empty, none, unset};
 use crate::sql::error::SqlError;
 use crate::sql::parse::name_of;
 use crate::sql::system::catalog;
-use crate::sql::translate::{Typed, cast, introspect};
-use crate::sql::value::{Family, SqlType};
+use crate::sql::translate::{Parameters, Typed, cast, introspect, order};
+use crate::sql::value::{Family, Reg, SqlType};
 
 /// The functions with sets among the items of one select list: they advance together, one row for each item of the
 /// longest.
@@ -54,7 +55,8 @@ impl Planner<'_> {
         if with_ordinality {
             columns.push(("ordinality", format!("({sql_name}.key + 1)"), SqlType::Int8));
         }
-        let single = columns.len() == 1;
+        // A column that has a name of its own keeps it: `value` of jsonb_array_elements().
+        let single = columns.len() == 1 && columns[0].0 != "value";
         let names = columns.iter().map(|(name, _, _)| Name::from(*name)).collect::<Vec<_>>();
         let (relation, names) = match alias {
             Some(alias) => {
@@ -69,7 +71,7 @@ impl Planner<'_> {
         let columns = names.into_iter().zip(columns);
         let columns =
             columns.map(|(name, (_, sql, sql_type))| ScopeColumn { name, sql, sql_type, hidden: false });
-        scope.add(Relation { name: relation, schema: None, columns: columns.collect() })?;
+        scope.add(Relation { name: relation, schema: None, columns: columns.collect(), key: Vec::new() })?;
         Ok(format!("json_each({}) AS {sql_name}", set.json))
     }
 
@@ -84,6 +86,9 @@ impl Planner<'_> {
         let mut typed = Vec::with_capacity(arguments.len());
         for argument in arguments {
             typed.push(self.expression(argument, scope)?);
+        }
+        if let Some(set) = set_of_text(name, &typed, value, &mut self.parameters)? {
+            return Ok(set);
         }
         let count = typed.len();
         let mut typed = typed.into_iter();
@@ -139,6 +144,11 @@ impl Planner<'_> {
                 ];
                 let columns = columns.iter().enumerate().map(column).collect();
                 Set { json: format!("g_aclexplode({sql})"), columns }
+            }
+            // There are no partitions: psql asks for those of each table.
+            ("pg_partition_ancestors", 1) => {
+                let _ = first()?;
+                Set { json: "'[]'".to_owned(), columns: item("relid", SqlType::Reg(Reg::Class)) }
             }
             _ => return Err(wrong()),
         })
@@ -220,8 +230,14 @@ impl Planner<'_> {
             Expr::AnyOp { left, compare_op: ast::BinaryOperator::Eq, right, is_some: _ } => {
                 self.any(false, left, right, scope)?
             }
+            Expr::AnyOp { left, compare_op, right, is_some: _ } => {
+                self.quantified(Quantifier::Any, (left, compare_op, right), scope)?
+            }
             Expr::AllOp { left, compare_op: ast::BinaryOperator::NotEq, right } => {
                 self.any(true, left, right, scope)?
+            }
+            Expr::AllOp { left, compare_op, right } => {
+                self.quantified(Quantifier::All, (left, compare_op, right), scope)?
             }
             Expr::Array(array) => {
                 let mut items = Vec::with_capacity(array.elem.len());
@@ -307,39 +323,6 @@ impl Planner<'_> {
         Ok(Typed::computed(sql, introspect::array_of(column.settled_type())?))
     }
 
-    /// `row_number() OVER (PARTITION BY … ORDER BY …)`.
-    pub(super) fn row_number(
-        &mut self,
-        window: &ast::WindowType,
-        scope: &Scope<'_>,
-    ) -> Result<Typed, SqlError> {
-        let ast::WindowType::WindowSpec(ast::WindowSpec {
-            window_name,
-            partition_by,
-            order_by,
-            window_frame,
-        }) = window
-        else {
-            return Err(SqlError::unsupported("WINDOW"));
-        };
-        none(window_name, "WINDOW")?;
-        none(window_frame, "a window frame")?;
-        let mut parts = Vec::new();
-        let mut keys = Vec::with_capacity(partition_by.len());
-        for key in partition_by {
-            let typed = self.expression(key, scope)?;
-            keys.push(cast::settled(typed, &mut self.parameters)?.sql);
-        }
-        if !keys.is_empty() {
-            parts.push(format!("PARTITION BY {}", keys.join(", ")));
-        }
-        let order = self.order_list(order_by, scope)?;
-        if !order.is_empty() {
-            parts.push(order);
-        }
-        Ok(Typed::computed(format!("row_number() OVER ({})", parts.join(" ")), SqlType::Int8))
-    }
-
     /// `ORDER BY …` inside of a call; empty if there is none.
     pub(super) fn order_list(
         &mut self,
@@ -350,7 +333,7 @@ impl Planner<'_> {
         for item in order {
             let typed = self.expression(&item.expr, scope)?;
             let typed = cast::settled(typed, &mut self.parameters)?;
-            items.push(format!("{}{}", typed.sql, direction(item)?));
+            items.push(format!("{}{}", order::listed(&typed), direction(item)?));
         }
         Ok(if items.is_empty() { String::new() } else { format!("ORDER BY {}", items.join(", ")) })
     }
@@ -414,6 +397,7 @@ pub(super) fn virtual_scope(
         name,
         schema: None,
         columns: shape.columns.iter().map(column).chain([table_oid]).collect(),
+        key: Vec::new(),
     })
 }
 
@@ -422,5 +406,86 @@ fn set_name(name: &ast::ObjectName) -> Result<String, SqlError> {
 }
 
 /// Functions that return sets.
-const RETURN_SETS: [&str; 5] =
-    ["unnest", "generate_series", "generate_subscripts", "_pg_expandarray", "aclexplode"];
+const RETURN_SETS: [&str; 18] = [
+    "unnest",
+    "generate_series",
+    "generate_subscripts",
+    "_pg_expandarray",
+    "aclexplode",
+    "pg_partition_ancestors",
+    "regexp_split_to_table",
+    "regexp_matches",
+    "jsonb_array_elements",
+    "jsonb_array_elements_text",
+    "jsonb_each",
+    "jsonb_each_text",
+    "jsonb_object_keys",
+    "json_array_elements",
+    "json_array_elements_text",
+    "json_each",
+    "json_each_text",
+    "json_object_keys",
+];
+
+/// A set that a function makes of JSON or by a regular expression.
+fn set_of_text(
+    name: &str,
+    arguments: &[Typed],
+    value: &str,
+    parameters: &mut Parameters,
+) -> Result<Option<Set>, SqlError> {
+    match json_set(name, arguments, value, parameters)? {
+        Some(set) => Ok(Some(set)),
+        None => regex_set(name, arguments, value, parameters),
+    }
+}
+
+/// A set that a function makes of one JSON value. What a column holds is read from a JSON array of texts; through a
+/// function, because it is no column with a collation.
+fn json_set(
+    name: &str,
+    arguments: &[Typed],
+    value: &str,
+    parameters: &mut Parameters,
+) -> Result<Option<Set>, SqlError> {
+    let plain = name.strip_prefix("jsonb_").or_else(|| name.strip_prefix("json_"));
+    let (Some(plain), [json]) = (plain, arguments) else { return Ok(None) };
+    let json = cast::expect(json.clone(), SqlType::Jsonb, &format!("argument of {name}()"), parameters)?.sql;
+    let whole = format!("g_same({value})");
+    let part = |at: u8| format!("g_same(json_extract({value}, '$[{at}]'))");
+    let keys = if name == "json_object_keys" { "json_object_keys" } else { "jsonb_object_keys" };
+    let (function, columns) = match plain {
+        "array_elements" => ("g_json_elements", vec![("value", whole, SqlType::Jsonb)]),
+        "array_elements_text" => ("g_json_elements_text", vec![("value", whole, SqlType::Text)]),
+        "object_keys" => ("g_json_keys", vec![(keys, whole, SqlType::Text)]),
+        "each" => ("g_json_each", vec![("key", part(0), SqlType::Text), ("value", part(1), SqlType::Jsonb)]),
+        "each_text" => {
+            ("g_json_each_text", vec![("key", part(0), SqlType::Text), ("value", part(1), SqlType::Text)])
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(Set { json: format!("{function}({json})"), columns }))
+}
+
+/// A set that a regular expression makes of a text.
+fn regex_set(
+    name: &str,
+    arguments: &[Typed],
+    value: &str,
+    parameters: &mut Parameters,
+) -> Result<Option<Set>, SqlError> {
+    let (function, name, of) = match (name, arguments.len()) {
+        ("regexp_matches", 2 | 3) => ("g_regex_match_rows", "regexp_matches", SqlType::TextArray),
+        ("regexp_split_to_table", 2 | 3) => ("g_regex_split_rows", "regexp_split_to_table", SqlType::Text),
+        _ => return Ok(None),
+    };
+    let what = format!("argument of {name}()");
+    let texts = arguments
+        .iter()
+        .map(|argument| {
+            cast::expect(argument.clone(), SqlType::Text, &what, parameters).map(|typed| typed.sql)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let json = format!("coalesce({function}({}), '[]')", texts.join(", "));
+    Ok(Some(Set { json, columns: vec![(name, value.to_owned(), of)] }))
+}

@@ -168,22 +168,29 @@ fn bounded(text: &str) -> Result<(), SqlError> {
     }
 }
 
-fn stored_type(column: &OutputColumn) -> Result<ColumnType, SqlError> {
+pub(super) fn stored_type(column: &OutputColumn) -> Result<ColumnType, SqlError> {
     Ok(match column.sql_type {
         SqlType::Bool => ColumnType::Bool,
         SqlType::Int2 => ColumnType::Int2,
         SqlType::Int4 => ColumnType::Int4,
         SqlType::Int8 | SqlType::Oid | SqlType::Reg(_) => ColumnType::Int8,
         SqlType::Float8 => ColumnType::Float8,
-        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown => {
+        SqlType::Text | SqlType::Varchar | SqlType::Bpchar | SqlType::Name | SqlType::Unknown => {
             ColumnType::Text { chars_max: None }
         }
         SqlType::Bytea => ColumnType::Bytes,
         SqlType::Uuid => ColumnType::Uuid,
         SqlType::TimestampTz => ColumnType::TimestampTz,
+        SqlType::Float4 => ColumnType::Float4,
+        SqlType::Timestamp => ColumnType::Timestamp,
+        SqlType::Date => ColumnType::Date,
+        SqlType::Time => ColumnType::Time,
+        SqlType::Interval => ColumnType::Interval,
+        SqlType::Numeric => ColumnType::Decimal { bound: None },
+        SqlType::Jsonb => ColumnType::Jsonb,
         SqlType::Enum(id) => ColumnType::Enum(id),
         SqlType::TextArray | SqlType::Array(_) => {
-            return Err(SqlError::unsupported("an array as a column of a view"));
+            return Err(SqlError::unsupported("an array as a column"));
         }
     })
 }

@@ -1,4 +1,4 @@
-//! SELECT, VALUES, set operations, WITH.
+//! Queries: what stands around a SELECT, VALUES or a set operation, and lists of columns.
 
 use grantd_catalog::name::Name;
 use sqlparser::ast;
@@ -9,10 +9,8 @@ use crate::sql::translate::{Form, Typed, cast, enums, introspect};
 use crate::sql::value::{ColumnInfo, SqlType};
 
 use super::combine::output_order;
-use super::expression::{contents, output_name};
-use super::from::renamed;
-use super::scope::{Aggregates, Scope, WithItem};
-use super::stored::once;
+use super::heading::output_name;
+use super::scope::Scope;
 use super::{Origin, Plan, Planner, empty, none, unset, written};
 
 /// The most columns of a result.
@@ -100,7 +98,11 @@ impl Planner<'_> {
         if !self.allows_subquery {
             return Err(SqlError::unsupported("a subquery at this place"));
         }
-        self.query(query, outer)
+        // FOR UPDATE is of FROM, not of what expressions look into.
+        let locking = self.locking.take();
+        let bound = self.query(query, outer);
+        self.locking = locking;
+        bound
     }
 
     /// A query. `outer` is what its expressions may also name.
@@ -126,19 +128,25 @@ impl Planner<'_> {
             format_clause,
             pipe_operators,
         } = query;
-        none(fetch, "FETCH FIRST")?;
-        empty(locks, "FOR UPDATE and FOR SHARE")?;
         none(for_clause, "FOR XML and FOR JSON")?;
         none(settings, "SETTINGS")?;
         none(format_clause, "FORMAT")?;
         empty(pipe_operators, "|>")?;
+        let around = self.locking.take();
         let with = match with {
             Some(with) => self.with_items(with, outer)?,
             None => String::new(),
         };
         let order = order_expressions(order_by.as_ref())?;
+        let locking = if locks.is_empty() { around } else { Some(self.locking(locks)?) };
         let mut bound = match body.as_ref() {
-            ast::SetExpr::Select(select) => self.select(select, order, outer)?,
+            ast::SetExpr::Select(select) => {
+                self.locking = locking;
+                self.select(select, order, outer)?
+            }
+            _ if locking.is_some() => {
+                return Err(SqlError::unsupported("FOR UPDATE or FOR SHARE of anything but a SELECT"));
+            }
             other => {
                 let mut bound = self.set_expression(other, outer)?;
                 let items = order
@@ -151,8 +159,7 @@ impl Planner<'_> {
                 bound
             }
         };
-        if let Some(clause) = limit_clause {
-            let limit = self.limit(clause)?;
+        if let Some(limit) = self.limit(limit_clause.as_ref(), fetch.as_ref())? {
             let wrapped = !matches!(body.as_ref(), ast::SetExpr::Select(_)) && order.is_empty();
             bound.sql = if wrapped {
                 format!("SELECT * FROM ({}){limit}", bound.sql)
@@ -164,37 +171,31 @@ impl Planner<'_> {
         Ok(bound)
     }
 
-    fn with_items(&mut self, with: &ast::With, outer: &Scope<'_>) -> Result<String, SqlError> {
-        unset(with.recursive, "WITH RECURSIVE")?;
-        let mut items = Vec::with_capacity(with.cte_tables.len());
-        let first = self.with.len();
-        for item in &with.cte_tables {
-            let ast::Cte { alias, query, from, materialized, closing_paren_token: _ } = item;
-            none(from, "WITH … FROM")?;
-            none(materialized, "MATERIALIZED")?;
-            let name = name_of(&alias.name);
-            if self.with[first..].iter().any(|known| known.name == name) {
-                return Err(SqlError::new(
-                    state::DUPLICATE_ALIAS,
-                    format!("WITH query name {name} specified more than once"),
-                ));
-            }
-            let bound = self.query(query, outer)?;
-            let names = renamed(alias, bound.columns.iter().map(|column| column.name.clone()).collect())?;
-            let columns = names.into_iter().zip(bound.columns.iter().map(|column| column.sql_type)).collect();
-            let sql_name = self.fresh_with();
-            items.push(format!("{sql_name} AS ({})", once(bound.sql)));
-            self.with.push(WithItem { name, sql_name, columns });
-        }
-        Ok(format!("WITH {} ", items.join(", ")))
-    }
-
     /// `LIMIT` and `OFFSET`, checked when they run: SQLite takes a negative number for none.
-    fn limit(&mut self, clause: &ast::LimitClause) -> Result<String, SqlError> {
-        let ast::LimitClause::LimitOffset { limit, offset, limit_by } = clause else {
-            return Err(SqlError::unsupported("LIMIT a, b"));
-        };
-        empty(limit_by, "LIMIT BY")?;
+    fn limit(
+        &mut self,
+        clause: Option<&ast::LimitClause>,
+        fetch: Option<&ast::Fetch>,
+    ) -> Result<Option<String>, SqlError> {
+        let (mut limit, mut offset) = (None, None);
+        if let Some(clause) = clause {
+            let ast::LimitClause::LimitOffset { limit: most, offset: skipped, limit_by } = clause else {
+                return Err(SqlError::unsupported("LIMIT a, b"));
+            };
+            empty(limit_by, "LIMIT BY")?;
+            (limit, offset) = (most.as_ref(), skipped.as_ref());
+        }
+        let one = ast::Expr::value(ast::Value::Number("1".to_owned(), false));
+        if let Some(ast::Fetch { with_ties, percent, quantity }) = fetch {
+            unset(*with_ties, "FETCH FIRST … WITH TIES")?;
+            unset(*percent, "FETCH FIRST … PERCENT")?;
+            if limit.replace(quantity.as_ref().unwrap_or(&one)).is_some() {
+                return Err(SqlError::syntax("multiple LIMIT clauses not allowed"));
+            }
+        }
+        if limit.is_none() && offset.is_none() {
+            return Ok(None);
+        }
         let scope = self.scope().without_aggregates("LIMIT");
         let mut sql = match limit {
             Some(limit) => {
@@ -206,108 +207,7 @@ impl Planner<'_> {
             let offset = self.typed(&offset.value, SqlType::Int8, "argument of OFFSET", &scope)?;
             sql.push_str(&format!(" OFFSET g_offset({offset})"));
         }
-        Ok(sql)
-    }
-
-    pub(super) fn select(
-        &mut self,
-        select: &ast::Select,
-        order: &[ast::OrderByExpr],
-        outer: &Scope<'_>,
-    ) -> Result<Bound, SqlError> {
-        check_select(select)?;
-        let distinct = match &select.distinct {
-            None | Some(ast::Distinct::All) => false,
-            Some(ast::Distinct::Distinct) => true,
-            Some(ast::Distinct::On(_)) => return Err(SqlError::unsupported("DISTINCT ON")),
-        };
-        let around = self.lateral.take();
-        let mut scope = Scope::within(outer);
-        let from = self.from(&select.from, &mut scope)?;
-        let filter = match &select.selection {
-            Some(filter) => {
-                let scope = scope.without_aggregates("WHERE");
-                format!(" WHERE {}", self.typed(filter, SqlType::Bool, "argument of WHERE", &scope)?)
-            }
-            None => String::new(),
-        };
-        let groups = self.groups(select, order, &scope)?;
-        let grouping = match &groups {
-            Some(groups) if !groups.is_empty() => format!(" GROUP BY {}", groups.join(", ")),
-            _ => String::new(),
-        };
-        let scope = Scope { groups, aggregates: Aggregates::Allowed, ..scope };
-        let is_grouped = scope.groups.is_some();
-        self.begin_lateral();
-        let output = self.projection(&select.projection, &scope)?;
-        let from = self.end_lateral(around, from, is_grouped)?;
-        let having = match &select.having {
-            Some(having) => {
-                format!(" HAVING {}", self.typed(having, SqlType::Bool, "argument of HAVING", &scope)?)
-            }
-            None => String::new(),
-        };
-        let mut items = Vec::with_capacity(order.len());
-        for item in order {
-            items.extend(self.order_item(item, &output, distinct, &scope)?);
-        }
-        let ordering =
-            if items.is_empty() { String::new() } else { format!(" ORDER BY {}", items.join(", ")) };
-        let list: Vec<_> = output
-            .iter()
-            .enumerate()
-            .map(|(at, (_, typed))| format!("{} AS k{}", typed.sql, at + 1))
-            .collect();
-        let distinct = if distinct { "DISTINCT " } else { "" };
-        Ok(Bound {
-            sql: format!("SELECT {distinct}{}{from}{filter}{grouping}{having}{ordering}", list.join(", ")),
-            columns: output
-                .into_iter()
-                .map(|(name, typed)| OutputColumn { name, sql_type: typed.sql_type })
-                .collect(),
-        })
-    }
-
-    /// What rows are grouped by; none: they are not.
-    fn groups(
-        &mut self,
-        select: &ast::Select,
-        order: &[ast::OrderByExpr],
-        scope: &Scope<'_>,
-    ) -> Result<Option<Vec<String>>, SqlError> {
-        let ast::GroupByExpr::Expressions(keys, modifiers) = &select.group_by else {
-            return Err(SqlError::unsupported("GROUP BY ALL"));
-        };
-        empty(modifiers, "GROUP BY WITH")?;
-        let aggregates = select.projection.iter().filter_map(projected).any(|item| contents(item).aggregate)
-            || order.iter().any(|item| contents(&item.expr).aggregate);
-        if keys.is_empty() && select.having.is_none() && !aggregates {
-            return Ok(None);
-        }
-        let scope = scope.without_aggregates("GROUP BY");
-        let mut groups = Vec::with_capacity(keys.len());
-        for key in keys {
-            let key = match ordinal(key) {
-                Some(position) => position
-                    .checked_sub(1)
-                    .and_then(|at| select.projection.get(at))
-                    .and_then(projected)
-                    .ok_or_else(|| position_error("GROUP BY", position))?,
-                None => aliased(key, &select.projection, &scope).unwrap_or(key),
-            };
-            let typed = self.expression(key, &scope)?;
-            let typed = cast::settled(typed, &mut self.parameters)?;
-            // Each call is planned under names of its own, so the select list would not be found among the groups.
-            if typed.sql.contains(" AS MATERIALIZED ") {
-                return Err(SqlError::unsupported("a function of the user's in GROUP BY")
-                    .with_hint("Compute it in a subquery in FROM."));
-            }
-            if is_constant(&typed.sql) {
-                return Err(SqlError::unsupported("a constant in GROUP BY"));
-            }
-            groups.push(typed.sql);
-        }
-        Ok(Some(groups))
+        Ok(Some(sql))
     }
 
     /// The select list: names and typed expressions.
@@ -358,21 +258,12 @@ impl Planner<'_> {
                 }
             };
             for column in star {
-                let grouped = scope.groups.as_ref().is_some_and(|groups| !groups.contains(&column.sql));
-                if grouped {
-                    return Err(SqlError::new(
-                        state::GROUPING_ERROR,
-                        format!(
-                            "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
-                            column.name
-                        ),
-                    ));
-                }
-                output.push((column.name.clone(), Typed::computed(column.sql.clone(), column.sql_type)));
+                scope.check_grouped(column)?;
+                output.push((column.name.clone(), scope.typed(column)));
             }
         }
-        if output.is_empty() || output.len() > COLUMNS_MAX {
-            return Err(SqlError::too_large(format!("a result has 1 to {COLUMNS_MAX} columns")));
+        if output.len() > COLUMNS_MAX {
+            return Err(SqlError::too_large(format!("a result has at most {COLUMNS_MAX} columns")));
         }
         Ok(output)
     }
@@ -381,51 +272,6 @@ impl Planner<'_> {
     fn settled(&mut self, expression: &ast::Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
         let typed = self.expression(expression, scope)?;
         if typed.form == Form::Null { Ok(typed) } else { cast::settled(typed, &mut self.parameters) }
-    }
-
-    /// One item of ORDER BY: a position, a name of the result, or an expression. None: a constant.
-    fn order_item(
-        &mut self,
-        item: &ast::OrderByExpr,
-        output: &[(Name, Typed)],
-        distinct: bool,
-        scope: &Scope<'_>,
-    ) -> Result<Option<String>, SqlError> {
-        let suffix = direction(item)?;
-        if let Some(position) = ordinal(&item.expr) {
-            return match position {
-                1.. if position <= output.len() => Ok(Some(format!("k{position}{suffix}"))),
-                _ => Err(position_error("ORDER BY", position)),
-            };
-        }
-        if let ast::Expr::Identifier(ident) = &item.expr {
-            let name = name_of(ident);
-            let named: Vec<_> = (0..output.len()).filter(|at| output[*at].0 == name).collect();
-            match named.as_slice() {
-                [] => {}
-                [at, rest @ ..] if rest.iter().all(|other| output[*other].1.sql == output[*at].1.sql) => {
-                    return Ok(Some(format!("k{}{suffix}", at + 1)));
-                }
-                _ => {
-                    return Err(SqlError::new(
-                        state::AMBIGUOUS_COLUMN,
-                        format!("ORDER BY \"{name}\" is ambiguous"),
-                    ));
-                }
-            }
-        }
-        let typed = self.expression(&item.expr, scope)?;
-        let typed = cast::settled(typed, &mut self.parameters)?;
-        if let Some(at) = output.iter().position(|(_, known)| known.sql == typed.sql) {
-            return Ok(Some(format!("k{}{suffix}", at + 1)));
-        }
-        if distinct {
-            return Err(SqlError::new(
-                state::INVALID_COLUMN_REFERENCE,
-                "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
-            ));
-        }
-        Ok((!is_constant(&typed.sql)).then(|| format!("{}{suffix}", typed.sql)))
     }
 }
 
@@ -473,12 +319,12 @@ pub(super) fn position_error(clause: &str, position: usize) -> SqlError {
 }
 
 /// A text that SQLite would read as a position, or that orders and groups nothing.
-fn is_constant(sql: &str) -> bool {
+pub(super) fn is_constant(sql: &str) -> bool {
     let bare = sql.trim_matches(['(', ')', '-']);
     bare == "NULL" || bare.starts_with('\'') || bare.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-fn projected(item: &ast::SelectItem) -> Option<&ast::Expr> {
+pub(super) fn projected(item: &ast::SelectItem) -> Option<&ast::Expr> {
     match item {
         ast::SelectItem::UnnamedExpr(expression)
         | ast::SelectItem::ExprWithAlias { expr: expression, .. } => Some(expression),
@@ -489,7 +335,7 @@ fn projected(item: &ast::SelectItem) -> Option<&ast::Expr> {
 }
 
 /// GROUP BY may name a result column where no column of FROM has that name.
-fn aliased<'a>(
+pub(super) fn aliased<'a>(
     key: &ast::Expr,
     projection: &'a [ast::SelectItem],
     scope: &Scope<'_>,
@@ -524,7 +370,7 @@ fn check_wildcard(options: &ast::WildcardAdditionalOptions) -> Result<(), SqlErr
 }
 
 /// Refuses every clause that is not translated, field by field, so that a new one cannot be missed.
-fn check_select(select: &ast::Select) -> Result<(), SqlError> {
+pub(super) fn check_select(select: &ast::Select) -> Result<(), SqlError> {
     let ast::Select {
         select_token: _,
         optimizer_hints,
@@ -545,7 +391,7 @@ fn check_select(select: &ast::Select) -> Result<(), SqlError> {
         distribute_by,
         sort_by,
         having: _,
-        named_window,
+        named_window: _,
         qualify,
         window_before_qualify: _,
         value_table_mode,
@@ -562,7 +408,6 @@ fn check_select(select: &ast::Select) -> Result<(), SqlError> {
     empty(cluster_by, "CLUSTER BY")?;
     empty(distribute_by, "DISTRIBUTE BY")?;
     empty(sort_by, "SORT BY")?;
-    empty(named_window, "WINDOW")?;
     none(qualify, "QUALIFY")?;
     none(value_table_mode, "SELECT AS VALUE")?;
     unset(!matches!(flavor, ast::SelectFlavor::Standard), "FROM before SELECT")

@@ -8,7 +8,7 @@ use grantd_catalog::privilege::Privilege;
 use grantd_catalog::require::Need;
 use sqlparser::ast;
 
-use super::expression::contents;
+use super::contents::contents;
 use super::query::Bound;
 use super::scope::{Relation, Scope, ScopeColumn};
 use super::{Expansion, Planner, written};
@@ -178,6 +178,6 @@ pub(super) fn bound_arguments(
         }
     }
     let mut scope = Scope::root();
-    scope.add(Relation { name: name.clone(), schema: None, columns })?;
+    scope.add(Relation { name: name.clone(), schema: None, columns, key: Vec::new() })?;
     Ok((arguments, scope))
 }

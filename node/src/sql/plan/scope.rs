@@ -9,6 +9,7 @@ use crate::sql::translate::Typed;
 use crate::sql::value::SqlType;
 
 use super::no_column;
+use super::window::NamedWindow;
 use super::written::quoted;
 
 /// A column in sight.
@@ -30,6 +31,8 @@ pub(super) struct Relation {
     /// The schema that may stand before that: of a table or view without an alias.
     pub(super) schema: Option<Name>,
     pub(super) columns: Vec<ScopeColumn>,
+    /// The columns of its primary key, of a table: rows that are grouped by them are grouped by all others.
+    pub(super) key: Vec<String>,
 }
 
 impl Relation {
@@ -47,6 +50,26 @@ pub(super) struct WithItem {
     pub(super) name: Name,
     pub(super) sql_name: String,
     pub(super) columns: Vec<(Name, SqlType)>,
+    pub(super) readable: Readable,
+}
+
+/// Whether FROM may name a WITH item now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readable {
+    Yes,
+    /// Within the next step of its own recursion.
+    Once {
+        used: bool,
+    },
+    /// It is not planned yet.
+    No,
+}
+
+impl WithItem {
+    /// One that is in sight before it means something.
+    pub(super) fn unreadable(name: Name) -> Self {
+        Self { name, sql_name: String::new(), columns: Vec::new(), readable: Readable::No }
+    }
 }
 
 /// The relations in sight, and whether their columns may be named.
@@ -59,14 +82,22 @@ pub(super) struct Scope<'a> {
     pub(super) outer: Option<&'a Scope<'a>>,
     /// Set where rows are groups: the row store's text of what they are grouped by.
     pub(super) groups: Option<Vec<String>>,
+    /// Keys of other grouping sets, NULL in this one.
+    pub(super) absent: Vec<String>,
     /// Aggregates are refused where no group is: WHERE, ON, SET, VALUES.
     pub(super) aggregates: Aggregates,
+    /// What WINDOW names.
+    pub(super) windows: Vec<NamedWindow>,
+    /// What LATERAL sees beside the relations: those of the items of FROM before.
+    pub(super) before: Vec<Relation>,
 }
 
 /// What an aggregate function means at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aggregates {
     Allowed,
+    /// Aggregates, but no window functions: with the word for the place.
+    WithoutWindows(&'static str),
     /// With the word for the place.
     Refused(&'static str),
 }
@@ -79,7 +110,10 @@ impl<'a> Scope<'a> {
             merged: Vec::new(),
             outer: None,
             groups: None,
+            absent: Vec::new(),
             aggregates: Aggregates::Refused("this place"),
+            windows: Vec::new(),
+            before: Vec::new(),
         }
     }
 
@@ -152,21 +186,43 @@ impl<'a> Scope<'a> {
         let mut scope = Some(self);
         while let Some(here) = scope {
             if let Some(column) = here.find(&names)? {
-                if here.groups.as_ref().is_some_and(|groups| !groups.contains(&column.sql)) {
-                    return Err(SqlError::new(
-                        state::GROUPING_ERROR,
-                        format!(
-                            "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
-                            column.name
-                        ),
-                    ));
-                }
-                return Ok(Typed::computed(column.sql.clone(), column.sql_type));
+                here.check_grouped(column)?;
+                return Ok(here.typed(column));
             }
             scope = here.outer;
         }
+        if let [name] = names.as_slice()
+            && self.relations.iter().any(|relation| relation.name == *name)
+        {
+            return Err(SqlError::unsupported("a whole row as a value"));
+        }
         let written: Vec<_> = names.iter().map(Name::as_str).collect();
         Err(no_column(&written.join(".")))
+    }
+
+    /// The expression that a column is.
+    pub(super) fn typed(&self, column: &ScopeColumn) -> Typed {
+        let sql = if self.absent.contains(&column.sql) { "NULL".to_owned() } else { column.sql.clone() };
+        Typed::computed(sql, column.sql_type)
+    }
+
+    /// Refuses a column that differs within a group.
+    pub(super) fn check_grouped(&self, column: &ScopeColumn) -> Result<(), SqlError> {
+        let Some(groups) = &self.groups else { return Ok(()) };
+        if groups.contains(&column.sql) || self.absent.contains(&column.sql) {
+            return Ok(());
+        }
+        let of = self.relations.iter().find(|relation| relation.columns.iter().any(|c| c.sql == column.sql));
+        if of.is_some_and(|of| !of.key.is_empty() && of.key.iter().all(|key| groups.contains(key))) {
+            return Ok(());
+        }
+        Err(SqlError::new(
+            state::GROUPING_ERROR,
+            format!(
+                "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
+                column.name
+            ),
+        ))
     }
 
     fn find(&self, names: &[Name]) -> Result<Option<&ScopeColumn>, SqlError> {

@@ -68,9 +68,9 @@ impl Planner<'_> {
 
     /// The sequences that the DEFAULT of a column takes values from.
     pub(super) fn takes_by_default(&mut self, table: &Table, default: &str) {
-        for id in &table.references {
+        for id in table.named() {
             if default.contains(&format!("g_nextval({id})")) {
-                self.takes_from(*id);
+                self.takes_from(id);
             }
         }
     }

@@ -14,6 +14,7 @@ use sqlparser::tokenizer::{Location, Span};
 
 use super::Planner;
 use crate::sql::error::SqlError;
+use crate::sql::parse::name_of;
 
 /// What is collected.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub(super) struct Written {
     replaced: BTreeMap<Location, (Location, String)>,
     /// What the text names.
     pub(super) references: BTreeSet<ObjectId>,
+    /// A column that gets another name.
+    pub(super) renamed: Option<(Name, Name)>,
 }
 
 impl Written {
@@ -66,6 +69,15 @@ impl Planner<'_> {
             written.references.insert(id);
             let quoted = full_name(state, id).replace('\'', "''");
             written.replaced.insert(span.start, (span.end, format!("'{quoted}'")));
+        }
+    }
+
+    /// Here a column is named.
+    pub(super) fn write_column(&mut self, ident: &ast::Ident) {
+        if let Some(Written { replaced, renamed: Some((column, to)), .. }) = &mut self.written
+            && name_of(ident) == *column
+        {
+            replaced.insert(ident.span.start, (ident.span.end, quoted(to)));
         }
     }
 

@@ -105,7 +105,7 @@ fn session(session: &SessionReport) -> Vec<Datum> {
         text(session.last_query.as_deref().unwrap_or_default()),
         Datum::TimestampTz(session.began_micros),
         running.map_or(Datum::Null, |running| Datum::TimestampTz(running.began_micros)),
-        int(session.statements),
+        int(session.transactions),
     ]
 }
 
@@ -138,13 +138,21 @@ pub fn queries(listing: &Listing) -> Vec<Vec<Datum>> {
     rows
 }
 
-/// SHOW TRANSACTIONS: each running statement is one.
+/// SHOW TRANSACTIONS: the blocks that are open, and each statement that runs outside of one.
 pub fn transactions(listing: &Listing) -> Vec<Vec<Datum>> {
-    let running = listing.sessions.iter().filter_map(|session| Some((session, session.running.as_ref()?)));
-    let mut rows: Vec<_> = running
-        .map(|(session, running)| {
-            let id = Datum::Uuid(running.id.0.to_be_bytes());
-            vec![int(session.node), id, text(&session.application_name), int(1), int(0), int(0)]
+    let open = |session: &SessionReport| match (&session.block, &session.running) {
+        (Some(block), running) => Some((block.id, block.statements + u64::from(running.is_some()))),
+        (None, Some(running)) => Some((running.id, 1)),
+        (None, None) => None,
+    };
+    let mut rows: Vec<_> = listing
+        .sessions
+        .iter()
+        .filter_map(|session| {
+            let (id, statements) = open(session)?;
+            let id = Datum::Uuid(id.0.to_be_bytes());
+            let statements = int(statements);
+            Some(vec![int(session.node), id, text(&session.application_name), statements, int(0), int(0)])
         })
         .collect();
     for (node, reason) in &listing.silent {

@@ -1,8 +1,8 @@
 //! Functions whose value comes from the statement: its time, its session, its node.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use grantd_catalog::command::{Actor, NameContext};
@@ -14,7 +14,7 @@ use grantd_raft::rows::{Function, StatementContext, Value};
 
 use super::sequence::Sequences;
 use crate::session::Session;
-use crate::sql::error::SqlError;
+use crate::sql::error::{SqlError, state};
 use crate::sql::system::variable;
 use crate::sql::translate::enums;
 use crate::sql::translate::scalar::raise;
@@ -39,6 +39,8 @@ pub struct StatementInfo {
     pub live: LiveRows,
     /// What it does to sequences.
     pub sequences: Arc<Sequences>,
+    /// The keys that an INSERT … ON CONFLICT DO UPDATE has proposed so far.
+    pub proposed: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Rows of tables that only running nodes know, by the table's name.
@@ -55,6 +57,27 @@ impl StatementInfo {
             }
         }
     }
+}
+
+/// `g_proposed(filtered, key…)`: true, and an error for a key that comes a second time. A key with a NULL is never the
+/// key of another row.
+fn proposed(info: &StatementInfo, values: &[Value]) -> Result<Value, SqlError> {
+    let (filtered, key) = values.split_first().ok_or_else(|| SqlError::internal("no key"))?;
+    if key.contains(&Value::Null) {
+        return Ok(Value::Integer(1));
+    }
+    let mut proposed = info.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+    if proposed.insert(format!("{key:?}")) {
+        return Ok(Value::Integer(1));
+    }
+    // Had WHERE left out the first, the second would be fine.
+    if *filtered == Value::Integer(1) {
+        return Err(SqlError::unsupported("ON CONFLICT DO UPDATE … WHERE of a key that comes twice"));
+    }
+    Err(SqlError::new(
+        state::CARDINALITY_VIOLATION,
+        "ON CONFLICT DO UPDATE command cannot affect row a second time",
+    ))
 }
 
 /// Microseconds since the Unix epoch.
@@ -96,7 +119,8 @@ pub fn functions() -> Vec<Function> {
 type CatalogBody = fn(&StatementInfo, &[Value]) -> Result<Value, SqlError>;
 
 /// Functions that read the statement's catalog or move its sequences; these by their number. NULL of NULL.
-const CATALOG_TABLE: [(&str, i32, CatalogBody); 6] = [
+const CATALOG_TABLE: [(&str, i32, CatalogBody); 7] = [
+    ("g_proposed", -1, proposed),
     ("g_enum_in", 2, |info, values| match values {
         [Value::Text(label), id] => {
             enums::position(info.view.state(), object_id(id)?, label).map(Value::Integer)

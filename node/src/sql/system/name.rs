@@ -1,7 +1,7 @@
 //! Objects as statements write them: names with quotes where they need some, types, and what can be run again.
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Body, Column, ColumnType, Expression, Function};
+use grantd_catalog::object::{Body, Column, ColumnType, Expression, Function, ReferentialAction};
 use grantd_catalog::state::State;
 
 /// A name, in quotes unless it reads back as itself.
@@ -54,6 +54,17 @@ pub fn arguments(state: &State, function: &Function) -> String {
     types.join(", ")
 }
 
+/// What a foreign key does, in the words of SQL.
+pub const fn action_words(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    }
+}
+
 /// A type, as SHOW CREATE writes it.
 pub fn type_word(state: &State, column_type: ColumnType) -> String {
     match column_type {
@@ -64,7 +75,7 @@ pub fn type_word(state: &State, column_type: ColumnType) -> String {
 
 /// A DEFAULT as it reads now: with the names that its sequences, and the label of its enum type, have today.
 pub fn default_text(state: &State, column: &Column) -> Option<String> {
-    let Expression { sql, stored } = column.default.as_ref()?;
+    let Expression { sql, stored, .. } = column.default.as_ref()?;
     if let ColumnType::Enum(id) = column.column_type
         && let (Some(Body::Type(found)), Ok(position)) =
             (state.object(id).map(|found| &found.body), stored.parse::<i64>())

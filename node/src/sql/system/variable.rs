@@ -10,7 +10,9 @@ use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::{Refusal, SqlState, state};
 use grantd_catalog::view::View;
+use grantd_raft::config::PIN_TIME_MAX;
 
+use crate::session::block::{Status, Transaction, code};
 use crate::session::{Notice, SequenceValues, Session};
 use crate::sql::error::SqlError;
 use crate::sql::parse::session::SetStatement;
@@ -26,6 +28,10 @@ enum Rule {
     Free,
     /// One of these, in any case.
     One(&'static [&'static str]),
+    /// On or off.
+    Switch,
+    /// A level of isolation: all are served as the strongest.
+    Isolation,
     /// Milliseconds, or a number with a unit.
     Duration,
     /// None: it tells a fact.
@@ -33,16 +39,16 @@ enum Rule {
 }
 
 /// Name, default, what it takes. Sorted by name.
-const TABLE: [(&str, &str, Rule); 29] = [
+const TABLE: [(&str, &str, Rule); 30] = [
     ("bytea_output", "hex", Rule::One(&["hex"])),
     ("client_encoding", "UTF8", Rule::One(&["utf8", "utf-8", "unicode"])),
     ("client_min_messages", "notice", Rule::Free),
     ("datestyle", "ISO, MDY", Rule::One(&["iso", "iso,mdy", "iso, mdy"])),
-    ("default_transaction_isolation", "serializable", Rule::One(&["serializable"])),
-    ("default_transaction_read_only", "off", Rule::One(&["off", "false"])),
+    ("default_transaction_isolation", "serializable", Rule::Isolation),
+    ("default_transaction_read_only", "off", Rule::Switch),
     ("extra_float_digits", "1", Rule::Free),
     ("grantd.read", "linearizable", Rule::One(&["linearizable"])),
-    ("idle_in_transaction_session_timeout", "0", Rule::Free),
+    ("idle_in_transaction_session_timeout", "5s", Rule::Duration),
     ("integer_datetimes", "on", Rule::Fact),
     ("intervalstyle", "postgres", Rule::One(&["postgres"])),
     ("lock_timeout", "0", Rule::Free),
@@ -58,9 +64,10 @@ const TABLE: [(&str, &str, Rule); 29] = [
     ("synchronous_commit", "on", Rule::Free),
     ("tcp_keepalives_idle", "0", Rule::Free),
     ("timezone", "UTC", Rule::One(&["utc", "gmt", "etc/utc", "zulu", "z", "0"])),
-    ("transaction_isolation", "serializable", Rule::Fact),
-    ("transaction_read_only", "off", Rule::One(&["off", "false"])),
     ("tracing", "off", Rule::One(&["off"])),
+    ("transaction_isolation", "serializable", Rule::Isolation),
+    ("transaction_read_only", "off", Rule::Switch),
+    ("transaction_status", "NoTxn", Rule::Fact),
     ("version", VERSION, Rule::Fact),
     ("work_mem", "64MB", Rule::Free),
 ];
@@ -79,20 +86,54 @@ const OWN: [&str; 7] = [
 /// Applies SET, RESET, USE or SET ROLE.
 pub fn set(session: &mut Session, view: &View, statement: &SetStatement) -> Result<(), SqlError> {
     match statement {
-        SetStatement::Nothing => Ok(()),
-        SetStatement::Role(role) => set_role(session, view, role.as_ref()),
-        SetStatement::LocalRole(role) => {
+        SetStatement::Local(local) => {
+            let before = session.variables();
+            if let Some(open) = session.block.open_mut() {
+                open.keep(&before);
+                return set_here(session, view, local);
+            }
             // The transaction is this statement: it is judged, and nothing is left of it.
-            set_role(&mut session.clone(), view, role.as_ref())?;
-            let body =
-                Refusal::new(SqlState::new("25P01"), "SET LOCAL can only be used in transaction blocks");
+            set_here(&mut session.clone(), view, local)?;
+            let body = only_in_blocks("SET LOCAL");
             session.notices.push(Notice { severity: "WARNING", body });
             Ok(())
         }
+        other => {
+            set_here(session, view, other)?;
+            // What SET LOCAL hides is changed too: it is there again when the transaction ends.
+            let Some(kept) = session.block.open_mut().and_then(|open| open.kept_mut().cloned()) else {
+                return Ok(());
+            };
+            let mut lasting = session.clone();
+            lasting.set_variables(kept);
+            set_here(&mut lasting, view, other)?;
+            let kept = session.block.open_mut().and_then(Transaction::kept_mut);
+            if let Some(kept) = kept {
+                *kept = lasting.variables();
+            }
+            Ok(())
+        }
+    }
+}
+
+/// 25P01, a warning: it had no effect.
+pub fn only_in_blocks(what: &str) -> Refusal {
+    let message = format!("{what} can only be used in transaction blocks");
+    Refusal::new(code::NO_ACTIVE_TRANSACTION, message)
+}
+
+fn set_here(session: &mut Session, view: &View, statement: &SetStatement) -> Result<(), SqlError> {
+    match statement {
+        SetStatement::Nothing => Ok(()),
+        SetStatement::Local(local) => set_here(session, view, local),
+        SetStatement::Role(role) => set_role(session, view, role.as_ref()),
         SetStatement::All => reset_all(session, view),
         SetStatement::Discard => {
             reset_all(session, view)?;
             session.sequences = SequenceValues::default();
+            session.statements = Default::default();
+            session.deallocated.push(None);
+            session.cursors = Default::default();
             set_role(session, view, None)
         }
         SetStatement::Variable { name, values } => set_variable(session, view, name, values.as_deref()),
@@ -102,8 +143,9 @@ pub fn set(session: &mut Session, view: &View, statement: &SetStatement) -> Resu
 /// Whether what [`set`] does depends on the catalog.
 pub fn set_reads_catalog(statement: &SetStatement) -> bool {
     match statement {
-        SetStatement::Nothing | SetStatement::Role(None) | SetStatement::LocalRole(None) => false,
-        SetStatement::Role(Some(_)) | SetStatement::LocalRole(Some(_)) => true,
+        SetStatement::Local(local) => set_reads_catalog(local),
+        SetStatement::Nothing | SetStatement::Role(None) => false,
+        SetStatement::Role(Some(_)) => true,
         // What a session begins with may be set for its role.
         SetStatement::All | SetStatement::Discard | SetStatement::Variable { values: None, .. } => true,
         // `$user` in a search path is a name of the catalog.
@@ -221,6 +263,7 @@ fn set_variable(
             };
             return Ok(());
         }
+        "transaction_read_only" => return set_read_only(session, values),
         _ if OWN.contains(&name) => return Err(read_only(name)),
         _ => {}
     }
@@ -235,6 +278,8 @@ fn set_variable(
     let value = values.join(", ");
     let fits = match rule {
         Rule::Free => true,
+        Rule::Switch => switch(&value).is_some(),
+        Rule::Isolation => LEVELS.contains(&value.to_lowercase().as_str()),
         Rule::One(known) => known.contains(&value.to_lowercase().as_str()),
         Rule::Duration => duration(&value).is_some(),
         Rule::Fact => false,
@@ -243,12 +288,40 @@ fn set_variable(
         return Err(invalid(name, &value, rule));
     }
     // One of several spellings of the same: SHOW tells the one that PostgreSQL tells.
-    if matches!(rule, Rule::One(_)) {
-        session.settings.remove(name);
-    } else {
-        session.settings.insert(name, value);
+    match rule {
+        Rule::One(_) | Rule::Isolation => drop(session.settings.remove(name)),
+        Rule::Switch => {
+            let word = if switch(&value) == Some(true) { "on" } else { "off" };
+            session.settings.insert(name, word.to_owned());
+        }
+        Rule::Free | Rule::Duration | Rule::Fact => drop(session.settings.insert(name, value)),
     }
     Ok(())
+}
+
+/// The levels of isolation that PostgreSQL and CockroachDB know.
+const LEVELS: [&str; 5] =
+    ["serializable", "repeatable read", "read committed", "read uncommitted", "snapshot"];
+
+/// What PostgreSQL reads as true or false.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" | "t" | "y" => Some(true),
+        "off" | "false" | "no" | "0" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// Of the transaction that the session is in; outside of one it changes nothing, as in PostgreSQL.
+fn set_read_only(session: &mut Session, values: Option<&[String]>) -> Result<(), SqlError> {
+    let value = values.map_or_else(|| "off".to_owned(), |values| values.join(", "));
+    let Some(read_only) = switch(&value) else {
+        return Err(invalid("transaction_read_only", &value, &Rule::Switch));
+    };
+    match session.block.open_mut() {
+        Some(open) => Ok(open.set_read_only(read_only)?),
+        None => Ok(()),
+    }
 }
 
 fn invalid(name: &str, value: &str, rule: &Rule) -> SqlError {
@@ -260,6 +333,8 @@ fn invalid(name: &str, value: &str, rule: &Rule) -> SqlError {
     match rule {
         Rule::One(known) => error.with_hint(format!("Only {} is supported.", known.join(", "))),
         Rule::Duration => error.with_hint("Write milliseconds, or a number with ms, s or min."),
+        Rule::Switch => error.with_hint("Write on or off."),
+        Rule::Isolation => error.with_hint(format!("Known are {}.", LEVELS.join(", "))),
         Rule::Free | Rule::Fact => error,
     }
 }
@@ -313,6 +388,16 @@ pub fn show(session: &Session, view: &View, name: &str) -> Result<String, SqlErr
         "session_user" | "session_authorization" => principal(session.actor.session),
         "role" if !session.role_was_set => "none".to_owned(),
         "role" => principal(session.actor.current),
+        "transaction_read_only" => {
+            let by_default = || is_read_only_by_default(session);
+            if session.block.is_read_only().unwrap_or_else(by_default) { "on" } else { "off" }.to_owned()
+        }
+        "transaction_status" => match session.block.status() {
+            Status::Idle => "NoTxn",
+            Status::Open => "Open",
+            Status::Failed => "Aborted",
+        }
+        .to_owned(),
         _ => {
             let (name, default, _) = TABLE.iter().find(|row| row.0 == name).ok_or_else(|| unknown(name))?;
             session.settings.get(name).map_or_else(|| (*default).to_owned(), Clone::clone)
@@ -340,6 +425,35 @@ pub fn statement_timeout(session: &Session) -> Option<Duration> {
         .and_then(|value| duration(value))
         .filter(|limit| !limit.is_zero())
 }
+
+/// Whether a transaction that does not say takes no changes.
+pub fn is_read_only_by_default(session: &Session) -> bool {
+    session.settings.get("default_transaction_read_only").is_some_and(|value| value == "on")
+}
+
+/// How long a session may say nothing in a transaction. Who holds the writer keeps others waiting, so for those there is
+/// a maximum, which is also what 0 means, PostgreSQL's word for none.
+pub fn idle_limit(session: &Session, writes: bool) -> Duration {
+    let set = session.settings.get("idle_in_transaction_session_timeout").and_then(|value| duration(value));
+    let (default, most) = match writes {
+        true => (WRITER_IDLE, WRITER_IDLE_MAX),
+        false => (SNAPSHOT_IDLE, SNAPSHOT_IDLE_MAX),
+    };
+    match set {
+        None => default,
+        Some(Duration::ZERO) => most,
+        Some(limit) => limit.min(most),
+    }
+}
+
+/// How long a transaction that has written may say nothing. Long enough for a program between two statements.
+const WRITER_IDLE: Duration = Duration::from_secs(5);
+/// The most that it can be set to: nobody else writes meanwhile.
+const WRITER_IDLE_MAX: Duration = Duration::from_secs(60);
+/// The same of one that has only read, and hinders nobody: long enough for a person.
+const SNAPSHOT_IDLE: Duration = Duration::from_secs(60);
+/// The most that it can be set to: what it has read is kept on disk meanwhile.
+const SNAPSHOT_IDLE_MAX: Duration = PIN_TIME_MAX;
 
 fn duration(value: &str) -> Option<Duration> {
     let value = value.trim();

@@ -1,6 +1,6 @@
 //! Functions that a statement may call, with what they become.
 
-use super::{Parameters, Typed, cast, introspect, operator};
+use super::{Parameters, Typed, cast, form, introspect, json, operator, order, signature};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Family, SqlType};
 
@@ -22,23 +22,40 @@ pub fn is_aggregate(name: &str) -> bool {
             | "bool_or"
             | "string_agg"
             | "array_agg"
+            | "jsonb_agg"
+            | "json_agg"
+            | "jsonb_object_agg"
+            | "json_object_agg"
     )
 }
 
 /// Whether every cluster has a function of this name.
 pub fn is_built_in(name: &str) -> bool {
-    let unified = ["coalesce", "ifnull", "nullif", "greatest", "least", "concat", "concat_ws", "abs"];
+    let unified =
+        ["coalesce", "ifnull", "nullif", "greatest", "least", "concat", "concat_ws", "to_jsonb", "to_json"];
     context_function(name, 0).is_some()
         || is_aggregate(name)
+        || is_window(name)
         || unified.contains(&name)
+        || form::knows(name)
         || introspect::knows(name)
-        || SIGNATURES.iter().any(|row| row.0 == name)
+        || signature::knows(name)
         || (name.starts_with("has_") && name.ends_with("_privilege"))
         || name == "pg_has_role"
 }
 
 /// SQLite's own functions that a translation may call; everything else it calls is ours and begins with `g_`.
-pub const NATIVE: [&str; 17] = [
+pub const NATIVE: [&str; 27] = [
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
     "abs",
     "avg",
     "coalesce",
@@ -59,57 +76,150 @@ pub const NATIVE: [&str; 17] = [
     "sum",
 ];
 
+/// What stands in and behind the call of an aggregate.
+#[derive(Clone, Copy)]
+pub struct Clauses<'c> {
+    /// `ORDER BY …`, or nothing.
+    pub order: &'c str,
+    /// Which rows count.
+    pub filter: Option<&'c str>,
+    /// ` OVER (…)`, or nothing.
+    pub over: &'c str,
+}
+
+impl Clauses<'_> {
+    /// What stands behind the call.
+    fn tail(&self) -> String {
+        match self.filter {
+            Some(filter) => format!(" FILTER (WHERE {filter}){}", self.over),
+            None => self.over.to_owned(),
+        }
+    }
+}
+
 /// An aggregate with its argument; `count(*)` has none.
 pub fn aggregate(
     (name, distinct): (&str, bool),
     mut arguments: Vec<Typed>,
-    order: &str,
+    clauses: Clauses<'_>,
     parameters: &mut Parameters,
 ) -> Result<Typed, SqlError> {
+    if name == "string_agg" && arguments.len() == 2 && distinct {
+        return string_agg_distinct(arguments, clauses, parameters);
+    }
     let distinct = if distinct { "DISTINCT " } else { "" };
+    let tail = clauses.tail();
     // The order matters to those two alone.
-    let order = if order.is_empty() { String::new() } else { format!(" {order}") };
+    let order = if clauses.order.is_empty() { String::new() } else { format!(" {}", clauses.order) };
     if name == "count" && arguments.is_empty() {
-        return Ok(Typed::computed("count(*)".to_owned(), SqlType::Int8));
+        return Ok(Typed::computed(format!("count(*){tail}"), SqlType::Int8));
     }
     if name == "array_agg" && arguments.len() == 1 {
         let item = cast::settled(arguments.remove(0), parameters)?;
         let of = introspect::array_of(item.sql_type)?;
         let sql = format!(
-            "g_json_array_or_null(json_group_array({distinct}{}{order}))",
+            "g_json_array_or_null(json_group_array({distinct}{}{order}){tail})",
             introspect::as_item(&item.sql, item.sql_type)
         );
         return Ok(Typed::computed(sql, of));
     }
-    if name == "string_agg" && arguments.len() == 2 && distinct.is_empty() {
+    if name == "string_agg" && arguments.len() == 2 {
         let separator = arguments.remove(1);
         let separator = cast::expect(separator, SqlType::Text, "argument of string_agg()", parameters)?;
         let item = cast::expect(arguments.remove(0), SqlType::Text, "argument of string_agg()", parameters)?;
         return Ok(Typed::computed(
-            format!("group_concat({}, {}{order})", item.sql, separator.sql),
+            format!("group_concat({}, {}{order}){tail}", item.sql, separator.sql),
             SqlType::Text,
         ));
     }
+    if matches!(name, "jsonb_object_agg" | "json_object_agg") && arguments.len() == 2 && distinct.is_empty() {
+        let value = json::of(arguments.remove(1), parameters)?;
+        let key = operator::to_text(arguments.remove(0), parameters)?;
+        let sql = format!("g_json_object_agg({key}, {value}{order}){tail}");
+        return Ok(Typed::computed(sql, SqlType::Jsonb));
+    }
     let [argument]: [Typed; 1] = arguments.try_into().map_err(|_| unknown(name))?;
+    if matches!(name, "jsonb_agg" | "json_agg") {
+        let item = json::of(argument, parameters)?;
+        return Ok(Typed::computed(format!("g_json_agg({distinct}{item}{order}){tail}"), SqlType::Jsonb));
+    }
     let argument = cast::settled(argument, parameters)?;
     let family = argument.sql_type.family();
     let (function, sql_type) = match (name, family) {
         ("count", _) => ("count", SqlType::Int8),
-        ("min" | "max", Family::Bool) => return Err(unknown_for(name, argument.sql_type)),
+        ("min" | "max", Family::Numeric | Family::Interval) if !order::is_column(&argument.sql) => {
+            let kind = order::collation(argument.sql_type).unwrap_or_default();
+            let sql = format!("g_{kind}_{name}({}){tail}", argument.sql);
+            return Ok(Typed::computed(sql, argument.sql_type));
+        }
+        ("min" | "max", Family::Bool | Family::Json) => return Err(unknown_for(name, argument.sql_type)),
         ("min" | "max", _) => (name, argument.sql_type),
-        // The value is CockroachDB's; its type there is DECIMAL.
-        ("sum", Family::Int) => ("sum", SqlType::Int8),
+        // A DECIMAL, as in both originals: the sum of 64 bits does not fit 64.
+        ("sum", Family::Int) => ("g_int_sum", SqlType::Numeric),
+        ("avg", Family::Int) => ("g_int_avg", SqlType::Numeric),
+        ("sum", Family::Numeric) => ("g_decimal_sum", SqlType::Numeric),
+        ("avg", Family::Numeric) => ("g_decimal_avg", SqlType::Numeric),
+        ("sum", Family::Interval) => ("g_interval_sum", SqlType::Interval),
+        ("avg", Family::Interval) => ("g_interval_avg", SqlType::Interval),
         ("sum", Family::Float) => ("sum", SqlType::Float8),
         ("avg", Family::Float) => ("avg", SqlType::Float8),
-        ("avg", Family::Int) => {
-            return Err(SqlError::unsupported("avg() of integers, a DECIMAL")
-                .with_hint("Cast the argument to FLOAT8."));
-        }
         ("bool_and" | "every", Family::Bool) => ("min", SqlType::Bool),
         ("bool_or", Family::Bool) => ("max", SqlType::Bool),
         _ => return Err(unknown_for(name, argument.sql_type)),
     };
-    Ok(Typed::computed(format!("{function}({distinct}{})", argument.sql), sql_type))
+    // Equal values are one, whatever their texts.
+    let keyed = !distinct.is_empty() && matches!(name, "count" | "sum" | "avg") && family != Family::Interval;
+    let item = match (keyed, name) {
+        (true, _) | (_, "count") if !distinct.is_empty() => order::key(&argument),
+        _ => argument.sql,
+    };
+    Ok(Typed::computed(format!("{function}({distinct}{item}){tail}"), sql_type))
+}
+
+/// Functions that are such only with OVER.
+pub fn is_window(name: &str) -> bool {
+    matches!(
+        name,
+        "row_number"
+            | "rank"
+            | "dense_rank"
+            | "percent_rank"
+            | "cume_dist"
+            | "ntile"
+            | "lag"
+            | "lead"
+            | "first_value"
+            | "last_value"
+            | "nth_value"
+    )
+}
+
+/// `string_agg(DISTINCT a, 'b')`, for which SQLite takes no second argument: the texts that differ as an array, joined.
+fn string_agg_distinct(
+    mut arguments: Vec<Typed>,
+    clauses: Clauses<'_>,
+    parameters: &mut Parameters,
+) -> Result<Typed, SqlError> {
+    let what = "argument of string_agg()";
+    let separator = cast::expect(arguments.remove(1), SqlType::Text, what, parameters)?;
+    let item = cast::expect(arguments.remove(0), SqlType::Text, what, parameters)?.sql;
+    let plain = format!("ORDER BY {item}");
+    let (order, is_plain) = match clauses.order.strip_prefix(&plain) {
+        Some("" | " DESC") => (clauses.order, true),
+        _ => (plain.as_str(), clauses.order.is_empty()),
+    };
+    if !is_plain || !separator.sql.starts_with('\'') {
+        return Err(SqlError::unsupported(
+            "string_agg(DISTINCT) in another order, or between them what differs by row",
+        ));
+    }
+    let filter = clauses.filter.map(|filter| format!(" AND {filter}")).unwrap_or_default();
+    let sql = format!(
+        "g_array_to_string(g_json_array_or_null(json_group_array(DISTINCT {item} {order}) \
+         FILTER (WHERE {item} IS NOT NULL{filter}){}), {})",
+        clauses.over, separator.sql
+    );
+    Ok(Typed::computed(sql, SqlType::Text))
 }
 
 /// A scalar function.
@@ -120,10 +230,15 @@ pub fn scalar(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) ->
     match name {
         "coalesce" | "ifnull" | "nullif" | "greatest" | "least" => unified(name, arguments, parameters),
         "concat" | "concat_ws" => concat(name, arguments, parameters),
-        "abs" => abs(arguments, parameters),
+        "to_jsonb" | "to_json" | "row_to_json" if arguments.len() == 1 => {
+            let items = arguments.into_iter().map(|argument| json::of(argument, parameters));
+            let sql = items.collect::<Result<Vec<_>, _>>()?.join("");
+            Ok(Typed::computed(sql, SqlType::Jsonb))
+        }
+        _ if form::knows(name) => form::call(name, arguments, parameters),
         _ if name.starts_with("has_") || name == "pg_has_role" => inquiry(name, arguments, parameters),
         _ if introspect::knows(name) => introspect::call(name, arguments, parameters),
-        _ => by_signature(name, arguments, parameters),
+        _ => signature::call(name, arguments, parameters),
     }
 }
 
@@ -136,6 +251,10 @@ fn context_function(name: &str, arguments: usize) -> Option<Typed> {
         "now" | "current_timestamp" | "transaction_timestamp" | "statement_timestamp" => {
             ("g_now()", SqlType::TimestampTz)
         }
+        "localtimestamp" => ("g_now()", SqlType::Timestamp),
+        "current_date" => ("g_moment_date(g_now())", SqlType::Date),
+        "current_time" | "localtime" => ("g_moment_time(g_now())", SqlType::Time),
+        "pi" => ("3.141592653589793", SqlType::Float8),
         "clock_timestamp" => ("g_clock()", SqlType::TimestampTz),
         "current_user" | "user" | "current_role" => ("g_current_user()", SqlType::Text),
         "session_user" => ("g_session_user()", SqlType::Text),
@@ -151,76 +270,6 @@ fn context_function(name: &str, arguments: usize) -> Option<Typed> {
     Some(Typed::computed(sql.to_owned(), sql_type))
 }
 
-/// Functions with fixed types: name, argument types, function of the row store, result type.
-type Signature = (&'static str, &'static [SqlType], &'static str, SqlType);
-
-const SIGNATURES: [Signature; 36] = {
-    use SqlType::{Bool, Float8, Int8, Text};
-    [
-        ("length", &[Text], "length", Int8),
-        ("char_length", &[Text], "length", Int8),
-        ("character_length", &[Text], "length", Int8),
-        ("octet_length", &[Text], "octet_length", Int8),
-        ("lower", &[Text], "g_lower", Text),
-        ("upper", &[Text], "g_upper", Text),
-        ("substring", &[Text, Int8], "g_substr", Text),
-        ("substring", &[Text, Int8, Int8], "g_substr", Text),
-        ("substr", &[Text, Int8], "g_substr", Text),
-        ("substr", &[Text, Int8, Int8], "g_substr", Text),
-        ("trim", &[Text], "g_trim", Text),
-        ("btrim", &[Text], "g_trim", Text),
-        ("btrim", &[Text, Text], "g_trim", Text),
-        ("ltrim", &[Text], "g_ltrim", Text),
-        ("ltrim", &[Text, Text], "g_ltrim", Text),
-        ("rtrim", &[Text], "g_rtrim", Text),
-        ("rtrim", &[Text, Text], "g_rtrim", Text),
-        ("replace", &[Text, Text, Text], "g_replace", Text),
-        ("strpos", &[Text, Text], "g_strpos", Int8),
-        ("left", &[Text, Int8], "g_left", Text),
-        ("right", &[Text, Int8], "g_right", Text),
-        ("repeat", &[Text, Int8], "g_repeat", Text),
-        ("reverse", &[Text], "g_reverse", Text),
-        ("starts_with", &[Text, Text], "g_starts_with", Bool),
-        ("split_part", &[Text, Text, Int8], "g_split_part", Text),
-        ("div", &[Int8, Int8], "g_div", Int8),
-        ("mod", &[Int8, Int8], "g_mod", Int8),
-        ("floor", &[Float8], "g_floor", Float8),
-        ("ceil", &[Float8], "g_ceil", Float8),
-        ("ceiling", &[Float8], "g_ceil", Float8),
-        ("round", &[Float8], "g_round", Float8),
-        ("trunc", &[Float8], "g_trunc", Float8),
-        ("sqrt", &[Float8], "g_sqrt", Float8),
-        ("sign", &[Float8], "g_sign", Float8),
-        ("position", &[Text, Text], "g_strpos", Int8),
-        ("bit_length", &[Text], "g_bit_length", Int8),
-    ]
-};
-
-fn by_signature(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
-    let mut known = false;
-    for (candidate, types, function, result) in SIGNATURES {
-        known |= candidate == name;
-        if candidate != name || types.len() != arguments.len() {
-            continue;
-        }
-        let what = format!("argument of {name}()");
-        let rendered = arguments
-            .into_iter()
-            .zip(types)
-            .map(|(argument, to)| cast::expect(argument, *to, &what, parameters).map(|typed| typed.sql))
-            .collect::<Result<Vec<_>, _>>()?;
-        return Ok(Typed::computed(format!("{function}({})", rendered.join(", ")), result));
-    }
-    if known {
-        let types: Vec<_> = arguments.iter().map(|argument| argument.sql_type.word()).collect();
-        return Err(SqlError::new(
-            state::UNDEFINED_FUNCTION,
-            format!("unknown signature: {name}({})", types.join(", ")),
-        ));
-    }
-    Err(undefined(name))
-}
-
 /// 42883: there is none of this name.
 pub fn undefined(name: &str) -> SqlError {
     SqlError::new(state::UNDEFINED_FUNCTION, format!("unknown function: {name}()"))
@@ -233,6 +282,14 @@ fn unified(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Re
     }
     let (mut items, common) = cast::unify(arguments, name, parameters)?;
     let rendered: Vec<_> = items.iter().map(|item| item.sql.as_str()).collect();
+    let sql = match (name, order::collation(common)) {
+        ("greatest" | "least", Some(kind)) => format!("g_{kind}_{name}({})", rendered.join(", ")),
+        ("nullif", Some(kind)) => format!("g_{kind}_nullif({})", rendered.join(", ")),
+        _ => String::new(),
+    };
+    if !sql.is_empty() {
+        return Ok(Typed::computed(sql, common));
+    }
     let sql = match name {
         "greatest" => format!("g_greatest({})", rendered.join(", ")),
         "least" => format!("g_least({})", rendered.join(", ")),
@@ -247,29 +304,12 @@ fn unified(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Re
 fn concat(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
     let rendered = arguments
         .into_iter()
-        .map(|argument| operator::to_text(argument, parameters))
+        .map(|argument| operator::to_output(argument, parameters))
         .collect::<Result<Vec<_>, _>>()?;
     if rendered.is_empty() {
         return Err(unknown(name));
     }
     Ok(Typed::computed(format!("g_{name}({})", rendered.join(", ")), SqlType::Text))
-}
-
-fn abs(arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
-    let [argument]: [Typed; 1] = arguments.try_into().map_err(|_| unknown("abs"))?;
-    let argument = cast::settled(argument, parameters)?;
-    match argument.sql_type.family() {
-        Family::Int => Ok(Typed::computed(format!("g_abs({})", argument.sql), SqlType::Int8)),
-        Family::Float => Ok(Typed::computed(format!("abs({})", argument.sql), SqlType::Float8)),
-        Family::Bool
-        | Family::Text
-        | Family::Bytes
-        | Family::Uuid
-        | Family::Timestamp
-        | Family::TextArray
-        | Family::Enum(_)
-        | Family::Unknown => Err(unknown_for("abs", argument.sql_type)),
-    }
 }
 
 /// `has_…_privilege([user,] object [, column], privilege)` and `pg_has_role([user,] role, privilege)`: objects and
@@ -308,7 +348,8 @@ fn inquiry(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Re
     Ok(Typed::computed(format!("g_{name}({})", rendered.join(", ")), SqlType::Bool))
 }
 
-fn unknown(name: &str) -> SqlError {
+/// 0A000: not with these arguments.
+pub fn unknown(name: &str) -> SqlError {
     SqlError::new(
         grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED,
         format!("the function {name}() with these arguments is not supported"),

@@ -4,7 +4,7 @@
 
 use sqlparser::ast;
 
-use super::{Form, Parameters, Typed, cast, operator, string};
+use super::{Form, Parameters, Typed, cast, operator, order, string};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Element, Family, Reg, SqlType};
 
@@ -77,7 +77,6 @@ const SIGNATURES: &[Signature] = {
         ("pg_is_other_temp_schema", 1, &[I], "g_zero", Bool),
         ("pg_relation_is_publishable", 1, &[E], "g_zero", Bool),
         ("quote_ident", 1, &[T], "g_quote_ident", Text),
-        ("quote_literal", 1, &[T], "g_quote_literal", Text),
         ("to_regclass", 1, &[T], "g_to_regclass", SqlType::Reg(Reg::Class)),
         ("to_regtype", 1, &[T], "g_to_regtype", SqlType::Reg(Reg::Type)),
         ("to_regrole", 1, &[T], "g_to_regrole", SqlType::Reg(Reg::Role)),
@@ -92,13 +91,13 @@ const SIGNATURES: &[Signature] = {
 
 /// Whether a function is one of those here.
 pub fn knows(name: &str) -> bool {
-    SIGNATURES.iter().any(|row| row.0 == name) || name == "json_build_object" || name == "array_position"
+    SIGNATURES.iter().any(|row| row.0 == name) || name == "array_position"
 }
 
 /// A call of one of them.
 pub fn call(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
-    if name == "json_build_object" {
-        return json_object(arguments, parameters);
+    if name == "array_position" {
+        return position(arguments, parameters);
     }
     let fits = |row: &&Signature| row.0 == name && (row.1..=row.2.len()).contains(&arguments.len());
     let Some((_, _, types, function, result)) = SIGNATURES.iter().find(fits) else {
@@ -123,12 +122,18 @@ pub fn call(name: &str, arguments: Vec<Typed>, parameters: &mut Parameters) -> R
     Ok(Typed::computed(format!("{function}({})", rendered.join(", ")), *result))
 }
 
-fn json_object(arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
-    let rendered = arguments
-        .into_iter()
-        .map(|argument| cast::settled(argument, parameters).map(|typed| typed.sql))
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Typed::computed(format!("json_object({})", rendered.join(", ")), SqlType::Text))
+/// `array_position(array, item)`: from 1, or NULL.
+fn position(arguments: Vec<Typed>, parameters: &mut Parameters) -> Result<Typed, SqlError> {
+    let [in_array, item]: [Typed; 2] = arguments
+        .try_into()
+        .map_err(|_| SqlError::unsupported("the function array_position() with these arguments"))?;
+    let what = "argument of array_position()";
+    let (in_array, of) = array(in_array, what, parameters)?;
+    let item = cast::expect(item, of, what, parameters)?;
+    // A truth value is `t` or `f` in an array.
+    let item = if of == SqlType::Bool { as_item(&item.sql, of) } else { cast::as_text(item.sql, of)? };
+    let sql = format!("g_array_position({in_array}, coalesce('=' || {item}, ''))");
+    Ok(Typed::computed(sql, SqlType::Int4))
 }
 
 /// An expression that must be an array, with the type of its items.
@@ -190,8 +195,9 @@ pub fn any(negated: bool, left: Typed, right: Typed, parameters: &mut Parameters
     let pair = vec![left, Typed::computed("value".to_owned(), item)];
     let (pair, _) = cast::unify(pair, "ANY", parameters)?;
     let not = if negated { "NOT " } else { "" };
-    let (left, value) = (&pair[0].sql, &pair[1].sql);
-    let sql = format!("({left} {not}IN (SELECT {value} FROM {}))", each(&array_sql, item));
+    // What an array's items become has no collation.
+    let right = Typed { sql: format!("({})", pair[1].sql), ..pair[1].clone() };
+    let sql = order::in_rows(&pair[0], &right, not, &each(&array_sql, item));
     Ok(Typed::computed(sql, SqlType::Bool))
 }
 

@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{BinaryOperator, UnaryOperator};
 
-use super::{Form, Parameters, Typed, cast, introspect};
+use super::{Form, Parameters, Typed, cast, function, introspect, json, moment, order};
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::{Family, SqlType};
 
@@ -28,6 +28,24 @@ pub fn binary(
         B::Multiply => arithmetic(("*", "mul"), left, right, parameters),
         B::Divide => arithmetic(("/", "div"), left, right, parameters),
         B::Modulo => arithmetic(("%", "mod"), left, right, parameters),
+        B::PGExp => arithmetic(("^", "pow"), left, right, parameters),
+        B::Arrow
+        | B::LongArrow
+        | B::HashArrow
+        | B::HashLongArrow
+        | B::AtArrow
+        | B::ArrowAt
+        | B::HashMinus
+        | B::Question
+        | B::QuestionAnd
+        | B::QuestionPipe => json::operator(operator, left, right, parameters),
+        B::PGBitwiseXor => {
+            let (a, b) = (left.clone(), right.clone());
+            let (or, and) = (bitwise("|", left, right, parameters)?, bitwise("&", a, b, parameters)?);
+            Ok(Typed::computed(format!("({} & ~{})", or.sql, and.sql), SqlType::Int8))
+        }
+        B::PGBitwiseShiftLeft => shift("g_shl", left, right, parameters),
+        B::PGBitwiseShiftRight => shift("g_shr", left, right, parameters),
         B::BitwiseAnd => bitwise("&", left, right, parameters),
         B::BitwiseOr => bitwise("|", left, right, parameters),
         B::StringConcat => concatenation(left, right, parameters),
@@ -66,6 +84,17 @@ pub fn unary(
             Ok(Typed::computed(format!("(NOT {})", operand.sql), SqlType::Bool))
         }
         UnaryOperator::Plus | UnaryOperator::Minus => signed(*operator, operand),
+        UnaryOperator::BitwiseNot | UnaryOperator::PGAbs | UnaryOperator::PGSquareRoot => {
+            let operand = match operator {
+                UnaryOperator::BitwiseNot => {
+                    let operand = cast::expect(operand, SqlType::Int8, "argument of ~", parameters)?;
+                    return Ok(Typed::computed(format!("(~{})", operand.sql), SqlType::Int8));
+                }
+                _ => operand,
+            };
+            let name = if *operator == UnaryOperator::PGAbs { "abs" } else { "sqrt" };
+            function::scalar(name, vec![operand], parameters)
+        }
         other => Err(SqlError::unsupported(format!("the operator {other}"))),
     }
 }
@@ -74,11 +103,20 @@ fn signed(operator: UnaryOperator, operand: Typed) -> Result<Typed, SqlError> {
     let minus = operator == UnaryOperator::Minus;
     match (&operand.form, operand.sql_type.family()) {
         (Form::Decimal(written), _) if minus => {
-            let written = format!("-{written}");
+            // Of `- - 1.5` the two signs are none.
+            let written = written.strip_prefix('-').map_or_else(|| format!("-{written}"), str::to_owned);
             Ok(Typed { form: Form::Decimal(written.clone()), sql: written, ..operand })
         }
         (Form::Decimal(_), _) => Ok(operand),
-        (Form::Computed, Family::Int | Family::Float) if !minus => Ok(operand),
+        (Form::Computed, Family::Int | Family::Float | Family::Numeric | Family::Interval) if !minus => {
+            Ok(operand)
+        }
+        (Form::Computed, Family::Numeric) => {
+            Ok(Typed::computed(format!("g_decimal_neg({})", operand.sql), SqlType::Numeric))
+        }
+        (Form::Computed, Family::Interval) => {
+            Ok(Typed::computed(format!("g_interval_neg({})", operand.sql), SqlType::Interval))
+        }
         (Form::Computed, Family::Int) => {
             let sql = match operand.sql.parse::<i64>() {
                 Ok(value) => format!("(-{value})"),
@@ -87,7 +125,7 @@ fn signed(operator: UnaryOperator, operand: Typed) -> Result<Typed, SqlError> {
             Ok(Typed::computed(sql, SqlType::Int8))
         }
         (Form::Computed, Family::Float) => {
-            Ok(Typed::computed(format!("(-{})", operand.sql), SqlType::Float8))
+            Ok(Typed::computed(format!("(-{})", operand.sql), operand.sql_type))
         }
         (Form::Null, _) => Ok(operand),
         _ => Err(SqlError::new(
@@ -114,7 +152,7 @@ pub fn comparison(
     let types = (left.sql_type, right.sql_type);
     let (pair, _) = cast::unify(vec![left, right], "comparison", parameters)
         .map_err(|error| no_operator(error, symbol, types))?;
-    Ok(Typed::computed(format!("({} {symbol} {})", pair[0].sql, pair[1].sql), SqlType::Bool))
+    Ok(Typed::computed(order::comparison(symbol, &pair[0], &pair[1]), SqlType::Bool))
 }
 
 fn no_operator(error: SqlError, symbol: &str, types: (SqlType, SqlType)) -> SqlError {
@@ -133,6 +171,13 @@ fn arithmetic(
     right: Typed,
     parameters: &mut Parameters,
 ) -> Result<Typed, SqlError> {
+    let (left, right) = match moment::arithmetic(symbol, left, right, parameters)? {
+        moment::Outcome::Done(typed) => return Ok(typed),
+        moment::Outcome::Other(left, right) => (left, right),
+    };
+    if left.sql_type == SqlType::Jsonb && symbol == "-" {
+        return json::without(left, right, parameters);
+    }
     let types = (left.sql_type, right.sql_type);
     let unsupported = || {
         SqlError::new(
@@ -142,21 +187,26 @@ fn arithmetic(
     };
     let (pair, common) = cast::unify(vec![left, right], "operand", parameters)
         .map_err(|error| if error.body.code == state::DATATYPE_MISMATCH { unsupported() } else { error })?;
+    let (a, b) = (&pair[0].sql, &pair[1].sql);
     match common.family() {
-        Family::Int if symbol == "/" => Err(SqlError::unsupported("the division of two integers")
-            .with_detail("CockroachDB answers it with a DECIMAL.")
-            .with_hint("Use div(a, b) for an integer, or cast one side to FLOAT8.")),
-        Family::Int => {
-            Ok(Typed::computed(format!("g_{name}({}, {})", pair[0].sql, pair[1].sql), SqlType::Int8))
+        // As in CockroachDB: the quotient of two integers is a decimal.
+        Family::Int if symbol == "/" => {
+            let sql = format!("g_decimal_div(CAST({a} AS TEXT), CAST({b} AS TEXT))");
+            Ok(Typed::computed(sql, SqlType::Numeric))
         }
-        Family::Float => {
-            Ok(Typed::computed(format!("g_f{name}({}, {})", pair[0].sql, pair[1].sql), SqlType::Float8))
-        }
+        Family::Int => Ok(Typed::computed(format!("g_{name}({a}, {b})"), SqlType::Int8)),
+        Family::Float => Ok(Typed::computed(format!("g_f{name}({a}, {b})"), SqlType::Float8)),
+        Family::Numeric => Ok(Typed::computed(format!("g_decimal_{name}({a}, {b})"), SqlType::Numeric)),
         Family::Bool
         | Family::Text
         | Family::Bytes
         | Family::Uuid
         | Family::Timestamp
+        | Family::LocalTimestamp
+        | Family::Date
+        | Family::Time
+        | Family::Interval
+        | Family::Json
         | Family::TextArray
         | Family::Enum(_)
         | Family::Unknown => Err(unsupported()),
@@ -170,9 +220,23 @@ fn bitwise(symbol: &str, left: Typed, right: Typed, parameters: &mut Parameters)
     Ok(Typed::computed(format!("({} {symbol} {})", left.sql, right.sql), SqlType::Int8))
 }
 
+fn shift(function: &str, left: Typed, right: Typed, parameters: &mut Parameters) -> Result<Typed, SqlError> {
+    let left = cast::expect(left, SqlType::Int8, "argument of a shift", parameters)?;
+    let right = cast::expect(right, SqlType::Int8, "argument of a shift", parameters)?;
+    Ok(Typed::computed(format!("{function}({}, {})", left.sql, right.sql), SqlType::Int8))
+}
+
 fn concatenation(left: Typed, right: Typed, parameters: &mut Parameters) -> Result<Typed, SqlError> {
     if [&left, &right].iter().any(|side| side.sql_type.family() == Family::TextArray) {
         return introspect::concatenated(left, right, parameters);
+    }
+    if [&left, &right].iter().any(|side| side.sql_type == SqlType::Jsonb) {
+        return json::concatenated(left, right, parameters);
+    }
+    if [&left, &right].iter().any(|side| side.sql_type == SqlType::Bytea) {
+        let left = cast::expect(left, SqlType::Bytea, "argument of ||", parameters)?;
+        let right = cast::expect(right, SqlType::Bytea, "argument of ||", parameters)?;
+        return Ok(Typed::computed(format!("g_bytes_cat({}, {})", left.sql, right.sql), SqlType::Bytea));
     }
     let text_side = |typed: &Typed| {
         typed.sql_type.family() == Family::Text || matches!(typed.form, Form::Text(_) | Form::Parameter(_))
@@ -193,6 +257,15 @@ fn concatenation(left: Typed, right: Typed, parameters: &mut Parameters) -> Resu
 pub fn to_text(typed: Typed, parameters: &mut Parameters) -> Result<String, SqlError> {
     let typed = cast::settled(typed, parameters)?;
     cast::as_text(typed.sql, typed.sql_type)
+}
+
+/// Any type as a client sees it, for concat() and format(): a truth value is `t` or `f`, where a cast says `true`.
+pub fn to_output(typed: Typed, parameters: &mut Parameters) -> Result<String, SqlError> {
+    let typed = cast::settled(typed, parameters)?;
+    match typed.sql_type {
+        SqlType::Bool => Ok(introspect::as_item(&typed.sql, SqlType::Bool)),
+        other => cast::as_text(typed.sql, other),
+    }
 }
 
 /// `function(text, pattern)` with the default escape character.

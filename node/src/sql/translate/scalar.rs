@@ -7,10 +7,15 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grantd_raft::rows::{Function, Value};
+use grantd_raft::rows::{Aggregate, Collation, Function, Value};
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::value::{SqlType, out_of_range, text};
+use crate::sql::value::{self, SqlType, interval, out_of_range, text};
+
+mod json;
+mod moment;
+mod number;
+mod strings;
 
 /// The most bytes that `repeat()` makes.
 const REPEAT_BYTES_MAX: usize = 16 << 20;
@@ -32,7 +37,9 @@ pub fn raised(message: &str) -> Option<SqlError> {
 type Body = fn(&[Value]) -> Result<Value, SqlError>;
 
 /// Name, number of arguments, whether NULL in means NULL out, body.
-const TABLE: [(&str, i32, bool, Body); 56] = [
+type Entry = (&'static str, i32, bool, Body);
+
+const TABLE: &[Entry] = &[
     ("g_add", 2, true, |v| checked(v, i64::checked_add)),
     ("g_sub", 2, true, |v| checked(v, i64::checked_sub)),
     ("g_mul", 2, true, |v| checked(v, i64::checked_mul)),
@@ -63,12 +70,17 @@ const TABLE: [(&str, i32, bool, Body); 56] = [
     ("g_text_bytes", 1, true, |v| parsed(v, SqlType::Bytea)),
     ("g_text_timestamp", 1, true, |v| parsed(v, SqlType::TimestampTz)),
     ("g_bool_text", 1, true, |v| Ok(Value::Text((int(&v[0])? != 0).to_string()))),
+    ("g_same", 1, true, |v| Ok(v[0].clone())),
+    ("g_bytes_cat", 2, true, |v| match (&v[0], &v[1]) {
+        (Value::Blob(a), Value::Blob(b)) => Ok(Value::Blob([a.as_slice(), b].concat())),
+        _ => Err(wrong()),
+    }),
     ("g_float_text", 1, true, |v| Ok(Value::Text(text::float(real(&v[0])?)))),
     ("g_bytes_text", 1, true, bytes_text),
     ("g_timestamp_text", 1, true, |v| Ok(Value::Text(text::timestamp(int(&v[0])?)))),
     ("g_varchar", 2, true, varchar),
-    ("g_lower", 1, true, |v| Ok(Value::Text(string(&v[0])?.to_lowercase()))),
-    ("g_upper", 1, true, |v| Ok(Value::Text(string(&v[0])?.to_uppercase()))),
+    ("g_lower", 1, true, |v| Ok(Value::Text(lower(string(&v[0])?)))),
+    ("g_upper", 1, true, |v| Ok(Value::Text(upper(string(&v[0])?)))),
     ("g_substr", -1, true, substring),
     ("g_trim", -1, true, |v| trimmed(v, true, true)),
     ("g_ltrim", -1, true, |v| trimmed(v, true, false)),
@@ -95,8 +107,9 @@ const TABLE: [(&str, i32, bool, Body); 56] = [
 
 /// The functions, for the row store.
 pub fn functions() -> Vec<Function> {
-    TABLE
-        .iter()
+    [TABLE, number::TABLE, json::TABLE, moment::TABLE, strings::TABLE]
+        .into_iter()
+        .flatten()
         .map(|&(name, arguments, strict, body)| Function {
             name,
             arguments,
@@ -111,6 +124,22 @@ pub fn functions() -> Vec<Function> {
         .collect()
 }
 
+/// The aggregate functions, for the row store.
+pub fn aggregates() -> Vec<Aggregate> {
+    number::aggregates()
+}
+
+/// The orders of texts that are values of a type, for the row store.
+pub fn collations() -> Vec<Collation> {
+    let collation =
+        |name, compare: fn(&str, &str) -> Ordering| Collation { name, compare: Arc::new(compare) };
+    vec![
+        collation("decimal", value::decimal::compare),
+        collation("interval", value::interval::compare),
+        collation("jsonb", value::json::compare),
+    ]
+}
+
 fn wrong() -> SqlError {
     SqlError::internal("a function of the row store was called with a value of another type")
 }
@@ -120,11 +149,31 @@ fn int(value: &Value) -> Result<i64, SqlError> {
 }
 
 fn real(value: &Value) -> Result<f64, SqlError> {
-    if let Value::Real(value) = value { Ok(*value) } else { Err(wrong()) }
+    match value {
+        Value::Real(value) => Ok(*value),
+        // In RETURNING SQLite gives whole numbers of a REAL column as it stores them.
+        Value::Integer(value) => Ok(*value as f64),
+        _ => Err(wrong()),
+    }
 }
 
 fn string(value: &Value) -> Result<&str, SqlError> {
     if let Value::Text(value) = value { Ok(value) } else { Err(wrong()) }
+}
+
+/// A text keeps its number of characters, as in PostgreSQL: `lower('İ')` is `i`, without a dot over it.
+fn lower(text: &str) -> String {
+    text.chars().map(|c| c.to_lowercase().next().unwrap_or(c)).collect()
+}
+
+/// The same: `upper('ß')` is `ß`.
+fn upper(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let mut upper = c.to_uppercase();
+            if upper.len() == 1 { upper.next().unwrap_or(c) } else { c }
+        })
+        .collect()
 }
 
 fn boolean(value: bool) -> Value {
@@ -325,7 +374,7 @@ fn like(values: &[Value], fold: bool) -> Result<Value, SqlError> {
             }
         }
     };
-    let folded = |text: &str| if fold { text.to_lowercase() } else { text.to_owned() };
+    let folded = |text: &str| if fold { lower(text) } else { text.to_owned() };
     let pattern = tokens(&folded(pattern), escape)?;
     let text: Vec<_> = folded(value).chars().collect();
     matches(&text, &pattern)
@@ -407,6 +456,22 @@ fn extreme(values: &[Value], wanted: Ordering) -> Value {
         }
     }
     best
+}
+
+/// The same by an order of texts.
+fn extreme_by(
+    values: &[Value],
+    wanted: Ordering,
+    compare: fn(&str, &str) -> Ordering,
+) -> Result<Value, SqlError> {
+    let mut best: Option<&str> = None;
+    for value in values.iter().filter(|value| **value != Value::Null) {
+        let value = string(value)?;
+        if best.is_none_or(|best| compare(value, best) == wanted) {
+            best = Some(value);
+        }
+    }
+    Ok(best.map_or(Value::Null, |best| Value::Text(best.to_owned())))
 }
 
 fn compare(a: &Value, b: &Value) -> Ordering {

@@ -3,12 +3,15 @@
 //! Source of the forms: PostgreSQL 18 manual, chapter 8.
 
 mod array;
-mod time;
+pub mod time;
 
 use std::fmt::{self, Write};
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Datum, SqlType, nul_in_text, out_of_range};
+use crate::sql::value::decimal::Decimal;
+use crate::sql::value::interval::{self, Interval, Unit};
+use crate::sql::value::json::Json;
+use crate::sql::value::{Datum, SqlType, nul_in_text, out_of_range, single};
 
 pub use array::ITEMS_MAX as ARRAY_ITEMS_MAX;
 
@@ -29,7 +32,27 @@ pub fn parse(text: &str, sql_type: SqlType) -> Result<Datum, SqlError> {
         SqlType::Float8 => parse_float(trimmed, text).map(Datum::Float),
         SqlType::Bytea => parse_bytes(text).map(Datum::Bytes).ok_or_else(|| invalid("bytes", text)),
         SqlType::Uuid => parse_uuid(trimmed).map(Datum::Uuid).ok_or_else(|| invalid("uuid", text)),
-        SqlType::TimestampTz => parse_timestamp(trimmed, text).map(Datum::TimestampTz),
+        SqlType::TimestampTz => {
+            time::parse(trimmed).map(Datum::TimestampTz).map_err(|fault| no_time(fault, "timestamptz", text))
+        }
+        SqlType::Float4 => parse_single(trimmed, text).map(Datum::Float4),
+        SqlType::Timestamp => time::parse_local(trimmed)
+            .map(Datum::Timestamp)
+            .map_err(|fault| no_time(fault, "timestamp", text)),
+        SqlType::Date => {
+            time::parse_date(trimmed).map(Datum::Date).map_err(|fault| no_time(fault, "date", text))
+        }
+        SqlType::Time => {
+            time::parse_time(trimmed).map(Datum::Time).map_err(|fault| no_time(fault, "time", text))
+        }
+        SqlType::Interval => parse_interval(trimmed, Unit::Micros(1_000_000)).map(Datum::Interval),
+        SqlType::Numeric => match Decimal::parse(trimmed)? {
+            Some(decimal) => Ok(Datum::Numeric(decimal.to_string())),
+            None => Err(invalid("decimal", text)),
+        },
+        SqlType::Jsonb => Json::parse(text).map(|json| Datum::Jsonb(json.to_string())),
+        // Blanks at the end are none of the value.
+        SqlType::Bpchar => Ok(Datum::Text(text.trim_end_matches(' ').to_owned())),
         SqlType::TextArray | SqlType::Array(_) => {
             array::parse(text).map(Datum::TextArray).ok_or_else(|| invalid(sql_type.word(), text))
         }
@@ -57,7 +80,13 @@ pub fn write(datum: &Datum, out: &mut impl Write) -> fmt::Result {
         Datum::Text(value) => out.write_str(value),
         Datum::Bytes(value) => out.write_str("\\x").and_then(|()| write_hex(value, out)),
         Datum::Uuid(value) => write_uuid(value, out),
+        Datum::Float4(value) => out.write_str(&float4(*value)),
         Datum::TimestampTz(micros) => time::write(*micros, out),
+        Datum::Timestamp(micros) => time::write_local(*micros, out),
+        Datum::Date(days) => time::write_date(*days, out),
+        Datum::Time(micros) => time::write_time(*micros, out),
+        Datum::Interval(value) => write!(out, "{value}"),
+        Datum::Numeric(value) | Datum::Jsonb(value) => out.write_str(value),
         Datum::TextArray(items) => array::write(items, out),
     }
 }
@@ -189,14 +218,44 @@ pub fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(out)
 }
 
-fn parse_timestamp(trimmed: &str, text: &str) -> Result<i64, SqlError> {
-    time::parse(trimmed).map_err(|fault| match fault {
+fn no_time(fault: time::Fault, word: &str, text: &str) -> SqlError {
+    match fault {
         time::Fault::Form => SqlError::new(
             state::INVALID_DATETIME,
-            format!("could not parse \"{}\" as type timestamptz", shortened(text)),
+            format!("could not parse \"{}\" as type {word}", shortened(text)),
         ),
-        time::Fault::Range => SqlError::new(state::DATETIME_OVERFLOW, "timestamp out of range"),
+        time::Fault::Field => SqlError::new(
+            state::DATETIME_OVERFLOW,
+            format!("date/time field value out of range: \"{}\"", shortened(text)),
+        ),
+        time::Fault::Range => SqlError::new(state::DATETIME_OVERFLOW, format!("{word} out of range")),
+        time::Fault::Infinity => SqlError::unsupported(format!("infinity as a {word}")),
+    }
+}
+
+/// An interval; a number without a unit counts `unit`.
+pub fn parse_interval(text: &str, unit: Unit) -> Result<Interval, SqlError> {
+    Interval::parse(text, unit).map_err(|fault| match fault {
+        interval::Fault::Form => SqlError::new(
+            state::INVALID_DATETIME,
+            format!("could not parse \"{}\" as type interval", shortened(text)),
+        ),
+        interval::Fault::Range => interval::out_of_range(),
     })
+}
+
+fn parse_single(trimmed: &str, text: &str) -> Result<f32, SqlError> {
+    let value = parse_float(trimmed, text)?;
+    // Of the text, not of the double: that would be rounded twice.
+    let near: f32 =
+        if value.is_infinite() { single(value) } else { trimmed.parse().unwrap_or(single(value)) };
+    if near.is_infinite() && value.is_finite() {
+        return Err(SqlError::new(
+            state::NUMERIC_VALUE_OUT_OF_RANGE,
+            format!("\"{}\" is out of range for type float4", shortened(text)),
+        ));
+    }
+    Ok(near)
 }
 
 /// `2026-01-31 12:00:00.5+00`.
@@ -206,17 +265,25 @@ pub fn timestamp(micros: i64) -> String {
 
 /// PostgreSQL's shortest form that reads back to the same number: scientific below 1e-4 and from 1e15.
 pub fn float(value: f64) -> String {
+    shortest(value, &format!("{value:e}"), &format!("{value}"), 15)
+}
+
+/// The same of single precision: scientific from 1e6.
+pub fn float4(value: f32) -> String {
+    shortest(f64::from(value), &format!("{value:e}"), &format!("{value}"), 6)
+}
+
+fn shortest(value: f64, scientific: &str, plain: &str, most: i32) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
     if value.is_nan() {
         return "NaN".to_owned();
     }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..15).contains(&exponent) {
-        format!("{value}")
+    if (-4..most).contains(&exponent) {
+        plain.to_owned()
     } else {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{digits}e{sign}{:02}", exponent.abs())
@@ -269,7 +336,27 @@ mod tests {
             ("2026-11-21 10:00", SqlType::TimestampTz, "2026-11-21 10:00:00+00"),
             ("2026-11-21T10:00:00.250+02:00", SqlType::TimestampTz, "2026-11-21 08:00:00.25+00"),
             ("1969-12-31 23:59:59.999999Z", SqlType::TimestampTz, "1969-12-31 23:59:59.999999+00"),
-            ("2026-02-30", SqlType::TimestampTz, "22007"),
+            ("2026-02-30", SqlType::TimestampTz, "22008"),
+            ("2026-02-30", SqlType::Date, "22008"),
+            ("2026-2-3", SqlType::Date, "2026-02-03"),
+            ("epoch", SqlType::Timestamp, "1970-01-01 00:00:00"),
+            ("2026-11-21 10:00:00+02", SqlType::Timestamp, "2026-11-21 10:00:00"),
+            ("2026-11-21 10:00:00.1234567", SqlType::Timestamp, "2026-11-21 10:00:00.123457"),
+            ("infinity", SqlType::Date, "0A000"),
+            ("6000000-01-01", SqlType::Date, "22008"),
+            ("300000-01-01", SqlType::Timestamp, "22008"),
+            ("10:30", SqlType::Time, "10:30:00"),
+            ("25:00", SqlType::Time, "22008"),
+            ("1 day 2h", SqlType::Interval, "1 day 02:00:00"),
+            ("soon", SqlType::Interval, "22007"),
+            ("1.50", SqlType::Numeric, "1.50"),
+            ("1.5x", SqlType::Numeric, "22P02"),
+            ("NaN", SqlType::Numeric, "0A000"),
+            ("{\"b\":1,\"a\":2}", SqlType::Jsonb, "{\"a\": 2, \"b\": 1}"),
+            ("ab  ", SqlType::Bpchar, "ab"),
+            ("0.1", SqlType::Float4, "0.1"),
+            ("16777217", SqlType::Float4, "1.6777216e+07"),
+            ("1e39", SqlType::Float4, "22003"),
             ("tomorrow", SqlType::TimestampTz, "22007"),
             ("{A0EEBC99-9C0B4EF8-BB6D6BB9BD380A11}", SqlType::Uuid, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
             ("a0eebc99", SqlType::Uuid, "22P02"),

@@ -81,7 +81,13 @@ const ANSWERS: [(&str, i32, Answer); 25] = [
 ];
 
 /// Those that depend on nothing but their arguments.
-const PLAIN: [(&str, i32, Plain); 29] = [
+const PLAIN: [(&str, i32, Plain); 30] = [
+    ("g_array_position", 2, |v| {
+        // `=` before what is looked for; nothing for NULL.
+        let wanted = string_of(&v[1])?.strip_prefix('=');
+        let at = items(&v[0])?.iter().position(|item| item.as_deref() == wanted);
+        Ok(at.map_or(Value::Null, |at| super::count(at + 1)))
+    }),
     ("g_nothing", -1, |_| Ok(Value::Null)),
     ("g_one", -1, |_| Ok(Value::Integer(1))),
     ("g_array_cat", 2, |v| {

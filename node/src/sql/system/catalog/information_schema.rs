@@ -1,11 +1,12 @@
 //! information_schema: what there is. Who holds what is in `information_privileges`.
 
-use grantd_catalog::object::{Body, Volatility};
+use grantd_catalog::object::{Body, ReferentialAction, Volatility};
 use grantd_raft::rows::Value;
 
 use super::item::{self, ColumnFacts, Item, Relation};
 use super::pg_constraint::{self, Constraint};
-use super::{Computed, Empty, Items, Look, Of, count, maybe, oid, pg_class, pg_type, text, types, yes};
+use super::{Computed, Items, Look, Of, count, maybe, oid, pg_class, pg_type, text, types, yes};
+use crate::sql::system::name::action_words;
 use crate::sql::value::SqlType;
 use SqlType::{Int8, Text};
 
@@ -73,21 +74,55 @@ impl OfRelation {
         }
     }
 
-    /// Bits of an integer or float.
+    /// Precision and scale of a bounded DECIMAL.
+    fn decimal_bound(&self) -> Option<(i64, i64)> {
+        let bound = self.facts.sql_type.modifier - 4;
+        (self.facts.sql_type.oid == 1700 && bound >= 0).then_some((bound >> 16, bound & 0xffff))
+    }
+
+    /// The base in which the precision counts digits.
+    fn radix(&self) -> Option<i64> {
+        match self.facts.sql_type.oid {
+            1700 => Some(10),
+            _ => self.precision().map(|_| 2),
+        }
+    }
+
+    /// Digits after the point.
+    fn scale(&self) -> Option<i64> {
+        match self.facts.sql_type.oid {
+            1700 => self.decimal_bound().map(|(_, scale)| scale),
+            20 | 21 | 23 => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Digits of parts of a second.
+    fn time_precision(&self) -> Option<i64> {
+        match self.facts.sql_type.oid {
+            1083 | 1114 | 1184 | 1186 => Some(6),
+            1082 => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Bits of an integer or float, digits of a DECIMAL.
     fn precision(&self) -> Option<i64> {
         match self.facts.sql_type.oid {
             20 => Some(64),
             21 => Some(16),
             23 => Some(32),
+            700 => Some(24),
             701 => Some(53),
+            1700 => self.decimal_bound().map(|(precision, _)| precision),
             _ => None,
         }
     }
 
-    /// The most characters of a VARCHAR.
+    /// The most characters of a VARCHAR or CHAR.
     fn characters(&self) -> Option<i64> {
         let modifier = self.facts.sql_type.modifier;
-        (self.facts.sql_type.oid == 1043 && modifier > 4).then_some(modifier - 4)
+        (matches!(self.facts.sql_type.oid, 1042 | 1043) && modifier > 4).then_some(modifier - 4)
     }
 }
 
@@ -127,9 +162,9 @@ static COLUMNS: Of<OfRelation> = Of {
             integer(column.characters().map(|characters| characters.saturating_mul(4)))
         }),
         ("numeric_precision", Int8, |column| integer(column.precision())),
-        ("numeric_precision_radix", Int8, |column| integer(column.precision().map(|_| 2))),
-        ("numeric_scale", Int8, |column| integer(column.precision().filter(|bits| *bits != 53).map(|_| 0))),
-        ("datetime_precision", Int8, |column| integer((column.facts.sql_type.oid == 1184).then_some(6))),
+        ("numeric_precision_radix", Int8, |column| integer(column.radix())),
+        ("numeric_scale", Int8, |column| integer(column.scale())),
+        ("datetime_precision", Int8, |column| integer(column.time_precision())),
         ("interval_type", Text, |_| Value::Null),
         ("interval_precision", Int8, |_| Value::Null),
         ("character_set_catalog", Text, |_| Value::Null),
@@ -157,8 +192,10 @@ static COLUMNS: Of<OfRelation> = Of {
         ("identity_maximum", Text, |_| Value::Null),
         ("identity_minimum", Text, |_| Value::Null),
         ("identity_cycle", Text, |_| Value::Null),
-        ("is_generated", Text, |_| text("NEVER")),
-        ("generation_expression", Text, |_| text("")),
+        ("is_generated", Text, |column| {
+            text(if column.facts.computed.is_some() { "ALWAYS" } else { "NEVER" })
+        }),
+        ("generation_expression", Text, |column| text(column.facts.computed.clone().unwrap_or_default())),
         ("is_updatable", Text, |column| yes(column.item.table().is_some())),
         ("is_hidden", Text, |column| yes(column.facts.hidden)),
         ("crdb_sql_type", Text, |column| maybe(types::formatted(&column.item.info, column.facts.sql_type))),
@@ -245,6 +282,7 @@ static TABLE_CONSTRAINTS: Of<Constraint> = Of {
             text(match constraint.kind() {
                 "p" => "PRIMARY KEY",
                 "u" => "UNIQUE",
+                "f" => "FOREIGN KEY",
                 _ => "CHECK",
             })
         }),
@@ -253,24 +291,49 @@ static TABLE_CONSTRAINTS: Of<Constraint> = Of {
     ],
 };
 
-/// A column of a key.
+/// A column of a constraint: of its own table, or of the one that a foreign key refers to.
 struct KeyColumn {
     item: Item,
+    table: Item,
     constraint: String,
     column: String,
     position: usize,
+    /// The position of the column that a foreign key's refers to in its key.
+    in_target: Option<usize>,
 }
 
+fn key_column(constraint: &Constraint, table: &Item, column: String, position: usize) -> KeyColumn {
+    KeyColumn {
+        item: constraint.item.clone(),
+        table: table.clone(),
+        constraint: constraint.name(),
+        column,
+        position,
+        in_target: constraint.foreign_key().is_some().then_some(position),
+    }
+}
+
+/// The columns of keys.
 fn key_columns(look: &Look) -> Items<KeyColumn> {
-    Box::new(constraints(look).flat_map(|constraint| {
-        let (item, name) = (constraint.item.clone(), constraint.name());
+    Box::new(constraints(look).filter(|constraint| constraint.kind() != "c").flat_map(|constraint| {
         let columns = constraint.column_names().into_iter().zip(1..);
-        columns.map(move |(column, position)| KeyColumn {
-            item: item.clone(),
-            constraint: name.clone(),
-            column,
-            position,
-        })
+        columns
+            .map(|(column, position)| key_column(&constraint, &constraint.item, column, position))
+            .collect::<Vec<_>>()
+    }))
+}
+
+/// The columns that constraints use; of a foreign key those that it refers to.
+fn used_columns(look: &Look) -> Items<KeyColumn> {
+    Box::new(constraints(look).flat_map(|constraint| {
+        let (table, columns) = match constraint.target() {
+            Some(target) => (target, constraint.target_column_names()),
+            None => (constraint.item.clone(), constraint.column_names()),
+        };
+        let columns = columns.into_iter().zip(1..);
+        columns
+            .map(|(column, position)| key_column(&constraint, &table, column, position))
+            .collect::<Vec<_>>()
     }))
 }
 
@@ -283,12 +346,12 @@ static KEY_COLUMN_USAGE: Of<KeyColumn> = Of {
         ("constraint_catalog", Text, |key| database(&key.item)),
         ("constraint_schema", Text, |key| schema(&key.item)),
         ("constraint_name", Text, |key| text(key.constraint.as_str())),
-        ("table_catalog", Text, |key| database(&key.item)),
-        ("table_schema", Text, |key| schema(&key.item)),
-        ("table_name", Text, |key| text(key.item.name())),
+        ("table_catalog", Text, |key| database(&key.table)),
+        ("table_schema", Text, |key| schema(&key.table)),
+        ("table_name", Text, |key| text(key.table.name())),
         ("column_name", Text, |key| text(key.column.as_str())),
         ("ordinal_position", Int8, |key| count(key.position)),
-        ("position_in_unique_constraint", Int8, |_| Value::Null),
+        ("position_in_unique_constraint", Int8, |key| key.in_target.map_or(Value::Null, count)),
     ],
 };
 
@@ -296,11 +359,11 @@ static CONSTRAINT_COLUMN_USAGE: Of<KeyColumn> = Of {
     schema: SCHEMA,
     name: "constraint_column_usage",
     keys: &[],
-    items: key_columns,
+    items: used_columns,
     columns: &[
-        ("table_catalog", Text, |key| database(&key.item)),
-        ("table_schema", Text, |key| schema(&key.item)),
-        ("table_name", Text, |key| text(key.item.name())),
+        ("table_catalog", Text, |key| database(&key.table)),
+        ("table_schema", Text, |key| schema(&key.table)),
+        ("table_name", Text, |key| text(key.table.name())),
         ("column_name", Text, |key| text(key.column.as_str())),
         ("constraint_catalog", Text, |key| database(&key.item)),
         ("constraint_schema", Text, |key| schema(&key.item)),
@@ -321,22 +384,35 @@ static CHECK_CONSTRAINTS: Of<Constraint> = Of {
     ],
 };
 
-/// There are no foreign keys.
-static REFERENTIAL_CONSTRAINTS: Empty = Empty {
+/// The name of the unique constraint or index that a foreign key refers to.
+fn unique_name(constraint: &Constraint) -> Option<String> {
+    let (target, number) = (constraint.target()?, constraint.target_index()?);
+    Some(Relation { item: target, index: Some(number) }.name())
+}
+
+fn rule(action: Option<ReferentialAction>) -> Value {
+    maybe(action.map(action_words))
+}
+
+static REFERENTIAL_CONSTRAINTS: Of<Constraint> = Of {
     schema: SCHEMA,
     name: "referential_constraints",
+    keys: &[],
+    items: |look| Box::new(constraints(look).filter(|constraint| constraint.foreign_key().is_some())),
     columns: &[
-        ("constraint_catalog", Text),
-        ("constraint_schema", Text),
-        ("constraint_name", Text),
-        ("unique_constraint_catalog", Text),
-        ("unique_constraint_schema", Text),
-        ("unique_constraint_name", Text),
-        ("match_option", Text),
-        ("update_rule", Text),
-        ("delete_rule", Text),
-        ("table_name", Text),
-        ("referenced_table_name", Text),
+        ("constraint_catalog", Text, |constraint| database(&constraint.item)),
+        ("constraint_schema", Text, |constraint| schema(&constraint.item)),
+        ("constraint_name", Text, |constraint| text(constraint.name())),
+        ("unique_constraint_catalog", Text, |constraint| database(&constraint.item)),
+        ("unique_constraint_schema", Text, |constraint| {
+            maybe(constraint.target().map(|target| target.parent_name()))
+        }),
+        ("unique_constraint_name", Text, |constraint| maybe(unique_name(constraint))),
+        ("match_option", Text, |_| text("NONE")),
+        ("update_rule", Text, |constraint| rule(constraint.foreign_key().map(|key| key.on_update))),
+        ("delete_rule", Text, |constraint| rule(constraint.foreign_key().map(|key| key.on_delete))),
+        ("table_name", Text, |constraint| text(constraint.item.name())),
+        ("referenced_table_name", Text, |constraint| maybe(constraint.target().map(|target| target.name()))),
     ],
 };
 

@@ -6,7 +6,7 @@ use grantd_catalog::command::ObjectName;
 use grantd_catalog::decide::holds;
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Body, Object, Table};
+use grantd_catalog::object::{Body, Expression, Index, IndexKey, Object, Table};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::role::Principal;
 use grantd_catalog::system;
@@ -78,7 +78,9 @@ impl Relation {
 
     pub(super) fn name(&self) -> String {
         match (self.index, self.item.table()) {
-            (Some(number), Some(table)) => index_name(&self.item, table, number),
+            (Some(number), Some(table)) => {
+                IndexFacts::of(table, number).map_or_else(String::new, |index| index.name.to_string())
+            }
             _ => self.item.name(),
         }
     }
@@ -87,12 +89,12 @@ impl Relation {
         let all = columns(&self.item.info, self.item.id);
         match (self.index, self.item.table()) {
             (Some(number), Some(table)) => {
-                let picked = index_columns(table, number).iter().zip(1..);
-                let pick = |(at, number): (&u16, i64)| {
-                    let found = all.get(usize::from(*at))?.clone();
-                    Some(ColumnFacts { number, default: None, comment: None, ..found })
+                let picked = IndexFacts::of(table, number).map_or_else(Vec::new, |index| index.keys);
+                let pick = |(key, number): (IndexKey, i64)| {
+                    let found = all.get(usize::from(key.column))?.clone();
+                    Some(ColumnFacts { number, default: None, computed: None, comment: None, ..found })
                 };
-                picked.filter_map(pick).collect()
+                picked.into_iter().zip(1..).filter_map(pick).collect()
             }
             _ => all,
         }
@@ -108,6 +110,8 @@ pub struct ColumnFacts {
     pub(super) sql_type: types::TypeRef,
     pub(super) nullable: bool,
     pub(super) default: Option<String>,
+    /// What it is computed from.
+    pub(super) computed: Option<String>,
     pub(super) hidden: bool,
     pub(super) comment: Option<String>,
 }
@@ -119,25 +123,49 @@ impl ColumnFacts {
     }
 }
 
-/// The name of an index of a table.
-pub(super) fn index_name(item: &Item, table: &Table, number: u16) -> String {
-    match number.checked_sub(1).and_then(|at| table.unique.get(usize::from(at))) {
-        Some(unique) => unique.name.to_string(),
-        None => format!("{}_pkey", item.name()),
-    }
+/// An index of a table: of its primary key, of a UNIQUE constraint, or one that is no constraint.
+pub(in crate::sql::system) struct IndexFacts<'a> {
+    pub(in crate::sql::system) name: &'a Name,
+    pub(in crate::sql::system) keys: Vec<IndexKey>,
+    pub(in crate::sql::system) unique: bool,
+    pub(in crate::sql::system) predicate: Option<&'a Expression>,
+    pub(in crate::sql::system) comment: Option<&'a String>,
 }
 
-/// The positions of an index's columns.
-pub(super) fn index_columns(table: &Table, number: u16) -> &[u16] {
-    match number.checked_sub(1) {
-        None => &table.primary_key,
-        Some(at) => table.unique.get(usize::from(at)).map_or(&[][..], |unique| &unique.columns),
+impl<'a> IndexFacts<'a> {
+    /// The index of this number.
+    pub(in crate::sql::system) fn of(table: &'a Table, number: u16) -> Option<Self> {
+        let ascending = |columns: &[u16]| -> Vec<IndexKey> {
+            columns.iter().map(|column| IndexKey { column: *column, descending: false }).collect()
+        };
+        let constraint = |name, keys| Self { name, keys, unique: true, predicate: None, comment: None };
+        if number == 0 {
+            return Some(constraint(&table.key_name, ascending(&table.primary_key)));
+        }
+        match number.checked_sub(oid::FIRST_PLAIN_INDEX) {
+            None => {
+                let unique = table.unique.get(usize::from(number - 1))?;
+                Some(constraint(&unique.name, ascending(&unique.columns)))
+            }
+            Some(at) => {
+                let Index { name, keys, unique, predicate, comment } = table.indexes.get(usize::from(at))?;
+                Some(Self {
+                    name,
+                    keys: keys.clone(),
+                    unique: *unique,
+                    predicate: predicate.as_ref(),
+                    comment: comment.as_ref(),
+                })
+            }
+        }
     }
 }
 
 /// The numbers of a table's indexes.
-pub(super) fn index_numbers(table: &Table) -> std::ops::RangeInclusive<u16> {
-    0..=u16::try_from(table.unique.len()).unwrap_or(u16::MAX)
+pub(in crate::sql::system) fn index_numbers(table: &Table) -> impl Iterator<Item = u16> + use<> {
+    let constraints = u16::try_from(table.unique.len()).unwrap_or(u16::MAX);
+    let plain = u16::try_from(table.indexes.len()).unwrap_or(u16::MAX);
+    (0..=constraints).chain(oid::FIRST_PLAIN_INDEX..oid::FIRST_PLAIN_INDEX.saturating_add(plain))
 }
 
 /// The columns of a relation, in order.
@@ -148,6 +176,7 @@ pub fn columns(info: &StatementInfo, id: ObjectId) -> Vec<ColumnFacts> {
         sql_type,
         nullable: true,
         default: None,
+        computed: None,
         hidden: false,
         comment: None,
     };
@@ -158,6 +187,7 @@ pub fn columns(info: &StatementInfo, id: ObjectId) -> Vec<ColumnFacts> {
             .map(|column| ColumnFacts {
                 nullable: column.nullable,
                 default: column.default.as_ref().map(|default| default.sql.clone()),
+                computed: column.computed.as_ref().map(|computed| computed.sql.clone()),
                 hidden: column.hidden,
                 comment: column.comment.clone(),
                 ..plain(column.name.as_str(), types::TypeRef::of(column.column_type))
@@ -315,7 +345,7 @@ pub(super) fn relations(look: &Look, column: &str) -> Items<Relation> {
     match oid::part_of(wanted) {
         Some((table, number)) => Box::new(
             child(&look.info, table, is_table)
-                .filter(move |item| item.table().is_some_and(|table| index_numbers(table).contains(&number)))
+                .filter(move |item| item.table().is_some_and(|table| IndexFacts::of(table, number).is_some()))
                 .map(move |item| Relation { item, index: Some(number) }),
         ),
         None => Box::new(child(&look.info, ObjectId(wanted), is_relation).map(whole)),

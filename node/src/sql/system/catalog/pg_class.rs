@@ -28,6 +28,14 @@ fn has_indexes(relation: &Relation) -> bool {
     relation.index.is_none() && relation.item.table().is_some()
 }
 
+/// Whether it refers to a table or is referred to: PostgreSQL does that by triggers, and psql looks for them first.
+fn has_foreign_keys(relation: &Relation) -> bool {
+    let Relation { item, index: None } = relation else { return false };
+    item.table().is_some_and(|table| {
+        !table.foreign_keys.is_empty() || super::pg_constraint::referring(item).next().is_some()
+    })
+}
+
 fn checks(relation: &Relation) -> Value {
     count(relation.item.table().filter(|_| relation.index.is_none()).map_or(0, |table| table.checks.len()))
 }
@@ -74,7 +82,7 @@ static PG_CLASS: Of<Relation> = Of {
         ("relnatts", Int2, |relation| count(relation.columns().len())),
         ("relchecks", Int2, checks),
         ("relhasrules", Bool, |_| truth(false)),
-        ("relhastriggers", Bool, |_| truth(false)),
+        ("relhastriggers", Bool, |relation| truth(has_foreign_keys(relation))),
         ("relhassubclass", Bool, |_| truth(false)),
         ("relrowsecurity", Bool, |_| truth(false)),
         ("relforcerowsecurity", Bool, |_| truth(false)),
@@ -127,10 +135,10 @@ static PG_ATTRIBUTE: Of<Attribute> = Of {
         ("attstorage", Text, |_| text("p")),
         ("attalign", Text, |_| text("i")),
         ("attnotnull", Bool, |attribute| truth(!attribute.facts.nullable)),
-        ("atthasdef", Bool, |attribute| truth(attribute.facts.default.is_some())),
+        ("atthasdef", Bool, |attribute| truth(expression(&attribute.facts).is_some())),
         ("atthasmissing", Bool, |_| truth(false)),
         ("attidentity", Text, |_| text("")),
-        ("attgenerated", Text, |_| text("")),
+        ("attgenerated", Text, |attribute| text(if attribute.facts.computed.is_some() { "s" } else { "" })),
         ("attisdropped", Bool, |_| truth(false)),
         ("attislocal", Bool, |_| truth(true)),
         ("attinhcount", Int4, |_| number(0)),
@@ -143,7 +151,13 @@ static PG_ATTRIBUTE: Of<Attribute> = Of {
     ],
 };
 
-/// A column with a default.
+/// The DEFAULT of a column, or what it is computed from.
+fn expression(facts: &ColumnFacts) -> Option<String> {
+    let computed = facts.computed.as_ref().map(|computed| format!("({computed})"));
+    facts.default.clone().or(computed)
+}
+
+/// A column with such.
 struct ColumnDefault {
     relation: Relation,
     facts: ColumnFacts,
@@ -157,7 +171,7 @@ static PG_ATTRDEF: Of<ColumnDefault> = Of {
         Box::new(item::objects(look, "adrelid", item::is_table).flat_map(|item| {
             let relation = Relation { item, index: None };
             let facts: Vec<_> =
-                relation.columns().into_iter().filter(|facts| facts.default.is_some()).collect();
+                relation.columns().into_iter().filter(|facts| expression(facts).is_some()).collect();
             facts.into_iter().map(move |facts| ColumnDefault { relation: relation.clone(), facts })
         }))
     },
@@ -167,8 +181,8 @@ static PG_ATTRDEF: Of<ColumnDefault> = Of {
         }),
         ("adrelid", Oid, |default| number(default.relation.oid())),
         ("adnum", Int2, |default| Value::Integer(default.facts.number)),
-        ("adbin", Text, |default| maybe(default.facts.default.clone())),
-        ("adsrc", Text, |default| maybe(default.facts.default.clone())),
+        ("adbin", Text, |default| maybe(expression(&default.facts))),
+        ("adsrc", Text, |default| maybe(expression(&default.facts))),
     ],
 };
 

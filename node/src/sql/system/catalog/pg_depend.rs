@@ -8,7 +8,7 @@ use grantd_catalog::object::{Body, Object};
 use grantd_catalog::system;
 use grantd_raft::rows::Value;
 
-use super::item::{self, Item};
+use super::item::{self, IndexFacts, Item, index_numbers};
 use super::{Computed, Items, Look, Of, array, number, oid, text};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::value::{Element, SqlType};
@@ -73,7 +73,13 @@ fn comments(item: &Item) -> Vec<Comment> {
     let columns = item::columns(&item.info, item.id).into_iter();
     let on_columns =
         columns.filter_map(|facts| Some(Comment { class, oid, column: facts.number, text: facts.comment? }));
-    own.into_iter().chain(on_columns).collect()
+    let table = item.table();
+    let indexes = table.map(index_numbers).into_iter().flatten();
+    let on_indexes = indexes.filter_map(|number| {
+        let text = IndexFacts::of(table?, number)?.comment?.clone();
+        Some(Comment { class, oid: oid::part(item.id, number), column: 0, text })
+    });
+    own.into_iter().chain(on_columns).chain(on_indexes).collect()
 }
 
 static PG_DESCRIPTION: Of<Comment> = Of {
@@ -83,7 +89,8 @@ static PG_DESCRIPTION: Of<Comment> = Of {
     items: |look| match look.wanted("objoid") {
         None => Box::new(everything(&look.info).flat_map(|item| comments(&item))),
         Some(wanted) => {
-            let ids = [Some(ObjectId(wanted)), oid::below(wanted)].into_iter().flatten();
+            let of_part = oid::part_of(wanted).map(|(table, _)| table);
+            let ids = [Some(ObjectId(wanted)), oid::below(wanted), of_part].into_iter().flatten();
             let info = Arc::clone(&look.info);
             Box::new(ids.flat_map(move |id| item::child(&info, id, any)).flat_map(|item| comments(&item)))
         }

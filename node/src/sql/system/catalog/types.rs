@@ -35,7 +35,7 @@ const fn row(
 }
 
 /// Every one, sorted by OID. Arrays are made of these.
-pub const BUILT_IN: [BuiltIn; 28] = [
+pub const BUILT_IN: [BuiltIn; 36] = [
     row(16, "bool", "boolean", 1, "B", 1000),
     row(17, "bytea", "bytea", -1, "U", 1001),
     row(18, "char", "\"char\"", 1, "Z", 1002),
@@ -48,12 +48,19 @@ pub const BUILT_IN: [BuiltIn; 28] = [
     row(25, "text", "text", -1, "S", 1009),
     row(26, "oid", "oid", 4, "N", 1028),
     row(30, "oidvector", "oidvector", -1, "A", 1013),
+    row(114, "json", "json", -1, "U", 199),
     row(700, "float4", "real", 4, "N", 1021),
     row(701, "float8", "double precision", 8, "N", 1022),
     row(705, "unknown", "unknown", -2, "X", 0),
     row(1033, "aclitem", "aclitem", 12, "U", 1034),
+    row(1042, "bpchar", "character", -1, "S", 1014),
     row(1043, "varchar", "character varying", -1, "S", 1015),
+    row(1082, "date", "date", 4, "D", 1182),
+    row(1083, "time", "time without time zone", 8, "D", 1183),
+    row(1114, "timestamp", "timestamp without time zone", 8, "D", 1115),
     row(1184, "timestamptz", "timestamp with time zone", 8, "D", 1185),
+    row(1186, "interval", "interval", 16, "T", 1187),
+    row(1700, "numeric", "numeric", -1, "N", 1231),
     row(2205, "regclass", "regclass", 4, "N", 2210),
     row(2206, "regtype", "regtype", 4, "N", 2211),
     row(2249, "record", "record", -1, "P", 2287),
@@ -62,18 +69,22 @@ pub const BUILT_IN: [BuiltIn; 28] = [
     row(2278, "void", "void", 4, "P", 0),
     row(2283, "anyelement", "anyelement", 4, "P", 0),
     row(2950, "uuid", "uuid", 16, "U", 2951),
+    row(3802, "jsonb", "jsonb", -1, "U", 3807),
     row(4089, "regnamespace", "regnamespace", 4, "N", 4090),
     row(4096, "regrole", "regrole", 4, "N", 4097),
 ];
 
 /// Other words for them.
-const SYNONYMS: [(&str, u32); 19] = [
+const SYNONYMS: [(&str, u32); 25] = [
     ("bigint", 20),
     ("bigserial", 20),
     ("boolean", 16),
     ("bytes", 17),
     ("character varying", 1043),
-    ("decimal", 0),
+    ("character", 1042),
+    ("char", 1042),
+    ("dec", 1700),
+    ("decimal", 1700),
     ("double precision", 701),
     ("float", 701),
     ("int", 20),
@@ -85,6 +96,9 @@ const SYNONYMS: [(&str, u32); 19] = [
     ("serial8", 20),
     ("smallint", 21),
     ("string", 25),
+    ("time without time zone", 1083),
+    ("timestamp without time zone", 1114),
+    ("float4", 700),
     ("timestamp with time zone", 1184),
     ("\"char\"", 18),
 ];
@@ -94,7 +108,7 @@ const SYNONYMS: [(&str, u32); 19] = [
 pub struct TypeRef {
     /// The type's OID.
     pub oid: u32,
-    /// `atttypmod`: -1, or for VARCHAR(n) n + 4.
+    /// `atttypmod`: -1, or for VARCHAR(n) and CHAR(n) n + 4, for DECIMAL(p, s) p × 2^16 + s + 4.
     pub modifier: i64,
 }
 
@@ -119,6 +133,18 @@ impl TypeRef {
             ColumnType::Bytes => 17,
             ColumnType::Uuid => 2950,
             ColumnType::TimestampTz => 1184,
+            ColumnType::Float4 => 700,
+            ColumnType::Timestamp => 1114,
+            ColumnType::Date => 1082,
+            ColumnType::Time => 1083,
+            ColumnType::Interval => 1186,
+            ColumnType::Decimal { bound: None } => 1700,
+            ColumnType::Decimal { bound: Some(bound) } => {
+                let modifier = (i64::from(bound.precision) << 16 | i64::from(bound.scale)) + 4;
+                return Self { oid: 1700, modifier };
+            }
+            ColumnType::Jsonb => 3802,
+            ColumnType::Char { chars } => return Self { oid: 1042, modifier: i64::from(chars) + 4 },
             ColumnType::Enum(id) => oid::above(id),
         };
         Self::plain(oid)
@@ -175,7 +201,11 @@ pub fn enum_type(info: &StatementInfo, oid: u32) -> Option<(ObjectId, &Object)> 
 pub fn formatted(info: &StatementInfo, sql_type: TypeRef) -> Option<String> {
     if let Some(known) = sql_type.built_in() {
         return Some(match (known.oid, sql_type.modifier) {
-            (1043, 5..) => format!("{}({})", known.words, sql_type.modifier - 4),
+            (1042 | 1043, 5..) => format!("{}({})", known.words, sql_type.modifier - 4),
+            (1700, 4..) => {
+                let bound = sql_type.modifier - 4;
+                format!("{}({},{})", known.words, bound >> 16, bound & 0xffff)
+            }
             _ => known.words.to_owned(),
         });
     }

@@ -1,17 +1,21 @@
 //! SHOW CREATE: objects as statements that make them again.
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Body, Column, Function, Object, Sequence, Table, View, Volatility};
+use grantd_catalog::object::{
+    Body, Column, ForeignKey, Function, IndexKey, Object, ReferentialAction, Sequence, Table, View,
+    Volatility,
+};
 use grantd_catalog::state::State;
 
-use super::super::name::{default_text, full, in_schema, literal, quoted, type_word};
+use super::super::catalog::item::{IndexFacts, index_numbers};
+use super::super::name::{action_words, default_text, full, in_schema, literal, quoted, type_word};
 
 /// The statement that makes a table, view, sequence, type or function; none for what SHOW CREATE does not show.
 pub(super) fn statement(state: &State, id: ObjectId) -> Option<String> {
     let object = state.object(id)?;
     let name = in_schema(state, id);
     let mut text = match &object.body {
-        Body::Table(table) => create_table(state, object, &name, table),
+        Body::Table(table) => create_table(state, &name, table),
         Body::View(view) => create_view(&name, view),
         Body::Sequence(sequence) => create_sequence(&name, sequence),
         Body::Type(found) => {
@@ -26,16 +30,16 @@ pub(super) fn statement(state: &State, id: ObjectId) -> Option<String> {
     Some(text)
 }
 
-fn create_table(state: &State, object: &Object, name: &str, table: &Table) -> String {
+fn create_table(state: &State, name: &str, table: &Table) -> String {
     let mut lines: Vec<_> = table.columns.iter().map(|column| column_line(state, column)).collect();
-    let named = |positions: &[u16]| {
-        let names = positions.iter().filter_map(|position| table.columns.get(usize::from(*position)));
-        names.map(|column| format!("{} ASC", quoted(column.name.as_str()))).collect::<Vec<_>>().join(", ")
-    };
-    let key = quoted(&primary_key_name(object));
-    lines.push(format!("CONSTRAINT {key} PRIMARY KEY ({})", named(&table.primary_key)));
-    for unique in &table.unique {
-        lines.push(format!("UNIQUE INDEX {} ({})", quoted(unique.name.as_str()), named(&unique.columns)));
+    let key = quoted(table.key_name.as_str());
+    lines.push(format!("CONSTRAINT {key} PRIMARY KEY ({})", ascending(table, &table.primary_key)));
+    for key in &table.foreign_keys {
+        lines.push(format!("CONSTRAINT {} {}", quoted(key.name.as_str()), references(state, table, key)));
+    }
+    for number in index_numbers(table).skip(1) {
+        let index = IndexFacts::of(table, number);
+        lines.extend(index.map(|index| index_line(table, &index)));
     }
     for check in &table.checks {
         lines.push(format!("CONSTRAINT {} CHECK ({})", quoted(check.name.as_str()), check.expression.sql));
@@ -43,9 +47,47 @@ fn create_table(state: &State, object: &Object, name: &str, table: &Table) -> St
     format!("CREATE TABLE {name} (\n\t{}\n)", lines.join(",\n\t"))
 }
 
-/// The name of the primary key, which the catalog does not store.
-pub(super) fn primary_key_name(table: &Object) -> String {
-    format!("{}_pkey", table.name)
+/// `a ASC, b ASC`.
+pub(super) fn ascending(table: &Table, positions: &[u16]) -> String {
+    let keys = positions.iter().map(|column| IndexKey { column: *column, descending: false });
+    keys.filter_map(|key| key_text(table, key)).collect::<Vec<_>>().join(", ")
+}
+
+fn key_text(table: &Table, key: IndexKey) -> Option<String> {
+    let column = table.columns.get(usize::from(key.column))?;
+    let direction = if key.descending { "DESC" } else { "ASC" };
+    Some(format!("{} {direction}", quoted(column.name.as_str())))
+}
+
+fn index_line(table: &Table, index: &IndexFacts<'_>) -> String {
+    let keys: Vec<_> = index.keys.iter().filter_map(|key| key_text(table, *key)).collect();
+    let unique = if index.unique { "UNIQUE " } else { "" };
+    let predicate = index.predicate.map(|predicate| format!(" WHERE {}", predicate.sql));
+    let name = quoted(index.name.as_str());
+    format!("{unique}INDEX {name} ({}){}", keys.join(", "), predicate.unwrap_or_default())
+}
+
+/// `FOREIGN KEY (a) REFERENCES s.t(b) ON DELETE CASCADE`.
+pub(super) fn references(state: &State, table: &Table, key: &ForeignKey) -> String {
+    let names = |table: &Table, positions: &[u16]| {
+        let columns = positions.iter().filter_map(|at| table.columns.get(usize::from(*at)));
+        columns.map(|column| quoted(column.name.as_str())).collect::<Vec<_>>().join(", ")
+    };
+    let there = match state.object(key.target).map(|object| &object.body) {
+        Some(Body::Table(target)) => names(target, &key.target_columns),
+        _ => String::new(),
+    };
+    let rule = |event: &str, action| match action {
+        ReferentialAction::NoAction => String::new(),
+        action => format!(" ON {event} {}", action_words(action)),
+    };
+    format!(
+        "FOREIGN KEY ({}) REFERENCES {}({there}){}{}",
+        names(table, &key.columns),
+        in_schema(state, key.target),
+        rule("DELETE", key.on_delete),
+        rule("UPDATE", key.on_update)
+    )
 }
 
 fn column_line(state: &State, column: &Column) -> String {
@@ -56,6 +98,9 @@ fn column_line(state: &State, column: &Column) -> String {
     line.push_str(if column.nullable { " NULL" } else { " NOT NULL" });
     if let Some(default) = default_text(state, column) {
         line.push_str(&format!(" DEFAULT {default}"));
+    }
+    if let Some(computed) = &column.computed {
+        line.push_str(&format!(" AS ({}) STORED", computed.sql));
     }
     line
 }
@@ -121,6 +166,12 @@ fn comments(object: &Object, name: &str) -> String {
             if let Some(comment) = &column.comment {
                 let column = quoted(column.name.as_str());
                 text.push_str(&format!(";\nCOMMENT ON COLUMN {name}.{column} IS {}", literal(comment)));
+            }
+        }
+        for index in &table.indexes {
+            if let Some(comment) = &index.comment {
+                let index = quoted(index.name.as_str());
+                text.push_str(&format!(";\nCOMMENT ON INDEX {name}@{index} IS {}", literal(comment)));
             }
         }
     }

@@ -10,9 +10,9 @@ use grantd_catalog::refusal;
 use grantd_catalog::view::View;
 
 use super::super::catalog;
+use super::super::catalog::item::{IndexFacts, index_numbers};
 use super::super::name::{default_text, type_word};
-use super::create::primary_key_name;
-use super::{optional, text};
+use super::{create, optional, text};
 use crate::sql::error::SqlError;
 use crate::sql::value::Datum;
 
@@ -152,13 +152,13 @@ pub(super) fn columns(
 ) -> Result<Vec<Cells>, SqlError> {
     let state = view.state();
     let (id, object) = relation(view, context, name)?;
-    let row = |name: Datum, word: String, nullable, default, indices, hidden, comment: Option<String>| {
+    let row = |name: Datum, word: String, nullable, (default, computed), indices, hidden, comment| {
         let mut cells = vec![
             name,
             Datum::Text(word),
             Datum::Bool(nullable),
             default,
-            text(""),
+            computed,
             indices,
             Datum::Bool(hidden),
         ];
@@ -168,6 +168,7 @@ pub(super) fn columns(
         cells
     };
     let no_index = || Datum::TextArray(Vec::new());
+    let no_default = || (Datum::Null, text(""));
     Ok(match &object.body {
         Body::Table(table) => table
             .columns
@@ -175,8 +176,9 @@ pub(super) fn columns(
             .enumerate()
             .map(|(position, column)| {
                 let Column { name, column_type, nullable, hidden, comment, .. } = column;
-                let default = optional(default_text(state, column));
-                let indices = indices_of(object, table, position);
+                let computed = column.computed.as_ref().map_or("", |computed| computed.sql.as_str());
+                let default = (optional(default_text(state, column)), text(computed));
+                let indices = indices_of(table, position);
                 let word = type_word(state, *column_type);
                 row(text(name), word, *nullable, default, indices, *hidden, comment.clone())
             })
@@ -186,11 +188,11 @@ pub(super) fn columns(
             .iter()
             .map(|column| {
                 let word = type_word(state, column.column_type);
-                row(text(&column.name), word, true, Datum::Null, no_index(), false, None)
+                row(text(&column.name), word, true, no_default(), no_index(), false, None)
             })
             .collect(),
         Body::Sequence(_) => {
-            vec![row(text("value"), "INT8".to_owned(), false, Datum::Null, no_index(), false, None)]
+            vec![row(text("value"), "INT8".to_owned(), false, no_default(), no_index(), false, None)]
         }
         Body::VirtualTable => {
             let shape = catalog::shape(id);
@@ -198,7 +200,7 @@ pub(super) fn columns(
             columns
                 .map(|(name, sql_type)| {
                     let word = sql_type.word().to_uppercase();
-                    row(text(name), word, true, Datum::Null, no_index(), false, None)
+                    row(text(name), word, true, no_default(), no_index(), false, None)
                 })
                 .collect()
         }
@@ -208,16 +210,15 @@ pub(super) fn columns(
     })
 }
 
-/// The primary key's index holds every column; a unique one those that it is on, and the key.
-fn indices_of(object: &Object, table: &Table, position: usize) -> Datum {
+/// The primary key's index holds every column; another one those that it is on, and the key.
+fn indices_of(table: &Table, position: usize) -> Datum {
     let is_in = |columns: &[u16]| columns.iter().any(|column| usize::from(*column) == position);
-    let mut names = vec![primary_key_name(object)];
-    let unique = table.unique.iter();
-    names.extend(
-        unique
-            .filter(|unique| is_in(&unique.columns) || is_in(&table.primary_key))
-            .map(|unique| unique.name.to_string()),
-    );
+    let holds = |index: &IndexFacts<'_>| index.keys.iter().any(|key| usize::from(key.column) == position);
+    let indexes = index_numbers(table).filter_map(|number| Some((number, IndexFacts::of(table, number)?)));
+    let mut names: Vec<_> = indexes
+        .filter(|(number, index)| *number == 0 || holds(index) || is_in(&table.primary_key))
+        .map(|(_, index)| index.name.to_string())
+        .collect();
     names.sort();
     Datum::TextArray(names.into_iter().map(Some).collect())
 }
@@ -225,36 +226,35 @@ fn indices_of(object: &Object, table: &Table, position: usize) -> Datum {
 pub(super) fn indexes(view: &View, context: &NameContext, name: &ObjectName) -> Result<Vec<Cells>, SqlError> {
     let (_, object) = relation(view, context, name)?;
     let Body::Table(table) = &object.body else { return Ok(Vec::new()) };
-    let mut indexes: Vec<_> =
-        table.unique.iter().map(|unique| (unique.name.to_string(), &unique.columns, false)).collect();
-    indexes.push((primary_key_name(object), &table.primary_key, true));
-    indexes.sort();
+    let indexes = index_numbers(table).filter_map(|number| Some((number, IndexFacts::of(table, number)?)));
+    let mut indexes: Vec<_> = indexes.collect();
+    indexes.sort_by_key(|(_, index)| index.name);
     let mut rows = Vec::new();
-    for (index, columns, is_primary) in indexes {
-        let mut row = |position: u16, storing: bool, implicit: bool, at: usize| {
+    for (number, index) in indexes {
+        let mut row = |position: u16, direction: &str, implicit: bool, at: usize| {
             let Some(column) = table.columns.get(usize::from(position)) else { return };
-            let direction = if storing { "N/A" } else { "ASC" };
             rows.push(vec![
                 text(&object.name),
-                text(&index),
-                Datum::Bool(false),
+                text(index.name),
+                Datum::Bool(!index.unique),
                 Datum::Int(i64::try_from(at).unwrap_or(i64::MAX)),
                 text(&column.name),
                 text(direction),
-                Datum::Bool(storing),
+                Datum::Bool(direction == "N/A"),
                 Datum::Bool(implicit),
                 Datum::Bool(true),
             ]);
         };
-        for (at, position) in columns.iter().enumerate() {
-            row(*position, false, false, at + 1);
+        for (at, key) in index.keys.iter().enumerate() {
+            row(key.column, if key.descending { "DESC" } else { "ASC" }, false, at + 1);
         }
         // What the index holds beside what it is on: all else of the row, or the key.
         let count = u16::try_from(table.columns.len()).unwrap_or(u16::MAX);
+        let is_primary = number == 0;
         let rest: Vec<u16> = if is_primary { (0..count).collect() } else { table.primary_key.clone() };
-        let rest = rest.into_iter().filter(|position| !columns.contains(position));
+        let rest = rest.into_iter().filter(|at| !index.keys.iter().any(|key| key.column == *at));
         for (at, position) in rest.enumerate() {
-            row(position, is_primary, !is_primary, columns.len() + at + 1);
+            row(position, if is_primary { "N/A" } else { "ASC" }, !is_primary, index.keys.len() + at + 1);
         }
     }
     Ok(rows)
@@ -267,15 +267,17 @@ pub(super) fn constraints(
 ) -> Result<Vec<Cells>, SqlError> {
     let (_, object) = relation(view, context, name)?;
     let Body::Table(table) = &object.body else { return Ok(Vec::new()) };
-    let on = |positions: &[u16]| {
-        let columns = positions.iter().filter_map(|position| table.columns.get(usize::from(*position)));
-        let names = columns.map(|column| format!("{} ASC", super::super::name::quoted(column.name.as_str())));
-        names.collect::<Vec<_>>().join(", ")
-    };
-    let mut rows =
-        vec![(primary_key_name(object), "PRIMARY KEY", format!("PRIMARY KEY ({})", on(&table.primary_key)))];
+    let on = |positions: &[u16]| create::ascending(table, positions);
+    let mut rows = vec![(
+        table.key_name.to_string(),
+        "PRIMARY KEY",
+        format!("PRIMARY KEY ({})", on(&table.primary_key)),
+    )];
     for unique in &table.unique {
         rows.push((unique.name.to_string(), "UNIQUE", format!("UNIQUE ({})", on(&unique.columns))));
+    }
+    for key in &table.foreign_keys {
+        rows.push((key.name.to_string(), "FOREIGN KEY", create::references(view.state(), table, key)));
     }
     for check in &table.checks {
         rows.push((check.name.to_string(), "CHECK", format!("CHECK (({}))", check.expression.sql)));

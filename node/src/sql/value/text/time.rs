@@ -9,17 +9,44 @@ pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// ISO date and time in UTC, as with `DateStyle = ISO` and `TimeZone = UTC`: `2026-01-31 12:00:00.5+00`.
 pub fn write(micros: i64, out: &mut impl Write) -> fmt::Result {
+    write_with(micros, "+00", out)
+}
+
+/// The same without a time zone.
+pub fn write_local(micros: i64, out: &mut impl Write) -> fmt::Result {
+    write_with(micros, "", out)
+}
+
+/// There is no year 0: it is 1 BC.
+const fn shown_year(year: i64) -> (i64, &'static str) {
+    if year > 0 { (year, "") } else { (1 - year, " BC") }
+}
+
+fn write_with(micros: i64, zone: &str, out: &mut impl Write) -> fmt::Result {
     let (days, rest) = (micros.div_euclid(MICROS_PER_DAY), micros.rem_euclid(MICROS_PER_DAY));
     let (year, month, day) = civil_from_days(days);
-    // There is no year 0: it is 1 BC.
-    let (year, era) = if year > 0 { (year, "") } else { (1 - year, " BC") };
-    let (seconds, micros) = (rest / MICROS_PER_SECOND, rest % MICROS_PER_SECOND);
+    let (year, era) = shown_year(year);
+    write!(out, "{year:04}-{month:02}-{day:02} ")?;
+    write_time(rest, out)?;
+    write!(out, "{zone}{era}")
+}
+
+/// `2026-01-31`, of days since the Unix epoch.
+pub fn write_date(days: i64, out: &mut impl Write) -> fmt::Result {
+    let (year, month, day) = civil_from_days(days);
+    let (year, era) = shown_year(year);
+    write!(out, "{year:04}-{month:02}-{day:02}{era}")
+}
+
+/// `12:00:00.5`, of microseconds since midnight.
+pub fn write_time(micros: i64, out: &mut impl Write) -> fmt::Result {
+    let (seconds, micros) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
     let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    write!(out, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")?;
+    write!(out, "{hour:02}:{minute:02}:{second:02}")?;
     if micros != 0 {
         out.write_str(format!(".{micros:06}").trim_end_matches('0'))?;
     }
-    write!(out, "+00{era}")
+    Ok(())
 }
 
 /// What is wrong with a text.
@@ -27,18 +54,57 @@ pub fn write(micros: i64, out: &mut impl Write) -> fmt::Result {
 pub enum Fault {
     /// It is no date and time.
     Form,
+    /// It has the form of one, and a field that no calendar has.
+    Field,
     /// It is one that microseconds since the Unix epoch do not hold.
     Range,
+    /// PostgreSQL's time before or after all others.
+    Infinity,
 }
+
+/// The last day of a DATE, and the first. Source: PostgreSQL's manual, table 8.9.
+pub const DAYS: std::ops::RangeInclusive<i64> = -2_440_588..=2_145_031_948;
 
 /// Microseconds since the Unix epoch.
 pub fn parse(text: &str) -> Result<i64, Fault> {
-    parts(text).ok_or(Fault::Form)?.micros().ok_or(Fault::Range)
+    parts(text)?.micros().ok_or(Fault::Range)
+}
+
+/// The same without a time zone: one that is written says nothing.
+pub fn parse_local(text: &str) -> Result<i64, Fault> {
+    Parts { offset_seconds: 0, ..parts(text)? }.micros().ok_or(Fault::Range)
+}
+
+/// Days since the Unix epoch. A time of day is read and dropped.
+pub fn parse_date(text: &str) -> Result<i64, Fault> {
+    let Parts { year, month, day, .. } = parts(text)?;
+    Some(days_from_civil(year, month, day)).filter(|days| DAYS.contains(days)).ok_or(Fault::Range)
+}
+
+/// Microseconds since midnight. A date before it and a zone behind it are read and dropped.
+pub fn parse_time(text: &str) -> Result<i64, Fault> {
+    let has_date = text.find(':').is_none_or(|at| text[..at].contains('-'));
+    if has_date {
+        return parts(text).map(|parts| parts.micros_of_day);
+    }
+    let (text, afternoon) = match text.to_ascii_lowercase() {
+        lower if lower.ends_with("pm") => (text[..text.len() - 2].trim_end(), Some(true)),
+        lower if lower.ends_with("am") => (text[..text.len() - 2].trim_end(), Some(false)),
+        _ => (text, None),
+    };
+    let (micros, _) = time_and_zone(text)?;
+    let (hour, noon) = (micros / (3_600 * MICROS_PER_SECOND), MICROS_PER_DAY / 2);
+    match afternoon {
+        None => Ok(micros),
+        Some(_) if !(1..=12).contains(&hour) => Err(Fault::Field),
+        Some(true) => Ok(micros % noon + noon),
+        Some(false) => Ok(micros % noon),
+    }
 }
 
 /// Days since 1970-01-01 to year, month and day of the proleptic Gregorian calendar.
 /// Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -47,12 +113,12 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    (year_of_era + era * 400 + (month <= 2) as i64, month, day)
 }
 
 /// The inverse of [`civil_from_days`]. Same source.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
+pub const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - (month <= 2) as i64;
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
     let month_from_march = (month + 9) % 12;
@@ -78,37 +144,50 @@ impl Parts {
     }
 }
 
-/// `YYYY-MM-DD[( |T)HH:MM[:SS[.ffffff]]][Z|±HH[[:]MM[:SS]]][ BC]`; without a zone it is UTC.
-fn parts(text: &str) -> Option<Parts> {
-    let (text, before_christ) = text.strip_suffix(" BC").map_or((text, false), |text| (text, true));
-    let (date, rest) = text.split_at_checked(text.find([' ', 'T', 't']).unwrap_or(text.len()))?;
-    let mut fields = date.split('-');
-    let year = digits(fields.next()?, 4..=6)?;
-    let (month, day) = (digits(fields.next()?, 1..=2)?, digits(fields.next()?, 1..=2)?);
-    if fields.next().is_some() || year == 0 {
-        return None;
+/// `YYYY-MM-DD[( |T)HH:MM[:SS[.ffffff]]][Z|±HH[[:]MM[:SS]]][ BC]`; without a zone it is UTC. The date may also be
+/// `YYYYMMDD` or have slashes.
+fn parts(text: &str) -> Result<Parts, Fault> {
+    match text.to_ascii_lowercase().as_str() {
+        "infinity" | "+infinity" | "-infinity" => return Err(Fault::Infinity),
+        "epoch" => {
+            return Ok(Parts { year: 1970, month: 1, day: 1, micros_of_day: 0, offset_seconds: 0 });
+        }
+        _ => {}
     }
+    let (text, before_christ) = text.strip_suffix(" BC").map_or((text, false), |text| (text, true));
+    let (date, rest) =
+        text.split_at_checked(text.find([' ', 'T', 't']).unwrap_or(text.len())).ok_or(Fault::Form)?;
+    let (year, month, day) = date_fields(date).ok_or(Fault::Form)?;
     let year = if before_christ { 1 - year } else { year };
     if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
-        return None;
+        return Err(Fault::Field);
     }
-    let (micros_of_day, offset_seconds) = match rest.get(1..) {
+    let (micros_of_day, offset_seconds) = match rest.get(1..).map(str::trim_start) {
         None => (0, 0),
         Some(time) => time_and_zone(time)?,
     };
-    Some(Parts { year, month, day, micros_of_day, offset_seconds })
+    Ok(Parts { year, month, day, micros_of_day, offset_seconds })
 }
 
-fn time_and_zone(text: &str) -> Option<(i64, i64)> {
-    let (time, zone) =
-        text.split_at_checked(text.find(['Z', 'z', 'U', 'u', '+', '-', ' ']).unwrap_or(text.len()))?;
+fn date_fields(date: &str) -> Option<(i64, i64, i64)> {
+    if date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some((digits(&date[..4], 4..=4)?, digits(&date[4..6], 2..=2)?, digits(&date[6..], 2..=2)?));
+    }
+    let mut fields = date.split(if date.contains('/') { '/' } else { '-' });
+    let year = digits(fields.next()?, 4..=7)?;
+    let (month, day) = (digits(fields.next()?, 1..=2)?, digits(fields.next()?, 1..=2)?);
+    (fields.next().is_none() && year != 0).then_some((year, month, day))
+}
+
+fn time_and_zone(text: &str) -> Result<(i64, i64), Fault> {
+    let (time, zone) = text
+        .split_at_checked(text.find(['Z', 'z', 'U', 'u', '+', '-', ' ']).unwrap_or(text.len()))
+        .ok_or(Fault::Form)?;
     let (whole, fraction) = time.split_once('.').map_or((time, None), |(whole, part)| (whole, Some(part)));
-    let (hour, minute, second) = clock(whole)?;
+    let (hour, minute, second) = clock(whole).ok_or(Fault::Form)?;
     let micros = match fraction {
-        None => 0,
-        // More digits than microseconds hold are cut off.
-        Some(part) => digits(&format!("{:0<6}", part.get(..6.min(part.len()))?), 6..=6)
-            .filter(|_| (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit()))?,
+        None | Some("") => 0,
+        Some(part) => fraction_micros(part).ok_or(Fault::Form)?,
     };
     let seconds = hour * 3_600 + minute * 60 + second;
     // 24:00:00 is the end of the day; a leap second is the first second of the next minute.
@@ -117,12 +196,21 @@ fn time_and_zone(text: &str) -> Option<(i64, i64)> {
         || second > 60
         || (hour == 24 && seconds * MICROS_PER_SECOND + micros > MICROS_PER_DAY)
     {
-        return None;
+        return Err(Fault::Field);
     }
-    Some((seconds * MICROS_PER_SECOND + micros, zone_seconds(zone.trim_start())?))
+    let offset = zone_seconds(zone.trim_start()).ok_or(Fault::Form)?;
+    Ok((seconds * MICROS_PER_SECOND + micros, offset))
 }
 
-fn zone_seconds(zone: &str) -> Option<i64> {
+/// Digits behind the point of seconds, to the nearest microsecond.
+fn fraction_micros(part: &str) -> Option<i64> {
+    let known = part.get(..9.min(part.len()))?;
+    let billionths = digits(&format!("{known:0<9}"), 9..=9)?;
+    part.bytes().all(|byte| byte.is_ascii_digit()).then_some((billionths + 500) / 1_000)
+}
+
+/// Seconds east of UTC that a zone says; none: it is no fixed offset.
+pub fn zone_seconds(zone: &str) -> Option<i64> {
     if zone.is_empty() || zone.eq_ignore_ascii_case("z") || zone.eq_ignore_ascii_case("utc") {
         return Some(0);
     }
@@ -154,7 +242,8 @@ fn digits(text: &str, count: std::ops::RangeInclusive<usize>) -> Option<i64> {
     if valid { text.parse().ok() } else { None }
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+/// How many days a month has.
+pub const fn days_in_month(year: i64, month: i64) -> i64 {
     let (next_year, next_month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
     days_from_civil(next_year, next_month, 1) - days_from_civil(year, month, 1)
 }
