@@ -9,3 +9,7 @@ pub mod floor;
 pub mod cost;
 pub mod grant;
 pub mod listing;
+pub mod postgres;
+pub mod rows;
+pub mod nodes;
+pub mod pgbench;
