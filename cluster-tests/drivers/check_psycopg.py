@@ -37,6 +37,40 @@ def refused(connection, statement, state):
     raise AssertionError(f"{statement} was not refused")
 
 
+def transactions(root, at):
+    """The driver's own blocks, nested ones as savepoints, and what it thinks of the connection meanwhile."""
+    status = lambda: root.info.transaction_status.name
+    key = 7000 + at * 10
+    insert = "INSERT INTO orders (id, item, paid) VALUES (%s, 'x', true)"
+    with root.transaction():
+        assert status() == "INTRANS", status()
+        root.execute(insert, (key,))
+        try:
+            with root.transaction():
+                root.execute(insert, (key + 1,))
+                root.execute(insert, (key,))
+        except psycopg.errors.UniqueViolation:
+            pass
+        assert status() == "INTRANS", status()
+        root.execute(insert, (key + 2,))
+    try:
+        with root.transaction():
+            root.execute(insert, (key + 3,))
+            refused(root, insert.replace("%s", str(key)), "23505")
+            assert status() == "INERROR", status()
+            refused(root, "SELECT 1", "25P02")
+            raise KeyError
+    except KeyError:
+        pass
+    assert status() == "IDLE", status()
+    rows = root.execute("SELECT id FROM orders WHERE id >= %s AND id < %s ORDER BY id", (key, key + 10)).fetchall()
+    assert rows == [(key,), (key + 2,)], rows
+    with root.transaction(), root.cursor() as cursor:
+        for _ in range(8):
+            cursor.execute("SELECT id FROM orders WHERE id = %s", (key,), prepare=True)
+            assert cursor.fetchall() == [(key,)]
+
+
 def main():
     for at, port in enumerate(PORTS):
         with connect(port, "mia", password=PASSWORD) as mia, by_certificate(port, "root") as root:
@@ -61,6 +95,7 @@ def main():
                 assert rows == [(at * 100 + n, f"item {n}", n % 2 == 0) for n in range(8)], rows
             root.execute(sql.SQL("REVOKE ALL ON TABLE {} FROM mia").format(sql.Identifier("orders")))
             refused(mia, "SELECT * FROM orders", "42501")
+            transactions(root, at)
     try:
         connect(PORTS[0], "mia", password="wrong")
     except psycopg.OperationalError as error:

@@ -13,7 +13,6 @@ CERTS = os.environ["CERTS"]
 def main():
     engine = create_engine(
         f"postgresql+psycopg://root@localhost:{PORTS[-1]}/shop",
-        isolation_level="AUTOCOMMIT",
         use_native_hstore=False,
         connect_args={
             "sslmode": "verify-full",
@@ -41,7 +40,7 @@ def main():
     metadata.reflect(engine, views=True)
     assert set(metadata.tables) == {"customers", "orders", "paid_orders"}, metadata.tables
     customers = Table("customers", MetaData(), autoload_with=engine)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         connection.execute(customers.insert().values(id=1, email="a@example.org", mood="happy"))
         row = connection.execute(customers.select()).one()
         assert tuple(row) == (1, "a@example.org", "happy"), row

@@ -312,12 +312,13 @@ fn change(file: &Path, at: usize, to: impl Fn(u8) -> u8) -> impl FnOnce() {
 async fn a_newer_format_is_refused_by_file_and_the_others_go_on() {
     let mut cluster = cluster_with_rows(3).await;
     cluster.node(3).stop().await;
-    for file in ["raft.db", "state.db"] {
+    for (file, known) in [("raft.db", 1), ("state.db", 2)] {
         let node = cluster.node(3);
         let path = node.data.join(file);
         let restore = change(&path, FORMAT_AT, |format| format + 1);
+        let newer = known + 1;
         let named = format!(
-            "`{}` has format 2, and this release reads up to 1; start the newer release",
+            "`{}` has format {newer}, and this release reads up to {known}; start the newer release",
             path.display()
         );
         assert_refused(node.refusal(), 1, &["node 3 cannot start", &named]);

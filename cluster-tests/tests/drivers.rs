@@ -14,6 +14,8 @@ use rustls::pki_types::pem::PemObject;
 const REQUIRE: &str = "GRANTD_REQUIRE_DRIVERS";
 const JAR: &str = "/usr/share/java/postgresql.jar";
 const PASSWORD: &str = "open sesame";
+/// Where the ORM application makes its tables.
+const STORE: &str = "store";
 
 /// The schema that the checks expect.
 const SCHEMA: &[&str] = &[
@@ -24,6 +26,7 @@ const SCHEMA: &[&str] = &[
     "CREATE TABLE shop.public.customers (id INT8 PRIMARY KEY, email TEXT UNIQUE, mood shop.public.mood)",
     "CREATE TABLE shop.public.orders (id INT8 PRIMARY KEY, customer INT8, item TEXT NOT NULL, paid BOOL)",
     "CREATE VIEW shop.public.paid_orders AS SELECT id, item FROM shop.public.orders WHERE paid",
+    "CREATE DATABASE store",
     "CREATE USER mia WITH PASSWORD 'open sesame'",
     "GRANT SELECT ON TABLE shop.public.customers TO mia",
 ];
@@ -45,6 +48,7 @@ async fn cluster() -> (Cluster, Vec<(&'static str, String)>) {
         ("PORTS", ports.join(",")),
         ("CERTS", ca.display().to_string()),
         ("PASSWORD", PASSWORD.to_owned()),
+        ("DATABASE", STORE.to_owned()),
     ];
     (cluster, environment)
 }
@@ -78,7 +82,9 @@ async fn drivers_of_other_languages_log_in_prepare_and_reflect() {
     let jar = std::env::var_os("GRANTD_JDBC").map_or_else(|| PathBuf::from(JAR), PathBuf::from);
     let java = jar.exists() && Command::new("java").arg("-version").output().is_ok();
     let (cluster, environment) = cluster().await;
-    for (module, script) in [("psycopg", "check_psycopg.py"), ("sqlalchemy", "check_sqlalchemy.py")] {
+    for (module, script) in
+        [("psycopg", "check_psycopg.py"), ("sqlalchemy", "check_sqlalchemy.py"), ("alembic", "check_orm.py")]
+    {
         if has(module) {
             let mut command = Command::new(&python);
             command.arg(file(script));

@@ -192,7 +192,7 @@ fn extreme() -> Vec<String> {
         "\u{1f600}".repeat(deep),
     ];
     found.extend(
-        (0..64).map(|bit| format!("SELECT * FROM item WHERE k = {}99999999999999999999", "9".repeat(bit))),
+        (0..64).map(|bit| format!("SELECT * FROM item WHERE k = {}99999999999999999999::INT8", "9".repeat(bit))),
     );
     found
 }

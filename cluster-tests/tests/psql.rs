@@ -44,6 +44,70 @@ fn psql(login: &[(&str, String)], commands: &[&str]) -> String {
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// psql's connection to the first node as root, by its certificate.
+fn login_of_root(cluster: &Cluster) -> Vec<(&'static str, String)> {
+    let login = cluster.login(&cluster.nodes[0], "root");
+    let path = |path: &Path| path.display().to_string();
+    let (certificate, key) = login.certificate.clone().expect("root has a certificate");
+    vec![
+        ("host", login.host.clone()),
+        ("port", login.port.to_string()),
+        ("user", login.user.clone()),
+        ("dbname", login.database.clone()),
+        ("sslmode", "verify-full".to_owned()),
+        ("sslrootcert", path(&login.ca)),
+        ("sslcert", path(&certificate)),
+        ("sslkey", path(&key)),
+    ]
+}
+
+/// More rows than one entry of the log takes: a transaction of several.
+const MANY_ROWS: usize = 150_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_moves_files_both_ways() {
+    let cluster = Cluster::start(1).await;
+    let login = login_of_root(&cluster);
+    let psql = |commands: &[&str]| tokio::task::block_in_place(|| psql(&login, commands));
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (csv, out, binary, many) = (file("in.csv"), file("out.csv"), file("out.bin"), file("many"));
+    for table in ["t", "u"] {
+        let made = psql(&[&format!("CREATE TABLE {table} (k INT PRIMARY KEY, v TEXT, at TIMESTAMPTZ)")]);
+        assert_eq!(made, "CREATE TABLE\n");
+    }
+    let lines = "k,v,at\n1,\"one, \"\"two\"\"\nthree\",2026-01-02 03:04:05+00\n2,,\n3,\"\",\n";
+    std::fs::write(&csv, lines).unwrap();
+    assert_eq!(psql(&[&format!("\\copy t from '{csv}' csv header")]), "COPY 3\n");
+    assert_eq!(psql(&[&format!("\\copy t to '{out}' with (format csv, header)")]), "COPY 3\n");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), lines);
+    assert_eq!(psql(&[&format!("\\copy t to '{binary}' binary")]), "COPY 3\n");
+    assert_eq!(psql(&[&format!("\\copy u from '{binary}' (format binary)")]), "COPY 3\n");
+    assert_eq!(psql(&["COPY u TO STDOUT CSV HEADER"]), lines);
+    assert_eq!(psql(&[&format!("\\copy (select k from t order by k desc) to '{out}'")]), "COPY 3\n");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "3\n2\n1\n");
+    let wrong = psql(&[&format!("\\copy t from '{csv}' csv")]);
+    assert_eq!(
+        wrong,
+        "ERROR:  could not parse \"k\" as type int\nDETAIL:  COPY t, line 1, column k: \"k\"\n"
+    );
+    let refused = psql(&["COPY t FROM '/etc/passwd'"]);
+    assert!(refused.contains("HINT:  Anyone can COPY FROM STDIN. psql's \\copy takes a file"), "{refused}");
+    let rows: String = (10..10 + MANY_ROWS).map(|k| format!("{k}\t{}\t\\N\n", "x".repeat(60))).collect();
+    std::fs::write(&many, rows).unwrap();
+    assert_eq!(psql(&[&format!("\\copy t from '{many}'")]), format!("COPY {MANY_ROWS}\n"));
+    // All or nothing: the last row is there already.
+    std::fs::write(
+        &many,
+        (200_000..300_000).map(|k| format!("{k}\n")).chain(["1\n".to_owned()]).collect::<String>(),
+    )
+    .unwrap();
+    let twice = psql(&[&format!("\\copy t (k) from '{many}'")]);
+    assert!(twice.contains("duplicate key value violates unique constraint"), "{twice}");
+    let count = psql(&["COPY (SELECT count(*) FROM t) TO STDOUT"]);
+    assert_eq!(count, format!("{}\n", MANY_ROWS + 3));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn meta_commands_print_what_the_file_says() {
     let release = Command::new("psql").arg("--version").output();
@@ -54,19 +118,7 @@ async fn meta_commands_print_what_the_file_says() {
         return;
     }
     let cluster = Cluster::start(1).await;
-    let login = cluster.login(&cluster.nodes[0], "root");
-    let path = |path: &Path| path.display().to_string();
-    let (certificate, key) = login.certificate.clone().expect("root has a certificate");
-    let login = [
-        ("host", login.host.clone()),
-        ("port", login.port.to_string()),
-        ("user", login.user.clone()),
-        ("dbname", login.database.clone()),
-        ("sslmode", "verify-full".to_owned()),
-        ("sslrootcert", path(&login.ca)),
-        ("sslcert", path(&certificate)),
-        ("sslkey", path(&key)),
-    ];
+    let login = login_of_root(&cluster);
     let made = tokio::task::block_in_place(|| psql(&login, &[SETUP]));
     assert!(!made.contains("ERROR"), "{made}");
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/psql/commands.txt");
