@@ -191,9 +191,10 @@ fn extreme() -> Vec<String> {
         "'".repeat(deep + 1),
         "\u{1f600}".repeat(deep),
     ];
-    found.extend(
-        (0..64).map(|bit| format!("SELECT * FROM item WHERE k = {}99999999999999999999::INT8", "9".repeat(bit))),
-    );
+    found
+        .extend((0..64).map(|bit| {
+            format!("SELECT * FROM item WHERE k = {}99999999999999999999::INT8", "9".repeat(bit))
+        }));
     found
 }
 
