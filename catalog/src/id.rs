@@ -31,6 +31,14 @@ pub struct Timestamp {
     pub logical: u32,
 }
 
+impl Timestamp {
+    /// That of the `n`th commit after this one in the same entry of the log.
+    #[must_use]
+    pub const fn plus(self, n: u32) -> Self {
+        Self { nanos: self.nanos, logical: self.logical.saturating_add(n) }
+    }
+}
+
 impl PrincipalId {
     /// `root`: exists from the start, member of `admin` with ADMIN OPTION, may always log in.
     pub const ROOT: Self = Self(1);

@@ -18,6 +18,7 @@ pub mod object;
 pub mod role;
 pub mod defaults;
 pub mod setting;
+pub mod protection;
 pub mod system;
 pub mod refusal;
 pub mod command;

@@ -160,7 +160,7 @@ impl Table {
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         let columns = self.columns.iter().flat_map(|column| column.default.iter().chain(&column.computed));
         let checks = self.checks.iter().map(|check| &check.expression);
-        columns.chain(checks).chain(self.indexes.iter().filter_map(|index| index.predicate.as_ref()))
+        columns.chain(checks).chain(self.indexes.iter().flat_map(Index::expressions))
     }
 
     /// The same, to be changed.
@@ -168,12 +168,13 @@ impl Table {
         let columns =
             self.columns.iter_mut().flat_map(|column| column.default.iter_mut().chain(&mut column.computed));
         let checks = self.checks.iter_mut().map(|check| &mut check.expression);
-        columns.chain(checks).chain(self.indexes.iter_mut().filter_map(|index| index.predicate.as_mut()))
+        columns.chain(checks).chain(self.indexes.iter_mut().flat_map(Index::expressions_mut))
     }
 
-    /// The sequences and functions that its expressions name; one may come more than once.
+    /// The sequences and functions that its expressions and identity columns name; one may come more than once.
     pub fn named(&self) -> impl Iterator<Item = ObjectId> {
-        self.expressions().flat_map(|expression| expression.references.iter().copied())
+        let identities = self.columns.iter().filter_map(|column| Some(column.identity?.sequence));
+        self.expressions().flat_map(|expression| expression.references.iter().copied()).chain(identities)
     }
 
     /// The names of its constraints and indexes: one namespace in each table.
@@ -217,7 +218,7 @@ impl Table {
 }
 
 /// `begin_suffix`, with a number unless that is 0, in as many bytes as a name may have.
-fn shortened(begin: &str, suffix: &str, number: usize) -> Name {
+pub(crate) fn shortened(begin: &str, suffix: &str, number: usize) -> Name {
     let end = if number == 0 { format!("_{suffix}") } else { format!("_{suffix}{number}") };
     let mut begin = begin;
     while begin.len() + end.len() > NAME_BYTES_MAX && !begin.is_empty() {
@@ -241,13 +242,66 @@ pub struct Index {
     pub comment: Option<String>,
 }
 
-/// One column of an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+impl Index {
+    /// Its expressions: among its keys, and of its predicate.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.keys.iter().filter_map(IndexKey::expression).chain(&self.predicate)
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expression> {
+        let keys = self.keys.iter_mut().filter_map(|key| match &mut key.part {
+            KeyPart::Column(_) => None,
+            KeyPart::Expression(expression) => Some(expression),
+        });
+        keys.chain(self.predicate.as_mut())
+    }
+
+    /// The positions of its columns, if there is nothing but columns among its keys.
+    pub fn columns(&self) -> Option<Vec<u16>> {
+        self.keys.iter().map(IndexKey::column).collect()
+    }
+}
+
+/// One column or expression of an index.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct IndexKey {
-    /// Position in [`Table::columns`].
-    pub column: u16,
+    /// What it is of; a column is a position in [`Table::columns`].
+    pub part: KeyPart<u16>,
     /// Whether the greatest comes first.
     pub descending: bool,
+}
+
+impl IndexKey {
+    /// The column, ascending.
+    pub const fn ascending(column: u16) -> Self {
+        Self { part: KeyPart::Column(column), descending: false }
+    }
+
+    /// The position of its column, if it is of one.
+    pub const fn column(&self) -> Option<u16> {
+        match self.part {
+            KeyPart::Column(column) => Some(column),
+            KeyPart::Expression(_) => None,
+        }
+    }
+
+    /// Its expression, if it is of one.
+    pub const fn expression(&self) -> Option<&Expression> {
+        match &self.part {
+            KeyPart::Column(_) => None,
+            KeyPart::Expression(expression) => Some(expression),
+        }
+    }
+}
+
+/// What a key of an index is of; `C` says which column.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum KeyPart<C> {
+    /// A column.
+    Column(C),
+    /// What depends on nothing but the row.
+    Expression(Expression),
 }
 
 /// A FOREIGN KEY constraint.
@@ -299,6 +353,17 @@ pub struct Column {
     pub comment: Option<String>,
     /// What it is computed from (GENERATED ALWAYS AS … STORED); it has no DEFAULT then.
     pub computed: Option<Expression>,
+    /// Whether it counts its rows (GENERATED … AS IDENTITY); it has no DEFAULT then, and is not computed.
+    pub identity: Option<Identity>,
+}
+
+/// That a column takes its values from a sequence of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Identity {
+    /// GENERATED ALWAYS: a value of the client's is refused unless it insists. Else BY DEFAULT.
+    pub always: bool,
+    /// The sequence: owned by the table, and dropped with the column.
+    pub sequence: ObjectId,
 }
 
 /// A UNIQUE constraint.

@@ -8,6 +8,7 @@ use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::object::Object;
+use crate::protection::{Protection, ProtectionId};
 use crate::role::{Principal, RoleSettings};
 use crate::setting::Setting;
 
@@ -46,6 +47,8 @@ pub enum RecordKey {
     },
     /// A cluster setting that was set.
     Setting(Setting),
+    /// A protection of the change history.
+    Protection(ProtectionId),
 }
 
 /// What stands there. Appended to, never reordered.
@@ -70,6 +73,8 @@ pub enum Record {
     DefaultPrivileges(DefaultPrivileges),
     /// For [`RecordKey::Setting`].
     Setting(String),
+    /// For [`RecordKey::Protection`].
+    Protection(Protection),
 }
 
 /// The next ids. They only grow, so that no id is ever used twice.
@@ -79,6 +84,24 @@ pub struct Counters {
     pub next_principal: PrincipalId,
     /// The id of the next object.
     pub next_object: ObjectId,
+}
+
+impl Change {
+    /// The object whose record it is of.
+    pub fn object(&self) -> Option<ObjectId> {
+        match self.key {
+            RecordKey::Object(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes what is kept of the history of rows, and for how long.
+    pub fn is_of_history(&self) -> bool {
+        matches!(
+            self.key,
+            RecordKey::Protection(_) | RecordKey::Setting(Setting::HistoryTtl | Setting::HistoryBytesMax)
+        )
+    }
 }
 
 /// What one command did to one record.

@@ -87,6 +87,7 @@ pub mod state {
     pub const DUPLICATE_RELATION: SqlState = SqlState::new("42P07");
     pub const PROGRAM_LIMIT_EXCEEDED: SqlState = SqlState::new("54000");
     pub const TOO_MANY_COLUMNS: SqlState = SqlState::new("54011");
+    pub const NOT_IN_PREREQUISITE_STATE: SqlState = SqlState::new("55000");
     pub const OBJECT_IN_USE: SqlState = SqlState::new("55006");
 }
 

@@ -23,6 +23,11 @@ pub enum Setting {
     DefaultIntervalStyle,
     DefaultLockTimeout,
     DefaultStatementTimeout,
+    HistoryTtl,
+    HistoryBytesMax,
+    DefaultTransactionRowsWrittenErr,
+    DefaultTransactionTimeout,
+    StatementMemory,
 }
 
 /// What values a setting takes.
@@ -32,6 +37,8 @@ pub enum SettingType {
     Bool,
     /// A whole number between two bounds, both included.
     Int(i64, i64),
+    /// Bytes, or a number with a unit: `64MiB`, `1GB`. Between two bounds, both included.
+    Bytes(u64, u64),
     /// Milliseconds, or a number with a unit: `500ms`, `10s`, `5min`, `2h`. At most [`DURATION_MS_MAX`].
     Duration,
     /// One of these words, in any case.
@@ -47,6 +54,8 @@ pub enum SettingValue<'a> {
     Bool(bool),
     /// Of [`SettingType::Int`].
     Int(i64),
+    /// Of [`SettingType::Bytes`].
+    Bytes(u64),
     /// Of [`SettingType::Duration`].
     Milliseconds(u64),
     /// Of [`SettingType::Word`] and [`SettingType::Text`].
@@ -76,8 +85,16 @@ pub struct Row {
 pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// The most bytes of a text.
 pub const TEXT_BYTES_MAX: usize = 4_096;
+/// What the memory of a statement may be set to.
+pub const STATEMENT_MEMORY: SettingType = SettingType::Bytes(1 << 20, 64 << 30);
 /// The longest password that a cluster may ask for.
 pub const PASSWORD_LENGTH_MAX: i64 = 1_024;
+/// The longest that changes are kept without protection: a year.
+pub const HISTORY_TTL_SECONDS_MAX: i64 = 365 * 24 * 60 * 60;
+/// The least that the change history may take: several large transactions.
+pub const HISTORY_BYTES_LEAST: u64 = 1 << 20;
+/// The most that it may take: each snapshot has a copy of it.
+pub const HISTORY_BYTES_MOST: u64 = 1 << 40;
 /// Settings that are defaults of session variables begin so; MODIFYSQLCLUSTERSETTING is for them.
 const SQL_DEFAULTS: &str = "sql.defaults.";
 
@@ -103,10 +120,20 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 12] = [
+const TABLE: [Row; 17] = [
     row(S::ClusterOrganization, "cluster.organization", T::Text, "")
         .about("the organization that the cluster belongs to")
         .for_admins(),
+    row(S::HistoryTtl, "kv.history.gc.ttlseconds", T::Int(1, HISTORY_TTL_SECONDS_MAX), "90000").about(
+        "the seconds for which changes of rows are kept, to be read back; protected ones are kept longer",
+    ),
+    row(
+        S::HistoryBytesMax,
+        "kv.history.max_bytes",
+        T::Bytes(HISTORY_BYTES_LEAST, HISTORY_BYTES_MOST),
+        "1 GiB",
+    )
+    .about("the most bytes of kept changes; beyond them the oldest go early, protected ones last"),
     row(S::MinPasswordLength, "server.user_login.min_password_length", T::Int(1, PASSWORD_LENGTH_MAX), "1")
         .about("the least number of characters of a password that is set by SQL"),
     row(
@@ -147,6 +174,15 @@ const TABLE: [Row; 12] = [
     row(S::DefaultStatementTimeout, "sql.defaults.statement_timeout", T::Duration, "0s")
         .about("the default of the session variable statement_timeout; 0: none")
         .of("statement_timeout"),
+    row(S::DefaultTransactionRowsWrittenErr, "sql.defaults.transaction_rows_written_err", T::Int(0, 1 << 40), "0")
+        .about("the default of the session variable transaction_rows_written_err; 0: none")
+        .of("transaction_rows_written_err"),
+    row(S::DefaultTransactionTimeout, "sql.defaults.transaction_timeout", T::Duration, "0s")
+        .about("the default of the session variable transaction_timeout; 0: none")
+        .of("transaction_timeout"),
+    row(S::StatementMemory, "sql.distsql.temp_storage.workmem", STATEMENT_MEMORY, "64 MiB")
+        .about("the default of the session variable distsql_workmem: what a statement may hold in memory at once")
+        .of("distsql_workmem"),
 ];
 
 impl Setting {
@@ -191,6 +227,9 @@ impl SettingType {
                 let number: i64 = value.parse().ok()?;
                 (least..=most).contains(&number).then(|| number.to_string())
             }
+            Self::Bytes(least, most) => {
+                bytes(value).filter(|bytes| (least..=most).contains(bytes)).map(bytes_text)
+            }
             Self::Duration => milliseconds(value).map(duration_text),
             Self::Word(words) => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
@@ -208,6 +247,9 @@ impl SettingType {
                 let number: i64 = text.parse().ok()?;
                 (least..=most).contains(&number).then_some(SettingValue::Int(number))
             }
+            Self::Bytes(least, most) => {
+                bytes(text).filter(|bytes| (least..=most).contains(bytes)).map(SettingValue::Bytes)
+            }
             Self::Duration => milliseconds(text).map(SettingValue::Milliseconds),
             Self::Word(words) => words.contains(&text).then_some(SettingValue::Text(text)),
             Self::Text => Some(SettingValue::Text(text)),
@@ -219,6 +261,7 @@ impl SettingType {
         match self {
             Self::Bool => "b",
             Self::Int(_, _) => "i",
+            Self::Bytes(_, _) => "z",
             Self::Duration => "d",
             Self::Word(_) => "e",
             Self::Text => "s",
@@ -233,6 +276,14 @@ impl fmt::Display for SettingType {
             Self::Bool => f.write_str("true or false"),
             Self::Int(least, most) if least == most => write!(f, "{least}"),
             Self::Int(least, most) => write!(f, "a whole number from {least} to {most}"),
+            Self::Bytes(least, most) => {
+                write!(
+                    f,
+                    "bytes, or a number with kB, MB, GB, KiB, MiB or GiB, from {} to {}",
+                    bytes_text(*least),
+                    bytes_text(*most)
+                )
+            }
             Self::Duration => f.write_str("milliseconds, or a number with ms, s, min or h; at most a day"),
             Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => write!(f, "a text of at most {TEXT_BYTES_MAX} bytes"),
@@ -251,6 +302,33 @@ fn milliseconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(unit).filter(|ms| *ms <= DURATION_MS_MAX)
+}
+
+const UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim() {
+        "" => 1,
+        unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?.1,
+    };
+    number.checked_mul(unit)
+}
+
+/// In the greatest unit that says it exactly, as the original writes it.
+fn bytes_text(bytes: u64) -> String {
+    let exact = |(_, unit): &&(&str, u64)| bytes >= *unit && bytes.is_multiple_of(*unit);
+    let (name, unit) = UNITS.iter().find(exact).unwrap_or(&("B", 1));
+    format!("{} {name}", bytes / unit)
 }
 
 /// In the greatest unit that says it exactly; session variables read the same.
@@ -276,7 +354,6 @@ mod tests {
             assert_eq!(row.setting_type.canonical(row.default).as_deref(), Some(row.default), "{}", row.name);
             assert!(row.setting_type.value(row.default).is_some(), "{}", row.name);
             assert!(!row.description.is_empty());
-            assert!(row.variable.is_none() || row.setting.is_sql_default());
         }
     }
 
@@ -309,6 +386,14 @@ mod tests {
         assert_eq!(duration("-1"), None);
         assert_eq!(duration("18446744073709551615h"), None);
         assert_eq!(SettingType::Duration.value("2min"), Some(SettingValue::Milliseconds(120_000)));
+        let memory = |text| STATEMENT_MEMORY.canonical(text);
+        assert_eq!(memory("67108864").as_deref(), Some("64 MiB"));
+        assert_eq!(memory("64mib").as_deref(), Some("64 MiB"));
+        assert_eq!(memory(" 100 MB").as_deref(), Some("100 MB"));
+        assert_eq!(memory("1048577").as_deref(), Some("1048577 B"));
+        assert_eq!(memory("1 kB"), None);
+        assert_eq!(memory("99999999999 GiB"), None);
+        assert_eq!(STATEMENT_MEMORY.value("64 MiB"), Some(SettingValue::Bytes(64 << 20)));
         assert_eq!(SettingType::Bool.canonical("ON").as_deref(), Some("true"));
         assert_eq!(SettingType::Bool.canonical("maybe"), None);
         assert_eq!(SettingType::Int(1, 9).canonical("+7").as_deref(), Some("7"));

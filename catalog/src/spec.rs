@@ -25,6 +25,7 @@ mod settings;
 mod shapes;
 
 pub mod generate;
+mod protections;
 pub mod records;
 
 use crate::command::{Actor, Command, Done, NameContext, Outcome, RoleSpec, StorageChange};
@@ -34,6 +35,7 @@ use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
 use crate::object::Body;
 use crate::privilege::{ObjectKind, Privilege};
+use crate::protection::{Protection, ProtectionId};
 use crate::refusal::Refusal;
 use crate::require::{Need, Requirement};
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
@@ -61,6 +63,8 @@ pub struct Model {
     pub role_settings: Vec<ModelRoleSetting>,
     /// Cluster settings that were set.
     pub settings: Vec<(Setting, String)>,
+    /// Protections of the change history.
+    pub protections: Vec<(ProtectionId, Protection)>,
     next_principal: u32,
     next_object: u32,
 }
@@ -181,6 +185,8 @@ impl Model {
             | Command::RevokeRoles { .. }
             | Command::AlterRoleSettings { .. }
             | Command::SetClusterSetting { .. } => self.attempt_on_principals(actor, context, command),
+            Command::ProtectHistory { id, protection } => self.protect_history(actor, *id, protection),
+            Command::ReleaseHistory { id } => self.release_history(actor, *id),
             Command::Grant { privileges, on, to, grant_option } => {
                 self.grant(actor, context, privileges, on, to, *grant_option)
             }
@@ -273,8 +279,9 @@ impl Model {
                 let (database, name, owner) = (database.as_ref(), name.as_ref(), owner.as_ref());
                 self.create_schema(actor, context, database, name, *if_not_exists, owner)
             }
-            Command::CreateTable { name, table, foreign_keys, if_not_exists } => {
-                self.create_table(actor, context, name, table, foreign_keys, *if_not_exists)
+            Command::CreateTable { name, table, foreign_keys, identities, if_not_exists } => {
+                let beside = (foreign_keys.as_slice(), identities.as_slice());
+                self.create_table(actor, context, name, table, beside, *if_not_exists)
             }
             Command::CreateView { name, view, if_not_exists, or_replace } => {
                 self.create_view(actor, context, name, view, *if_not_exists, *or_replace)

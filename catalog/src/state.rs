@@ -8,7 +8,7 @@
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
 //! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
-//! `owners`; `privileges`; `defaults`; `settings`, `role_settings` and `sessions`.
+//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections` and `sessions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::index::Index;
 use crate::name::{Name, RoleName};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, Privilege};
+use crate::protection::{Protection, ProtectionId};
 use crate::record::{Change, Counters, Record, RecordKey};
 use crate::refusal::{self, Refusal};
 use crate::require::Need;
@@ -45,11 +46,13 @@ mod drop_owned;
 mod drop_roles;
 mod drops;
 mod functions;
+mod identity;
 mod indexes;
 mod members;
 mod objects;
 mod owners;
 mod privileges;
+mod protections;
 mod references;
 mod rename;
 mod reshape;
@@ -93,6 +96,7 @@ pub struct State {
     defaults: OrdMap<(ObjectId, PrincipalId), Arc<DefaultPrivileges>>,
     /// Cluster settings that were set.
     settings: OrdMap<Setting, String>,
+    protections: OrdMap<ProtectionId, Protection>,
     counters: Counters,
     index: Index,
 }
@@ -398,6 +402,7 @@ impl State {
             .keys()
             .map(|(holder, creator)| RecordKey::DefaultPrivileges { holder: *holder, creator: *creator });
         let settings = self.settings.keys().map(|setting| RecordKey::Setting(*setting));
+        let protections = self.protections.keys().map(|id| RecordKey::Protection(*id));
         std::iter::once(RecordKey::Counters)
             .chain(principals)
             .chain(members)
@@ -406,6 +411,7 @@ impl State {
             .chain(role_settings)
             .chain(defaults)
             .chain(settings)
+            .chain(protections)
             .filter_map(|key| Some((key, self.record(key)?)))
     }
 
@@ -428,6 +434,7 @@ impl State {
                 self.default_privileges(holder, creator).cloned().map(Record::DefaultPrivileges)
             }
             RecordKey::Setting(setting) => self.settings.get(&setting).cloned().map(Record::Setting),
+            RecordKey::Protection(id) => self.protections.get(&id).cloned().map(Record::Protection),
         }
     }
 
@@ -448,6 +455,7 @@ impl State {
                 self.defaults.get(&(holder, creator)) == other.defaults.get(&(holder, creator))
             }
             RecordKey::Setting(setting) => self.settings.get(&setting) == other.settings.get(&setting),
+            RecordKey::Protection(id) => self.protections.get(&id) == other.protections.get(&id),
         }
     }
 
@@ -516,8 +524,8 @@ impl Work<'_> {
             Command::DropSchemas { names, if_exists, behavior } => {
                 self.drop_schemas(names, *if_exists, *behavior)
             }
-            Command::CreateTable { name, table, foreign_keys, if_not_exists } => {
-                self.create_table(name, table, foreign_keys, *if_not_exists)
+            Command::CreateTable { name, table, foreign_keys, identities, if_not_exists } => {
+                self.create_table(name, table, foreign_keys, identities, *if_not_exists)
             }
             Command::AlterTable { name, if_exists, actions } => self.alter_table(name, *if_exists, actions),
             Command::CreateIndex { name, if_not_exists, table, keys, unique, predicate } => {
@@ -587,6 +595,8 @@ impl Work<'_> {
             Command::SetClusterSetting { setting, value } => {
                 self.set_cluster_setting(*setting, value.as_deref())
             }
+            Command::ProtectHistory { id, protection } => self.protect_history(*id, protection),
+            Command::ReleaseHistory { id } => self.release_history(*id),
         }
     }
 

@@ -110,6 +110,8 @@ const TABLES: &[(u16, &str, &str)] = &[
     (159, "pg_catalog", "pg_user"),
     (160, "pg_catalog", "pg_user_mapping"),
     (161, "pg_catalog", "pg_views"),
+    (162, "pg_catalog", "pg_cursors"),
+    (163, "pg_catalog", "pg_prepared_statements"),
     (300, "crdb_internal", "cluster_database_privileges"),
     (301, "crdb_internal", "cluster_queries"),
     (302, "crdb_internal", "cluster_sessions"),
@@ -125,6 +127,9 @@ const TABLES: &[(u16, &str, &str)] = &[
     (312, "crdb_internal", "ranges"),
     (313, "crdb_internal", "tables"),
     (314, "crdb_internal", "node_statement_statistics"),
+    (315, "crdb_internal", "cluster_transactions"),
+    (316, "crdb_internal", "node_transactions"),
+    (317, "crdb_internal", "kv_protected_ts_records"),
 ];
 
 /// Every word for a type that every cluster has, and the one that listings print, as [`crate::object::ColumnType`]

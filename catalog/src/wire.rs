@@ -21,10 +21,10 @@ pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The number of the present format of records, in front of each. Greater ones are refused: they are of a newer
 /// release.
-pub const RECORD_FORMAT: u16 = 2;
+pub const RECORD_FORMAT: u16 = 3;
 
 /// The number of the present format of commands, proposals and outcomes, for the envelope that `raft` puts around them.
-pub const COMMAND_FORMAT: u16 = 2;
+pub const COMMAND_FORMAT: u16 = 3;
 
 /// Why bytes are not a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -433,6 +433,7 @@ fn everybody_creates_in_public_and_nobody_elsewhere() {
         name: object_name("t"),
         table: table(),
         foreign_keys: Vec::new(),
+        identities: Vec::new(),
         if_not_exists: true,
     };
     let notices = world.ok("root", again).notices;

@@ -133,7 +133,13 @@ fn any_creation() -> impl Strategy<Value = Command> {
         let text = || "f()".to_owned();
         table.columns[1].default =
             Some(grantd_catalog::object::Expression { sql: text(), stored: text(), references });
-        Command::CreateTable { name, table, foreign_keys: Vec::new(), if_not_exists: false }
+        Command::CreateTable {
+            name,
+            table,
+            foreign_keys: Vec::new(),
+            identities: Vec::new(),
+            if_not_exists: false,
+        }
     };
     prop_oneof![
         ((any_table(), any::<bool>()), any_reference()).prop_map(view),
@@ -259,6 +265,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             name,
             table: table(),
             foreign_keys: Vec::new(),
+            identities: Vec::new(),
             if_not_exists: false,
         }),
         (any_table(), any_behavior()).prop_map(|(name, behavior)| Command::DropTables {

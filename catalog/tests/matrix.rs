@@ -127,7 +127,8 @@ fn every_command_succeeds_in_some_script_and_is_refused_in_some_script() {
             *refused |= !applied;
         }
     }
-    seen.retain(|_, seen| *seen != (true, true));
+    // No statement asks for them: the jobs do, and `catalog/tests/protections.rs`.
+    seen.retain(|form, seen| *seen != (true, true) && form != "ProtectHistory" && form != "ReleaseHistory");
     assert!(seen.is_empty(), "(applied, refused) in scripts: {seen:?}");
 }
 

@@ -11,7 +11,7 @@ use bincode::{Decode, Encode};
 use common::*;
 use grantd_catalog::command::{
     Actor, ColumnSource, Command, Creators, DefaultAct, Done, DropBehavior, FunctionName, IndexName,
-    LabelChange, NameContext, NewConstraint, NewForeignKey, NewIndexKey, Outcome, OwnedName,
+    LabelChange, NameContext, NewConstraint, NewForeignKey, NewIdentity, NewIndexKey, Outcome, OwnedName,
     RoleOptionClause, RoleSpec, Rule, SchemaName, SequenceOptions, StorageChange, TableAction, TablePattern,
     Targets, TypeName, VariableChange,
 };
@@ -21,10 +21,11 @@ use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{
     Argument, Body, Check, Column, ColumnType, ConnectionUri, DecimalBound, EnumLabel, EnumType, Expression,
-    ExternalConnection, ForeignKey, Function, Index, IndexKey, LABEL_GAP, Object, ReferentialAction,
-    Sequence, Table, Unique, View, ViewColumn, Volatility,
+    ExternalConnection, ForeignKey, Function, Identity, Index, IndexKey, KeyPart, LABEL_GAP, Object,
+    ReferentialAction, Sequence, Table, Unique, View, ViewColumn, Volatility,
 };
 use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
+use grantd_catalog::protection::{Protection, ProtectionId};
 use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
 use grantd_catalog::require::{Need, Requirement};
@@ -86,6 +87,7 @@ fn commands() -> Vec<(&'static str, Command)> {
                 name: object_name("t"),
                 table: wide_table(),
                 foreign_keys: constraints(),
+                identities: vec![identity()],
                 if_not_exists: false,
             },
         ),
@@ -109,6 +111,7 @@ fn all_commands() -> Vec<(&'static str, Command)> {
     all.extend(commands_on_owned());
     all.extend(commands_that_make());
     all.extend(commands_that_shape());
+    all.extend(commands_of_history());
     all
 }
 
@@ -343,6 +346,11 @@ fn constraints() -> Vec<NewConstraint> {
     ]
 }
 
+fn identity() -> NewIdentity {
+    let sequence = Sequence { start: 7, increment: 1, min: 1, max: i64::MAX, owned_by: None };
+    NewIdentity { column: Name::from("a"), always: true, sequence }
+}
+
 fn actions() -> Vec<TableAction> {
     let (a, b) = (Name::from("a"), Name::from("b"));
     let behavior = DropBehavior::Cascade;
@@ -358,7 +366,14 @@ fn actions() -> Vec<TableAction> {
         },
         TableAction::SetDefault { column: a.clone(), default: Some(expression()) },
         TableAction::SetNullable { column: a.clone(), nullable: true },
-        TableAction::SetType { column: a.clone(), column_type: ColumnType::Int4, using },
+        TableAction::SetType {
+            column: a.clone(),
+            column_type: ColumnType::Int4,
+            using,
+            expressions: vec![(expression(), expression())],
+        },
+        TableAction::AddIdentity(identity()),
+        TableAction::DropIdentity { column: a.clone(), if_exists: true },
         TableAction::DropConstraint { constraint: a.clone(), if_exists: true, behavior },
         TableAction::RenameConstraint { constraint: a, to: b },
     ];
@@ -370,7 +385,8 @@ fn actions() -> Vec<TableAction> {
 fn commands_that_shape() -> Vec<(&'static str, Command)> {
     let table = || object_name("s.t");
     let at = || IndexName { table: Some(table()), index: object_name("i") };
-    let key = NewIndexKey { column: Name::from("a"), descending: true };
+    let key = NewIndexKey { part: KeyPart::Column(Name::from("a")), descending: true };
+    let computed = NewIndexKey { part: KeyPart::Expression(expression()), descending: false };
     vec![
         ("AlterTable", Command::AlterTable { name: table(), if_exists: true, actions: actions() }),
         (
@@ -379,7 +395,7 @@ fn commands_that_shape() -> Vec<(&'static str, Command)> {
                 name: Some(Name::from("i")),
                 if_not_exists: true,
                 table: table(),
-                keys: vec![key],
+                keys: vec![key, computed],
                 unique: true,
                 predicate: Some(expression()),
             },
@@ -395,6 +411,19 @@ fn commands_that_shape() -> Vec<(&'static str, Command)> {
         ("RenameIndex", Command::RenameIndex { index: at(), if_exists: true, to: Name::from("j") }),
         ("CommentOnIndex", Command::CommentOnIndex { index: at(), text: Some("what it is".to_owned()) }),
     ]
+}
+
+fn commands_of_history() -> Vec<(&'static str, Command)> {
+    let id = ProtectionId(7);
+    vec![
+        ("ProtectHistory", Command::ProtectHistory { id, protection: protection(Some(vec![ObjectId(300)])) }),
+        ("ProtectHistory of all", Command::ProtectHistory { id, protection: protection(None) }),
+        ("ReleaseHistory", Command::ReleaseHistory { id }),
+    ]
+}
+
+fn protection(tables: Option<Vec<ObjectId>>) -> Protection {
+    Protection { since: Timestamp { nanos: 1 << 60, logical: 7 }, tables, holder: "job 7".to_owned() }
 }
 
 fn expression() -> Expression {
@@ -433,11 +462,13 @@ fn wide_table() -> Table {
         hidden: letter == 'j',
         comment: None,
         computed: (letter == 'c').then(expression),
+        identity: (letter == 'd').then_some(Identity { always: true, sequence: ObjectId(107) }),
     });
-    let key = |column| IndexKey { column, descending: column == 2 };
+    let key = |column| IndexKey { part: KeyPart::Column(column), descending: column == 2 };
+    let computed = || IndexKey { part: KeyPart::Expression(expression()), descending: false };
     let index = |unique| Index {
         name: Name::from("i"),
-        keys: vec![key(1), key(2)],
+        keys: vec![key(1), key(2), computed()],
         unique,
         predicate: unique.then(expression),
         comment: unique.then(|| "what it is".to_owned()),
@@ -523,6 +554,7 @@ fn records() -> Vec<(RecordKey, Record)> {
         ),
         (RecordKey::Setting(Setting::MinPasswordLength), Record::Setting("12".to_owned())),
         (RecordKey::Principal(PrincipalId(301)), Record::Principal(expiring)),
+        (RecordKey::Protection(ProtectionId(1 << 100)), Record::Protection(protection(Some(Vec::new())))),
     ]
 }
 
@@ -672,12 +704,12 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     let last = commands.len() - 1;
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
-    let (_, newest) = commands_that_shape().pop().expect("there are some");
-    assert_eq!(variant(&newest), "CommentOnIndex");
+    let (_, newest) = commands_of_history().pop().expect("there are some");
+    assert_eq!(variant(&newest), "ReleaseHistory");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
-    assert_eq!((keys.len(), kinds.len()), (8, 8));
+    assert_eq!((keys.len(), kinds.len()), (9, 9));
 }
 
 #[test]
@@ -694,8 +726,8 @@ fn a_length_that_lies_costs_no_memory() {
 fn a_record_of_a_newer_release_is_refused_as_such() {
     let (_, record) = records().swap_remove(0);
     let mut bytes = wire::encode_record(&record).expect("it is small");
-    bytes[1] = 3;
-    let refused = WireError::NewerFormat { what: "record", found: 3, known: wire::RECORD_FORMAT };
+    bytes[1] = 4;
+    let refused = WireError::NewerFormat { what: "record", found: 4, known: wire::RECORD_FORMAT };
     assert_eq!(wire::decode_record(&bytes), Err(refused));
 }
 

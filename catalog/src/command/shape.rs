@@ -46,6 +46,8 @@ impl Command {
             | Self::AlterRoleSettings { .. }
             | Self::AlterDefaultPrivileges { .. }
             | Self::SetClusterSetting { .. }
+            | Self::ProtectHistory { .. }
+            | Self::ReleaseHistory { .. }
             | Self::Comment { .. }
             | Self::CommentOnIndex { .. } => false,
         }

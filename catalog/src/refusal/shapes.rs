@@ -56,6 +56,56 @@ pub fn computed_in_primary_key(column: &Name) -> Refusal {
     )
 }
 
+/// A column that is to count its rows, and has values from elsewhere.
+pub fn identity_with_default(column: &Name) -> Refusal {
+    Refusal::new(state::SYNTAX_ERROR, format!("both default and identity specified for column \"{column}\""))
+}
+
+/// A column that is to count its rows, and has no such type.
+pub fn identity_of_other_type() -> Refusal {
+    Refusal::new(
+        state::INVALID_PARAMETER_VALUE,
+        "identity column type must be smallint, integer, or bigint".to_owned(),
+    )
+}
+
+/// ADD GENERATED … AS IDENTITY of a column that has it.
+pub fn already_identity(column: &Name, table: &Name) -> Refusal {
+    Refusal::new(
+        state::NOT_IN_PREREQUISITE_STATE,
+        format!("column \"{column}\" of relation \"{table}\" is already an identity column"),
+    )
+}
+
+/// DROP IDENTITY of one that is none.
+pub fn not_identity(column: &Name, table: &Name) -> Refusal {
+    Refusal::new(
+        state::NOT_IN_PREREQUISITE_STATE,
+        format!("column \"{column}\" of relation \"{table}\" is not an identity column"),
+    )
+}
+
+/// DROP NOT NULL of an identity column.
+pub fn is_identity(column: &Name, table: &Name) -> Refusal {
+    Refusal::new(
+        state::SYNTAX_ERROR,
+        format!("column \"{column}\" of relation \"{table}\" is an identity column"),
+    )
+}
+
+/// SET and DROP DEFAULT of an identity column.
+pub fn default_of_identity(column: &Name, table: &Name) -> Refusal {
+    is_identity(column, table).with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.")
+}
+
+/// ALTER SEQUENCE … OWNED BY of an identity column's.
+pub fn identity_sequence_stays(sequence: &Name) -> Refusal {
+    Refusal::new(
+        state::FEATURE_NOT_SUPPORTED,
+        format!("cannot change ownership of identity sequence \"{sequence}\""),
+    )
+}
+
 /// ALTER COLUMN TYPE of a computed column.
 pub fn computed_retyped(column: &Name) -> Refusal {
     Refusal::new(

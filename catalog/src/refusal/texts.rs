@@ -108,6 +108,23 @@ pub fn object_gone(object: ObjectId) -> Refusal {
         .with_hint("Run the statement again.")
 }
 
+/// A protection of the change history says too much.
+pub fn protection_too_large(what: &str) -> Refusal {
+    Refusal::new(
+        state::PROGRAM_LIMIT_EXCEEDED,
+        format!("a protection of the change history cannot have {what}"),
+    )
+}
+
+/// There are as many protections of the change history as there may be.
+pub fn too_many_protections(most: usize) -> Refusal {
+    Refusal::new(
+        state::PROGRAM_LIMIT_EXCEEDED,
+        format!("the change history has {most} protections, and can have no more"),
+    )
+    .with_hint("crdb_internal.kv_protected_ts_records lists them with who holds them.")
+}
+
 /// Who acts was dropped while its session was open.
 pub fn principal_gone(principal: PrincipalId) -> Refusal {
     Refusal::new(state::UNDEFINED_OBJECT, format!("role with id {principal} was concurrently dropped"))

@@ -187,7 +187,13 @@ pub fn beginning() -> Vec<Step> {
 }
 
 fn create_table(name: ObjectName) -> Command {
-    Command::CreateTable { name, table: table(), foreign_keys: Vec::new(), if_not_exists: false }
+    Command::CreateTable {
+        name,
+        table: table(),
+        foreign_keys: Vec::new(),
+        identities: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 /// A table of one column, its key.
@@ -213,6 +219,7 @@ pub fn column(name: &str, column_type: ColumnType) -> Column {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     }
 }
 

@@ -18,6 +18,7 @@ impl Model {
             defaults: Vec::new(),
             role_settings: Vec::new(),
             settings: Vec::new(),
+            protections: Vec::new(),
             next_principal: PrincipalId::FIRST_ORDINARY.0,
             next_object: ObjectId::DEFAULT_DATABASE.0,
         };

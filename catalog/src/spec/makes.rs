@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::command::{Actor, LabelChange, NameContext, NewConstraint, ObjectName, RoleSpec, SequenceOptions};
+use crate::command::{
+    Actor, LabelChange, NameContext, NewConstraint, NewIdentity, ObjectName, RoleSpec, SequenceOptions,
+    StorageChange,
+};
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::Name;
@@ -62,7 +65,13 @@ impl Model {
     }
 
     /// Something in a schema, with the default privileges of the one who makes it.
-    fn add_in_schema(&mut self, actor: Actor, body: Body, name: &Name, schema: ObjectId) -> ObjectId {
+    pub(super) fn add_in_schema(
+        &mut self,
+        actor: Actor,
+        body: Body,
+        name: &Name,
+        schema: ObjectId,
+    ) -> ObjectId {
         let id = self.add_object(body, name.clone(), schema, actor.current);
         if let Some(class) = DefaultClass::of(self.kind(id)) {
             self.apply_defaults(id, actor.current, class, self.parent(schema), Some(schema));
@@ -219,7 +228,7 @@ impl Model {
         context: &NameContext,
         name: &ObjectName,
         table: &Table,
-        foreign_keys: &[NewConstraint],
+        (foreign_keys, identities): (&[NewConstraint], &[NewIdentity]),
         if_not_exists: bool,
     ) -> Result<Told, Refusal> {
         let (schema, last) = self.place(actor, context, name)?;
@@ -230,7 +239,12 @@ impl Model {
         self.check_references(actor, &body)?;
         let id = self.add_in_schema(actor, body, &last, schema);
         self.add_foreign_keys(actor, context, id, foreign_keys)?;
-        Ok(Told::create(id))
+        let mut storage = Vec::new();
+        for identity in identities {
+            storage.extend(self.add_identity(actor, id, identity)?.storage);
+        }
+        storage.push(StorageChange::Create(id));
+        Ok(Told { notices: Vec::new(), storage })
     }
 
     pub(super) fn create_view(
@@ -365,7 +379,7 @@ impl Model {
             Ok(id) => id,
             Err(refusal) => return missing(if_exists, refusal),
         };
-        self.check_privilege(actor.current, self.parent(id), Privilege::Create)?;
+        self.check_privilege(actor.current, id, Privilege::Create)?;
         let Some(Body::Sequence(sequence)) = self.body(id) else { return Err(say::object_is_gone(id)) };
         let mut sequence = sequence.clone();
         if let Some(increment) = options.increment {
@@ -380,6 +394,9 @@ impl Model {
         }
         if let Some(start) = options.start {
             sequence.start = start;
+        }
+        if options.owned_by.is_some() && self.users(id).iter().any(|user| self.counts_with(*user, id)) {
+            return Err(say::sequence_is_a_columns(&self.label(id)));
         }
         if let Some(owned_by) = &options.owned_by {
             sequence.owned_by = match owned_by {
@@ -558,7 +575,7 @@ pub(super) fn references(body: &Body) -> Vec<ObjectId> {
     found
 }
 
-fn check_sequence(sequence: &Sequence) -> Result<(), Refusal> {
+pub(super) fn check_sequence(sequence: &Sequence) -> Result<(), Refusal> {
     let Sequence { start, increment, min, max, owned_by: _ } = *sequence;
     if increment == 0 {
         return Err(say::no_increment());

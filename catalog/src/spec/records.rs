@@ -49,6 +49,9 @@ impl Model {
         for (setting, value) in &self.settings {
             records.insert(RecordKey::Setting(*setting), Record::Setting(value.clone()));
         }
+        for (id, protection) in &self.protections {
+            records.insert(RecordKey::Protection(*id), Record::Protection(protection.clone()));
+        }
         records
     }
 

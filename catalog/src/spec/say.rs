@@ -365,6 +365,15 @@ pub(super) fn not_such_a_relation(name: &str, word: &str) -> Refusal {
     no("42809", format!("\"{name}\" is not a {word}"))
 }
 
+pub(super) fn protection_too_large(what: &str) -> Refusal {
+    no("54000", format!("a protection of the change history cannot have {what}"))
+}
+
+pub(super) fn too_many_protections() -> Refusal {
+    let hint = "crdb_internal.kv_protected_ts_records lists them with who holds them.".to_owned();
+    hinted(no("54000", "the change history has 1000 protections, and can have no more".to_owned()), hint)
+}
+
 pub(super) fn object_is_gone(id: ObjectId) -> Refusal {
     hinted(
         no("42704", format!("object {id} was concurrently dropped")),

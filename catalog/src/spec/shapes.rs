@@ -3,24 +3,22 @@
 
 use std::sync::Arc;
 
-use crate::command::{
-    Actor, ColumnSource, DropBehavior, NameContext, NewIndexKey, ObjectName, StorageChange, TableAction,
-};
+use crate::command::{Actor, ColumnSource, NameContext, NewIndexKey, ObjectName, StorageChange, TableAction};
 use crate::id::ObjectId;
 use crate::name::Name;
 use crate::object::{
-    Body, Check, Column, ColumnType, Expression, ForeignKey, Index, IndexKey, ReferentialAction, Table,
-    Unique,
+    Body, Check, Column, ColumnType, Expression, ForeignKey, Index, IndexKey, KeyPart, ReferentialAction,
+    Table, Unique,
 };
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::Refusal;
 use crate::spec::makes::{exists, missing};
 use crate::spec::{Model, Told, say};
 
+mod columns;
+mod identity;
 mod indexes;
 mod keys;
-
-use self::keys::drop_lost_keys;
 
 /// A table in which columns are named.
 #[derive(Clone)]
@@ -43,6 +41,29 @@ struct SketchIndex {
     unique: bool,
     predicate: Option<Expression>,
     comment: Option<String>,
+}
+
+impl SketchIndex {
+    fn columns(&self) -> Vec<Name> {
+        let mut columns = Vec::new();
+        for key in &self.keys {
+            if let KeyPart::Column(column) = &key.part {
+                columns.push(column.clone());
+            }
+        }
+        columns
+    }
+
+    fn expressions(&self) -> Vec<&Expression> {
+        let mut all = Vec::new();
+        for key in &self.keys {
+            if let KeyPart::Expression(expression) = &key.part {
+                all.push(expression);
+            }
+        }
+        all.extend(&self.predicate);
+        all
+    }
 }
 
 #[derive(Clone)]
@@ -104,8 +125,8 @@ impl Sketch {
         let same =
             |key: &[Name]| key.len() == columns.len() && columns.iter().all(|column| key.contains(column));
         let by_index = self.indexes.iter().any(|index| {
-            let columns: Vec<_> = index.keys.iter().map(|key| key.column.clone()).collect();
-            index.unique && index.predicate.is_none() && same(&columns)
+            let all = index.columns().len() == index.keys.len();
+            index.unique && index.predicate.is_none() && all && same(&index.columns())
         });
         same(&self.key) || self.unique.iter().any(|(_, columns)| same(columns)) || by_index
     }
@@ -117,7 +138,7 @@ impl Sketch {
             all.extend(&column.computed);
         }
         all.extend(self.checks.iter().map(|check| &check.expression));
-        all.extend(self.indexes.iter().filter_map(|index| index.predicate.as_ref()));
+        all.extend(self.indexes.iter().flat_map(SketchIndex::expressions));
         all
     }
 
@@ -126,7 +147,7 @@ impl Sketch {
         self.expressions().iter().any(|expression| reads(expression, column))
             || self.unique.iter().any(|(_, columns)| columns.contains(column))
             || self.foreign.iter().any(|key| key.columns.contains(column))
-            || self.indexes.iter().any(|index| index.keys.iter().any(|key| key.column == *column))
+            || self.indexes.iter().any(|index| index.columns().contains(column))
     }
 
     /// What every table must be.
@@ -139,11 +160,23 @@ impl Sketch {
                 return Err(say::computed_is_key(column.name.as_str()));
             }
         }
+        for column in self.columns.iter().filter(|column| column.identity.is_some()) {
+            if column.default.is_some() || column.computed.is_some() {
+                return Err(say::identity_has_default(column.name.as_str()));
+            }
+            if family(column.column_type) != "int" {
+                return Err(say::identity_is_a_number());
+            }
+        }
         let mut lists: Vec<Vec<Name>> = vec![self.key.clone()];
         lists.extend(self.unique.iter().map(|(_, columns)| columns.clone()));
         lists.extend(self.foreign.iter().map(|key| key.columns.clone()));
         for index in &self.indexes {
-            lists.push(index.keys.iter().map(|key| key.column.clone()).collect());
+            if index.expressions().len() == usize::from(index.predicate.is_some())
+                || !index.columns().is_empty()
+            {
+                lists.push(index.columns());
+            }
         }
         for list in lists {
             let twice = list.iter().any(|column| list.iter().filter(|other| *other == column).count() > 1);
@@ -199,7 +232,10 @@ impl Model {
                 .keys
                 .iter()
                 .map(|key| NewIndexKey {
-                    column: table.columns[usize::from(key.column)].name.clone(),
+                    part: match &key.part {
+                        KeyPart::Column(at) => KeyPart::Column(table.columns[usize::from(*at)].name.clone()),
+                        KeyPart::Expression(expression) => KeyPart::Expression(expression.clone()),
+                    },
                     descending: key.descending,
                 })
                 .collect(),
@@ -235,7 +271,10 @@ impl Model {
                 .map(|(name, columns)| Unique { name: name.clone(), columns: places(columns, all) });
             let indexes = sketch.indexes.iter().map(|index| {
                 let key = |key: &NewIndexKey| IndexKey {
-                    column: places(std::slice::from_ref(&key.column), all)[0],
+                    part: match &key.part {
+                        KeyPart::Column(name) => KeyPart::Column(places(std::slice::from_ref(name), all)[0]),
+                        KeyPart::Expression(expression) => KeyPart::Expression(expression.clone()),
+                    },
                     descending: key.descending,
                 };
                 let (name, predicate) = (index.name.clone(), index.predicate.clone());
@@ -309,12 +348,14 @@ impl Model {
         self.check_privilege(actor.current, id, Privilege::Create)?;
         let before = self.clone();
         let mut sources = self.untouched();
-        let mut notices = Vec::new();
+        let (mut notices, mut storage) = (Vec::new(), Vec::new());
         for action in actions {
             let told = self.act(actor, context, id, action, &before, &mut sources)?;
             notices.extend(told.notices);
+            storage.extend(told.storage);
         }
-        Ok(Told { notices, storage: self.altered(&before, &sources) })
+        storage.extend(self.altered(&before, &sources));
+        Ok(Told { notices, storage })
     }
 
     fn act(
@@ -382,6 +423,10 @@ impl Model {
                 self.settle(&tables, own)?;
                 Ok(Told::default())
             }
+            TableAction::AddIdentity(new) => self.add_identity(actor, id, new),
+            TableAction::DropIdentity { column, if_exists } => {
+                self.drop_identity(actor, id, column, *if_exists)
+            }
         }
     }
 
@@ -396,7 +441,11 @@ impl Model {
         match action {
             TableAction::SetDefault { column, default } => {
                 let (mut tables, own) = self.tables_with(id);
+                let name = tables[own].name.clone();
                 let found = tables[own].column(column)?;
+                if found.identity.is_some() {
+                    return Err(say::identity_keeps_default(column.as_str(), name.as_str()));
+                }
                 if found.computed.is_some() && default.is_some() {
                     return Err(say::computed_has_default(column.as_str()));
                 }
@@ -407,7 +456,11 @@ impl Model {
             TableAction::SetNullable { column, nullable } => {
                 let (mut tables, own) = self.tables_with(id);
                 let in_key = tables[own].key.contains(column);
+                let name = tables[own].name.clone();
                 let found = tables[own].column(column)?;
+                if *nullable && found.identity.is_some() {
+                    return Err(say::column_is_identity(column.as_str(), name.as_str()));
+                }
                 if *nullable && in_key {
                     return Err(say::column_is_in_key(column.as_str()));
                 }
@@ -415,7 +468,7 @@ impl Model {
                 self.settle(&tables, own)?;
                 self.check_keys_around(id)
             }
-            TableAction::SetType { column, column_type, using } => {
+            TableAction::SetType { column, column_type, using, expressions } => {
                 let (tables, own) = self.tables_with(id);
                 let names = |table: &Sketch| -> Vec<Name> {
                     table.columns.iter().map(|column| column.name.clone()).collect()
@@ -425,7 +478,8 @@ impl Model {
                 if names(&tables[own]) != names(&old[own_before]) {
                     return Err(say::retyped_among_others());
                 }
-                self.set_type(actor, id, column, *column_type, using.as_deref(), sources)
+                let to = (*column_type, using.as_deref());
+                self.set_type(actor, id, column, to, expressions, sources)
             }
             other => unreachable!("{other:?} alters no column"),
         }
@@ -483,132 +537,6 @@ impl Model {
         let name = if near { self.label(reader) } else { self.full_name(reader) };
         Err(say::column_is_read(verb, column.as_str(), word, &name))
     }
-
-    fn drop_column(
-        &mut self,
-        actor: Actor,
-        id: ObjectId,
-        column: &Name,
-        if_exists: bool,
-        behavior: DropBehavior,
-    ) -> Result<Told, Refusal> {
-        let (mut tables, own) = self.tables_with(id);
-        if !tables[own].has(column) {
-            return exists(if_exists, &say::unknown_column(column.as_str()));
-        }
-        if tables[own].key.contains(column) {
-            return Err(say::column_is_in_key(column.as_str()));
-        }
-        check_not_computed_from(&tables[own], column)?;
-        let cascade = behavior == DropBehavior::Cascade;
-        if !cascade {
-            self.check_no_reader("drop", id, column)?;
-        }
-        while let Some(reader) = self.reader(id, column) {
-            match self.kind(reader) {
-                ObjectKind::Function => self.check_owner(actor.current, reader)?,
-                _ => self.check_privilege(actor.current, reader, Privilege::Drop)?,
-            }
-            self.drop_with_dependents(actor, vec![reader], true)?;
-        }
-        let table = &mut tables[own];
-        table.unique.retain(|(_, columns)| !columns.contains(column));
-        table.checks.retain(|check| !reads(&check.expression, column));
-        table.foreign.retain(|key| !key.columns.contains(column));
-        table.indexes.retain(|index| {
-            let by_predicate = index.predicate.as_ref().is_some_and(|predicate| reads(predicate, column));
-            !by_predicate && !index.keys.iter().any(|key| key.column == *column)
-        });
-        drop_lost_keys(&mut tables, own, column, cascade)?;
-        tables[own].columns.retain(|known| known.name != *column);
-        self.settle(&tables, own)?;
-        Ok(Told::default())
-    }
-
-    fn rename_column(
-        &mut self,
-        id: ObjectId,
-        column: &Name,
-        to: &Name,
-        expressions: &[(Expression, Expression)],
-    ) -> Result<(), Refusal> {
-        let (mut tables, own) = self.tables_with(id);
-        tables[own].column(column)?;
-        if column == to {
-            return Ok(());
-        }
-        let lower = to.as_str().to_lowercase();
-        let taken = |known: &&Column| known.name != *column && known.name.as_str().to_lowercase() == lower;
-        if tables[own].columns.iter().find(taken).is_some() {
-            return Err(say::column_exists(to.as_str(), tables[own].name.as_str()));
-        }
-        self.check_no_reader("rename", id, column)?;
-        let rewrite =
-            |expression: &mut Expression| match expressions.iter().find(|(was, _)| was == expression) {
-                Some((_, now)) => {
-                    *expression = now.clone();
-                    Ok(())
-                }
-                None => Err(say::table_changed()),
-            };
-        let table = &mut tables[own];
-        for known in &mut table.columns {
-            known.default.as_mut().map_or(Ok(()), rewrite)?;
-            known.computed.as_mut().map_or(Ok(()), rewrite)?;
-        }
-        for check in &mut table.checks {
-            rewrite(&mut check.expression)?;
-        }
-        for index in &mut table.indexes {
-            index.predicate.as_mut().map_or(Ok(()), rewrite)?;
-        }
-        let rename = |name: &mut Name| {
-            if name == column {
-                name.clone_from(to);
-            }
-        };
-        for known in &mut table.columns {
-            rename(&mut known.name);
-        }
-        table.key.iter_mut().for_each(rename);
-        table.unique.iter_mut().flat_map(|(_, columns)| columns).for_each(rename);
-        table.foreign.iter_mut().flat_map(|key| &mut key.columns).for_each(rename);
-        table.indexes.iter_mut().flat_map(|index| &mut index.keys).for_each(|key| rename(&mut key.column));
-        for table in &mut tables {
-            let keys = table.foreign.iter_mut().filter(|key| key.target == id);
-            keys.flat_map(|key| &mut key.there).for_each(rename);
-        }
-        self.settle(&tables, own)
-    }
-
-    fn set_type(
-        &mut self,
-        actor: Actor,
-        id: ObjectId,
-        column: &Name,
-        column_type: ColumnType,
-        using: Option<&str>,
-        sources: &mut Sources,
-    ) -> Result<Told, Refusal> {
-        let (mut tables, own) = self.tables_with(id);
-        let computed = tables[own].column(column)?.computed.is_some();
-        if computed {
-            return Err(say::computed_type(column.as_str()));
-        }
-        check_not_computed_from(&tables[own], column)?;
-        self.check_no_reader("alter type of", id, column)?;
-        self.check_column_type(actor, column_type)?;
-        tables[own].column(column)?.column_type = column_type;
-        self.settle(&tables, own)?;
-        if let Some(using) = using {
-            for (table, name, source) in sources {
-                if *table == id && name == column {
-                    *source = ColumnSource::Value(using.to_owned());
-                }
-            }
-        }
-        self.check_keys_around(id)
-    }
 }
 
 /// Types whose values can be compared as they are.
@@ -621,15 +549,6 @@ fn family(column_type: ColumnType) -> String {
         ColumnType::Decimal { .. } => "decimal".to_owned(),
         other => format!("{other:?}"),
     }
-}
-
-fn check_not_computed_from(table: &Sketch, column: &Name) -> Result<(), Refusal> {
-    for known in &table.columns {
-        if known.name != *column && known.computed.as_ref().is_some_and(|computed| reads(computed, column)) {
-            return Err(say::column_is_computed_from(column.as_str(), known.name.as_str()));
-        }
-    }
-    Ok(())
 }
 
 fn rename_part(table: &mut Sketch, from: &Name, to: &Name) {

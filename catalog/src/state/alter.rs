@@ -41,8 +41,8 @@ impl Work<'_> {
                     self.set_default(id, column, default.as_ref())?;
                 }
                 TableAction::SetNullable { column, nullable } => self.set_nullable(id, column, *nullable)?,
-                TableAction::SetType { column, column_type, using } => {
-                    self.set_type(id, column, *column_type, using.as_deref())?;
+                TableAction::SetType { column, column_type, using, expressions } => {
+                    self.set_type(id, column, *column_type, using.as_deref(), expressions)?;
                 }
                 TableAction::AddConstraint { constraint, if_not_exists } => {
                     self.add_constraint(id, constraint, *if_not_exists)?;
@@ -52,6 +52,10 @@ impl Work<'_> {
                 }
                 TableAction::RenameConstraint { constraint, to } => {
                     self.rename_constraint(id, constraint, to)?;
+                }
+                TableAction::AddIdentity(new) => self.add_identity(id, new)?,
+                TableAction::DropIdentity { column, if_exists } => {
+                    self.drop_identity(id, column, *if_exists)?;
                 }
             }
         }

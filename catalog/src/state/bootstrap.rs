@@ -48,6 +48,7 @@ impl State {
             role_settings: imbl::OrdMap::new(),
             defaults: imbl::OrdMap::new(),
             settings: imbl::OrdMap::new(),
+            protections: imbl::OrdMap::new(),
             counters: Counters {
                 next_principal: PrincipalId::FIRST_ORDINARY,
                 next_object: ObjectId::FIRST_ORDINARY,

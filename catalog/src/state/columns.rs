@@ -3,10 +3,11 @@
 use crate::command::{ColumnSource, DropBehavior};
 use crate::id::ObjectId;
 use crate::name::Name;
-use crate::object::{Body, Column, ColumnType, Expression, TEXT_BYTES_MAX, Table};
+use crate::object::{Body, Column, ColumnType, Expression, Index, TEXT_BYTES_MAX, Table};
 use crate::privilege::ObjectKind;
 use crate::refusal::{self, Refusal};
 use crate::state::Work;
+use crate::state::identity::check_counts;
 use crate::state::objects::check_name;
 use crate::state::reshape::kept;
 
@@ -50,7 +51,7 @@ impl Work<'_> {
         if_exists: bool,
         behavior: DropBehavior,
     ) -> Result<(), Refusal> {
-        let (_, mut table) = self.table(id)?;
+        let (_, table) = self.table(id)?;
         let Some(at) = table.position(column) else {
             return self.taken(refusal::no_such_column(column), if_exists);
         };
@@ -60,12 +61,14 @@ impl Work<'_> {
         check_not_computed_from(&table, column)?;
         let cascade = behavior == DropBehavior::Cascade;
         self.drop_readers(id, column, cascade)?;
+        self.forget_identity(id, column, behavior)?;
+        let (_, mut table) = self.table(id)?;
         table.unique.retain(|unique| !unique.columns.contains(&at));
         table.checks.retain(|check| !check.expression.mentions(column));
         table.foreign_keys.retain(|key| !key.columns.contains(&at));
         table.indexes.retain(|index| {
-            let in_predicate = index.predicate.as_ref().is_some_and(|predicate| predicate.mentions(column));
-            !in_predicate && index.keys.iter().all(|key| key.column != at)
+            let is_read = index.expressions().any(|expression| expression.mentions(column));
+            !is_read && index.keys.iter().all(|key| key.column() != Some(at))
         });
         self.put_table(id, table)?;
         self.settle_foreign_keys(id, column, cascade)?;
@@ -129,9 +132,12 @@ impl Work<'_> {
         column: &Name,
         default: Option<&Expression>,
     ) -> Result<(), Refusal> {
-        let (_, mut table) = self.table(id)?;
+        let (relation, mut table) = self.table(id)?;
         let at = usize::from(position(&table, column)?);
         let column = &mut table.columns[at];
+        if column.identity.is_some() {
+            return Err(refusal::default_of_identity(&column.name, &relation));
+        }
         if column.computed.is_some() && default.is_some() {
             return Err(refusal::computed_with_default(&column.name));
         }
@@ -146,8 +152,11 @@ impl Work<'_> {
         column: &Name,
         nullable: bool,
     ) -> Result<(), Refusal> {
-        let (_, mut table) = self.table(id)?;
+        let (relation, mut table) = self.table(id)?;
         let at = position(&table, column)?;
+        if nullable && table.columns[usize::from(at)].identity.is_some() {
+            return Err(refusal::is_identity(column, &relation));
+        }
         if nullable && table.primary_key.contains(&at) {
             return Err(refusal::column_in_primary_key(column));
         }
@@ -155,13 +164,15 @@ impl Work<'_> {
         self.put_checked(id, table)
     }
 
-    /// `using` is in the names that the columns have before the statement.
+    /// `using` is in the names that the columns have before the statement. Each CHECK and expression of an index that
+    /// reads the column must be among `expressions`: it was made for the type that the column had.
     pub(super) fn set_type(
         &mut self,
         id: ObjectId,
         column: &Name,
         column_type: ColumnType,
         using: Option<&str>,
+        expressions: &[(Expression, Expression)],
     ) -> Result<(), Refusal> {
         let (_, mut table) = self.table(id)?;
         let at = position(&table, column)?;
@@ -176,6 +187,17 @@ impl Work<'_> {
         if let Some(enum_type) = column_type.enum_type() {
             self.require_type(enum_type)?;
         }
+        if table.columns[usize::from(at)].identity.is_some() {
+            check_counts(column_type)?;
+        }
+        let checks = table.checks.iter_mut().map(|check| &mut check.expression);
+        let of_rows = checks.chain(table.indexes.iter_mut().flat_map(Index::expressions_mut));
+        for expression in of_rows.filter(|expression| expression.mentions(column)) {
+            let made = expressions.iter().find(|(was, _)| was == expression);
+            let (_, now) = made.ok_or_else(refusal::expressions_changed)?;
+            expression.clone_from(now);
+        }
+        self.check_named(&table)?;
         let mut sources = kept(&table);
         if let Some(using) = using {
             check_text(using)?;

@@ -97,7 +97,7 @@ impl Work<'_> {
             || table.expressions().any(|expression| expression.mentions(&column.name))
             || table.unique.iter().any(|unique| unique.columns.contains(&at))
             || table.foreign_keys.iter().any(|key| key.columns.contains(&at))
-            || table.indexes.iter().any(|index| index.keys.iter().any(|key| key.column == at))
+            || table.indexes.iter().any(|index| index.keys.iter().any(|key| key.column() == Some(at)))
     }
 
     /// Needs CREATE on the target, as v22.2 does.

@@ -217,6 +217,11 @@ impl Work<'_> {
         self.remove_all(&all)
     }
 
+    /// Drops what its owner has no use for any more.
+    pub(super) fn drop_one(&mut self, id: ObjectId, behavior: DropBehavior) -> Result<(), Refusal> {
+        self.drop_with_dependents(vec![id], dependents(behavior))
+    }
+
     /// Drops what depends on something else that goes, with all that depends on it in turn.
     pub(super) fn drop_cascading(&mut self, listed: Vec<ObjectId>) -> Result<(), Refusal> {
         self.drop_with_dependents(listed, Dependents::Go)

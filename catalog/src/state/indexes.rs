@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::command::{DropBehavior, IndexName, NewIndexKey, ObjectName};
 use crate::id::ObjectId;
 use crate::name::Name;
-use crate::object::{Body, Expression, Index, IndexKey, Object, TEXT_BYTES_MAX, Table};
+use crate::object::{Body, Expression, Index, IndexKey, KeyPart, Object, TEXT_BYTES_MAX, Table};
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{self, Refusal};
 use crate::state::Work;
@@ -41,12 +41,20 @@ impl Work<'_> {
             }
         }
         let key = |new: &NewIndexKey| {
-            let NewIndexKey { column, descending } = new;
-            Ok(IndexKey { column: position(&table, column)?, descending: *descending })
+            let NewIndexKey { part, descending } = new;
+            let part = match part {
+                KeyPart::Column(column) => KeyPart::Column(position(&table, column)?),
+                KeyPart::Expression(expression) => KeyPart::Expression(expression.clone()),
+            };
+            Ok(IndexKey { part, descending: *descending })
         };
         let keys = new.keys.iter().map(key).collect::<Result<Vec<_>, Refusal>>()?;
-        let columns = new.keys.iter().map(|key| &key.column);
-        let name = new.name.cloned().unwrap_or_else(|| table.free_name(&relation, columns, "idx"));
+        let unnamed = Name::from("expr");
+        let words = new.keys.iter().map(|key| match &key.part {
+            KeyPart::Column(column) => column,
+            KeyPart::Expression(_) => &unnamed,
+        });
+        let name = new.name.cloned().unwrap_or_else(|| table.free_name(&relation, words, "idx"));
         let predicate = new.predicate.cloned();
         table.indexes.push(Index { name, keys, unique: new.unique, predicate, comment: None });
         self.check_named(&table)?;

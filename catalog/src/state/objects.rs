@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::command::{NewConstraint, ObjectName, RoleSpec, StorageChange};
+use crate::command::{NewConstraint, NewIdentity, ObjectName, RoleSpec, StorageChange};
 use crate::defaults::DefaultClass;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
@@ -84,6 +84,7 @@ impl Work<'_> {
         name: &ObjectName,
         table: &Table,
         foreign_keys: &[NewConstraint],
+        identities: &[NewIdentity],
         if_not_exists: bool,
     ) -> Result<(), Refusal> {
         let (schema, name) = self.new_place(name)?;
@@ -92,15 +93,19 @@ impl Work<'_> {
         }
         check_name(&name, ObjectKind::Table)?;
         table::check(table)?;
-        if !table.foreign_keys.is_empty() {
+        if !table.foreign_keys.is_empty() || table.columns.iter().any(|column| column.identity.is_some()) {
             return Err(refusal::malformed_key());
         }
         self.check_list(foreign_keys.len())?;
+        self.check_list(identities.len())?;
         let body = Body::Table(Arc::new(table.clone()));
         self.require_references(&body)?;
         let id = self.put_new(schema, name, body)?;
         for constraint in foreign_keys {
             self.add_constraint(id, constraint, false)?;
+        }
+        for identity in identities {
+            self.add_identity(id, identity)?;
         }
         // It is made in the shape that it has now.
         self.reshaped.remove(&id);

@@ -24,6 +24,9 @@ impl State {
             fits(id, &|object| object.container() == ObjectKind::Schema)?;
         }
         if let Body::Table(table) = body {
+            for identity in table.columns.iter().filter_map(|column| column.identity) {
+                fits(identity.sequence, &|object| matches!(object.body, Body::Sequence(_)))?;
+            }
             for key in &table.foreign_keys {
                 fits(key.target, &|object| matches!(object.body, Body::Table(_)))?;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::command::{ColumnSource, StorageChange};
 use crate::id::ObjectId;
 use crate::name::Name;
-use crate::object::{Body, Object, Table};
+use crate::object::{Body, IndexKey, KeyPart, Object, Table};
 use crate::refusal::{self, Refusal};
 use crate::state::table::{check, is_key};
 use crate::state::{State, Work};
@@ -122,7 +122,7 @@ impl Work<'_> {
             .iter_mut()
             .chain(table.unique.iter_mut().flat_map(|unique| &mut unique.columns))
             .chain(table.foreign_keys.iter_mut().flat_map(|key| &mut key.columns))
-            .chain(table.indexes.iter_mut().flat_map(|index| &mut index.keys).map(|key| &mut key.column));
+            .chain(table.indexes.iter_mut().flat_map(|index| &mut index.keys).filter_map(column_of));
         own.for_each(move_up);
         let children = self.state.children_by_key(id);
         self.reshape(id, table, sources)?;
@@ -170,6 +170,13 @@ impl State {
             Body::Function(function) => function.references.contains(&id) && may_read(&function.body, column),
             _ => false,
         })
+    }
+}
+
+fn column_of(key: &mut IndexKey) -> Option<&mut u16> {
+    match &mut key.part {
+        KeyPart::Column(column) => Some(column),
+        KeyPart::Expression(_) => None,
     }
 }
 

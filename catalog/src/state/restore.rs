@@ -80,6 +80,9 @@ impl State {
                 (RecordKey::Setting(setting), Record::Setting(value)) => {
                     state.put_setting(setting, Some(value));
                 }
+                (RecordKey::Protection(id), Record::Protection(protection)) => {
+                    state.put_protection(id, Some(protection));
+                }
                 (
                     RecordKey::Counters
                     | RecordKey::Principal(_)
@@ -88,7 +91,8 @@ impl State {
                     | RecordKey::Object(_)
                     | RecordKey::RoleSettings { .. }
                     | RecordKey::DefaultPrivileges { .. }
-                    | RecordKey::Setting(_),
+                    | RecordKey::Setting(_)
+                    | RecordKey::Protection(_),
                     Record::Counters(_)
                     | Record::Principal(_)
                     | Record::Membership { .. }
@@ -96,7 +100,8 @@ impl State {
                     | Record::Object(_)
                     | Record::RoleSettings(_)
                     | Record::DefaultPrivileges(_)
-                    | Record::Setting(_),
+                    | Record::Setting(_)
+                    | Record::Protection(_),
                 ) => return Err(RestoreError::Mismatch(key)),
             }
         }

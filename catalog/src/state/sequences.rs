@@ -31,7 +31,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Needs CREATE on the schema.
+    /// Needs CREATE on the sequence, as v22.2's code asks; its page says the database.
     pub(super) fn alter_sequence(
         &mut self,
         name: &ObjectName,
@@ -46,9 +46,12 @@ impl Work<'_> {
         let Body::Sequence(before) = &object.body else {
             return Err(refusal::wrong_object_kind(&object.name, "sequence"));
         };
-        self.require(object.parent, Privilege::Create)?;
+        self.require(id, Privilege::Create)?;
         let increment = options.increment.unwrap_or(before.increment);
         let (least, greatest) = if increment < 0 { (i64::MIN, -1) } else { (1, i64::MAX) };
+        if options.owned_by.is_some() && self.state.counts_a_column(id) {
+            return Err(refusal::identity_sequence_stays(&object.name));
+        }
         let owned_by = match &options.owned_by {
             None => before.owned_by,
             Some(None) => None,

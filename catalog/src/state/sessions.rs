@@ -91,7 +91,10 @@ impl State {
         }
         let least = match self.setting_value(Setting::MinPasswordLength) {
             SettingValue::Int(least) => usize::try_from(least).unwrap_or(0),
-            SettingValue::Bool(_) | SettingValue::Milliseconds(_) | SettingValue::Text(_) => 0,
+            SettingValue::Bool(_)
+            | SettingValue::Bytes(_)
+            | SettingValue::Milliseconds(_)
+            | SettingValue::Text(_) => 0,
         };
         if text.chars().count() < least {
             return Err(refusal::password_too_short(least));

@@ -10,6 +10,7 @@ use crate::index::{Closure, Index, Target};
 use crate::name::Name;
 use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
+use crate::protection::{Protection, ProtectionId};
 use crate::record::RecordKey;
 use crate::refusal::{self, Refusal};
 use crate::role::{Principal, RoleSettings};
@@ -146,6 +147,14 @@ impl State {
         match value {
             Some(value) => self.settings.insert(setting, value),
             None => self.settings.remove(&setting),
+        };
+    }
+
+    /// Sets a protection of the change history; none: there is none.
+    pub(super) fn put_protection(&mut self, id: ProtectionId, protection: Option<Protection>) {
+        match protection {
+            Some(protection) => self.protections.insert(id, protection),
+            None => self.protections.remove(&id),
         };
     }
 
@@ -345,5 +354,11 @@ impl Work<'_> {
     pub(super) fn put_setting(&mut self, setting: Setting, value: Option<String>) {
         self.touched.push(RecordKey::Setting(setting));
         self.state.put_setting(setting, value);
+    }
+
+    /// [`State::put_protection`], remembered.
+    pub(super) fn put_protection(&mut self, id: ProtectionId, protection: Option<Protection>) {
+        self.touched.push(RecordKey::Protection(id));
+        self.state.put_protection(id, protection);
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::name::Name;
 use crate::object::{
-    Body, COLUMNS_MAX, CONSTRAINTS_MAX, Column, ColumnType, ForeignKey, KEY_COLUMNS_MAX, Object,
+    Body, COLUMNS_MAX, CONSTRAINTS_MAX, Column, ColumnType, ForeignKey, IndexKey, KEY_COLUMNS_MAX, Object,
     ReferentialAction, Table,
 };
 use crate::refusal::{self, Refusal};
 use crate::state::State;
+use crate::state::identity::check_counts;
 
 /// That `table` keeps what [`Table`] promises: columns within bounds, names unique without regard to case, keys of
 /// existing columns, and no name twice among constraints and indexes.
@@ -22,6 +23,8 @@ pub(super) fn check(table: &Table) -> Result<(), Refusal> {
     check_column_names(table.columns.iter().map(|column| &column.name))?;
     let computed = table.columns.iter().filter(|column| column.computed.is_some());
     computed.into_iter().try_for_each(|column| check_computed(table, column))?;
+    let counting = table.columns.iter().filter(|column| column.identity.is_some());
+    counting.into_iter().try_for_each(check_counting)?;
     for (what, count) in [
         ("UNIQUE constraints", table.unique.len()),
         ("CHECK constraints", table.checks.len()),
@@ -40,8 +43,12 @@ pub(super) fn check(table: &Table) -> Result<(), Refusal> {
     table.unique.iter().try_for_each(|unique| check_key(table, &unique.columns))?;
     table.foreign_keys.iter().try_for_each(|key| check_key(table, &key.columns))?;
     table.indexes.iter().try_for_each(|index| {
-        let columns: Vec<_> = index.keys.iter().map(|key| key.column).collect();
-        check_key(table, &columns)
+        let columns: Vec<_> = index.keys.iter().filter_map(IndexKey::column).collect();
+        let has_expressions = columns.len() < index.keys.len();
+        if index.keys.len() > KEY_COLUMNS_MAX {
+            return Err(refusal::too_many("columns of a key", index.keys.len(), KEY_COLUMNS_MAX));
+        }
+        if columns.is_empty() && has_expressions { Ok(()) } else { check_key(table, &columns) }
     })
 }
 
@@ -52,6 +59,14 @@ fn check_computed(table: &Table, column: &Column) -> Result<(), Refusal> {
         (None, true) => Err(refusal::computed_in_primary_key(&column.name)),
         (None, false) => Ok(()),
     }
+}
+
+/// An identity column: its values are its sequence's.
+fn check_counting(column: &Column) -> Result<(), Refusal> {
+    if column.default.is_some() || column.computed.is_some() {
+        return Err(refusal::identity_with_default(&column.name));
+    }
+    check_counts(column.column_type)
 }
 
 fn check_key(table: &Table, key: &[u16]) -> Result<(), Refusal> {
@@ -85,10 +100,7 @@ pub(super) fn is_key(table: &Table, columns: &[u16]) -> bool {
     let indexes = table.indexes.iter().filter(|index| index.unique && index.predicate.is_none());
     same(&table.primary_key)
         || table.unique.iter().any(|unique| same(&unique.columns))
-        || indexes.into_iter().any(|index| {
-            let columns: Vec<_> = index.keys.iter().map(|key| key.column).collect();
-            same(&columns)
-        })
+        || indexes.into_iter().any(|index| index.columns().is_some_and(|columns| same(&columns)))
 }
 
 /// Whether values of both types are compared as they are stored.

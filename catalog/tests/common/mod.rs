@@ -211,6 +211,7 @@ pub fn create_table(name: &str) -> Command {
         name: object_name(name),
         table: table(),
         foreign_keys: Vec::new(),
+        identities: Vec::new(),
         if_not_exists: false,
     }
 }
@@ -232,6 +233,7 @@ pub fn table() -> Table {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8), column("v", ColumnType::Text { chars_max: Some(9) })],

@@ -100,6 +100,7 @@ pub fn table_of(columns: &[(&str, ColumnType)], references: Vec<ObjectId>) -> Ta
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     let mut columns: Vec<_> = columns.iter().map(column).collect();
     if let (false, Some(last)) = (references.is_empty(), columns.last_mut()) {
@@ -114,7 +115,13 @@ pub fn table_of(columns: &[(&str, ColumnType)], references: Vec<ObjectId>) -> Ta
 
 pub fn create_table_of(name: &str, column_type: ColumnType, references: Vec<ObjectId>) -> Command {
     let table = table_of(&[("k", ColumnType::Int8), ("v", column_type)], references);
-    Command::CreateTable { name: object_name(name), table, foreign_keys: Vec::new(), if_not_exists: false }
+    Command::CreateTable {
+        name: object_name(name),
+        table,
+        foreign_keys: Vec::new(),
+        identities: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 pub fn rename(object: OwnedName, to: &str) -> Command {

@@ -285,7 +285,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 40] = [
+const COMMANDS: [&str; 42] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -326,6 +326,8 @@ const COMMANDS: [&str; 40] = [
     "DropIndexes",
     "RenameIndex",
     "CommentOnIndex",
+    "ProtectHistory",
+    "ReleaseHistory",
 ];
 
 /// The name of the variant of a command.
@@ -371,6 +373,8 @@ pub fn variant(command: &Command) -> &'static str {
         Command::DropIndexes { .. } => 37,
         Command::RenameIndex { .. } => 38,
         Command::CommentOnIndex { .. } => 39,
+        Command::ProtectHistory { .. } => 40,
+        Command::ReleaseHistory { .. } => 41,
     };
     COMMANDS[position]
 }

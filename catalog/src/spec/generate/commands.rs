@@ -15,9 +15,11 @@ use crate::command::{
     SequenceOptions, Targets, VariableChange,
 };
 use crate::defaults::DefaultClass;
+use crate::id::{ObjectId, Timestamp};
 use crate::name::Name;
 use crate::object::{Column, ConnectionUri, Sequence, Table, View};
 use crate::privilege::{ObjectKind, Privilege};
+use crate::protection::{Protection, ProtectionId};
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::{Row, Setting, SettingType};
 
@@ -192,11 +194,13 @@ fn made_in_schemas() -> impl Strategy<Value = Command> {
     let rarely = || prop::bool::weighted(0.3);
     prop_oneof![
         6 => (name_of(&TABLES), prop_oneof![3 => Just(table()), 1 => made_table, 2 => Just(shapes::keyless())],
-              vec(shapes::foreign_key(), 0..2), any::<bool>())
-            .prop_map(|(name, table, foreign_keys, if_not_exists)| Command::CreateTable {
+              vec(shapes::foreign_key(), 0..2), prop_oneof![3 => Just(Vec::new()), 1 => vec(shapes::identity(), 1..2)],
+              any::<bool>())
+            .prop_map(|(name, table, foreign_keys, identities, if_not_exists)| Command::CreateTable {
                 name,
                 table,
                 foreign_keys,
+                identities,
                 if_not_exists,
             }),
         4 => (name_of(&VIEWS), made_view, rarely(), rarely()).prop_map(|(name, view, replace, if_not_exists)| {
@@ -220,7 +224,7 @@ fn made_in_schemas() -> impl Strategy<Value = Command> {
     ]
 }
 
-fn made_sequence() -> impl Strategy<Value = Sequence> {
+pub(super) fn made_sequence() -> impl Strategy<Value = Sequence> {
     let odd = (-3_i64..9, -1_i64..3, -2_i64..4, 3_i64..9).prop_map(|(start, increment, min, max)| Sequence {
         start,
         increment,
@@ -350,6 +354,21 @@ fn settings_command() -> impl Strategy<Value = Command> {
                 change,
             }),
         1 => setting.prop_map(|(setting, value)| Command::SetClusterSetting { setting, value }),
+        1 => protection_command(),
+    ]
+}
+
+fn protection_command() -> impl Strategy<Value = Command> {
+    let id = || (1_u128..4).prop_map(ProtectionId);
+    let tables = prop::option::of(vec((105_u32..125).prop_map(ObjectId), 1..3));
+    let since = (0_u64..3).prop_map(|nanos| Timestamp { nanos, logical: 0 });
+    let holder = select(vec![1, 256, 257]).prop_map(|length| "j".repeat(length));
+    prop_oneof![
+        3 => (id(), since, tables, holder).prop_map(|(id, since, tables, holder)| Command::ProtectHistory {
+            id,
+            protection: Protection { since, tables, holder },
+        }),
+        1 => id().prop_map(|id| Command::ReleaseHistory { id }),
     ]
 }
 
@@ -361,6 +380,7 @@ fn setting_value(row: &Row) -> BoxedStrategy<String> {
         SettingType::Int(least, most) => {
             select(vec![least, most, most + 1]).prop_map(|value| value.to_string()).boxed()
         }
+        SettingType::Bytes(..) => text(vec!["64MiB", "1 GB", "7", "much"]).boxed(),
         SettingType::Duration => text(vec!["10s", "1500", "2h", "soon"]).boxed(),
         SettingType::Word(words) => select(words.to_vec()).prop_map(str::to_owned).boxed(),
         SettingType::Text => text(vec!["", "we"]).boxed(),

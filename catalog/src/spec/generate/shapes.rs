@@ -4,14 +4,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::commands::behavior;
+use super::commands::{behavior, made_sequence};
 use super::names::{TABLES, any_type, name_of, place, virtual_name};
 use super::{column, expression, table};
 use crate::command::{
-    Command, IndexName, NewConstraint, NewForeignKey, NewIndexKey, ObjectName, Rule, TableAction,
+    Command, IndexName, NewConstraint, NewForeignKey, NewIdentity, NewIndexKey, ObjectName, Rule, TableAction,
 };
 use crate::name::Name;
-use crate::object::{Column, ColumnType, Expression, ReferentialAction, Table};
+use crate::object::{Column, ColumnType, Expression, KeyPart, ReferentialAction, Table};
 
 const COLUMNS: [&str; 5] = ["k", "v", "a", "b", "rowid"];
 
@@ -28,12 +28,12 @@ pub(super) fn command() -> BoxedStrategy<Command> {
     prop_oneof![
         9 => (tables(), any::<bool>(), vec(action(), 1..3))
             .prop_map(|(name, if_exists, actions)| Command::AlterTable { name, if_exists, actions }),
-        3 => create_index(),
+        6 => create_index(),
         2 => (vec(index_name(), 1..3), any::<bool>(), behavior())
             .prop_map(|(names, if_exists, behavior)| Command::DropIndexes { names, if_exists, behavior }),
         1 => (index_name(), any::<bool>(), part())
             .prop_map(|(index, if_exists, to)| Command::RenameIndex { index, if_exists, to }),
-        2 => (prop_oneof![2 => own_index(), 1 => index_name()], prop::option::weighted(0.7, Just("what it is".to_owned())))
+        4 => (prop_oneof![4 => own_index(), 1 => index_name()], prop::option::weighted(0.7, Just("what it is".to_owned())))
             .prop_map(|(index, text)| Command::CommentOnIndex { index, text }),
     ]
     .boxed()
@@ -68,9 +68,15 @@ fn action() -> BoxedStrategy<TableAction> {
         1 => (column_name(), default()).prop_map(|(column, default)| TableAction::SetDefault { column, default }),
         2 => (column_name(), any::<bool>())
             .prop_map(|(column, nullable)| TableAction::SetNullable { column, nullable }),
-        1 => (column_name(), column_type(), prop::option::of(Just("1".to_owned()))).prop_map(
-            |(column, column_type, using)| TableAction::SetType { column, column_type, using }
+        1 => (column_name(), column_type(), prop::option::of(Just("1".to_owned())), any::<bool>()).prop_map(
+            |(column, column_type, using, whole)| {
+                let expressions = if whole { retyped() } else { Vec::new() };
+                TableAction::SetType { column, column_type, using, expressions }
+            }
         ),
+        2 => identity().prop_map(TableAction::AddIdentity),
+        2 => (prop_oneof![2 => Just(Name::normalize("k")), 1 => column_name()], any::<bool>())
+            .prop_map(|(column, if_exists)| TableAction::DropIdentity { column, if_exists }),
         7 => (constraint(), any::<bool>())
             .prop_map(|(constraint, if_not_exists)| TableAction::AddConstraint { constraint, if_not_exists }),
         2 => (part(), any::<bool>(), behavior()).prop_map(|(constraint, if_exists, behavior)| {
@@ -113,7 +119,11 @@ fn foreign_rule() -> BoxedStrategy<Rule> {
 fn create_index() -> impl Strategy<Value = Command> {
     // Every table has `k`; most of the others are refused.
     let column = prop_oneof![3 => Just(Name::normalize("k")), 1 => column_name()];
-    let key = (column, any::<bool>()).prop_map(|(column, descending)| NewIndexKey { column, descending });
+    let of = prop_oneof![
+        5 => column.prop_map(KeyPart::Column),
+        1 => columns().prop_map(|columns| KeyPart::Expression(reading(&columns))),
+    ];
+    let key = (of, any::<bool>()).prop_map(|(part, descending)| NewIndexKey { part, descending });
     let predicate = prop::option::weighted(0.15, columns().prop_map(|columns| reading(&columns)));
     (
         prop::option::weighted(0.8, prop_oneof![2 => own_name(), 1 => part()]),
@@ -131,6 +141,16 @@ fn create_index() -> impl Strategy<Value = Command> {
             unique,
             predicate,
         })
+}
+
+/// A column that counts its rows: most often the one that every table has.
+pub(super) fn identity() -> impl Strategy<Value = NewIdentity> {
+    let column = prop_oneof![2 => Just(Name::normalize("k")), 1 => column_name()];
+    (column, any::<bool>(), made_sequence()).prop_map(|(column, always, sequence)| NewIdentity {
+        column,
+        always,
+        sequence,
+    })
 }
 
 /// What CREATE INDEX most often calls an index: no constraint's, which has no comment.
@@ -213,4 +233,18 @@ fn renamed(column: &Name, to: &Name) -> Vec<(Expression, Expression)> {
             (was, now)
         })
         .collect()
+}
+
+/// Every expression of one or two columns, and as it is for another type of theirs: those of one column are the same.
+fn retyped() -> Vec<(Expression, Expression)> {
+    let mut all = Vec::new();
+    for one in COLUMNS {
+        let same = expression(&[one], Vec::new());
+        all.push((same.clone(), same));
+        for other in COLUMNS {
+            let was = expression(&[one, other], Vec::new());
+            all.push((was.clone(), Expression { sql: format!("{} ", was.sql), ..was }));
+        }
+    }
+    all
 }

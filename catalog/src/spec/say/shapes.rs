@@ -31,6 +31,35 @@ pub(in crate::spec) fn computed_type(column: &str) -> Refusal {
     no("0A000", format!("another type for the computed column \"{column}\" is not supported"))
 }
 
+pub(in crate::spec) fn identity_has_default(column: &str) -> Refusal {
+    no("42601", format!("both default and identity specified for column \"{column}\""))
+}
+
+pub(in crate::spec) fn identity_is_a_number() -> Refusal {
+    no("22023", "identity column type must be smallint, integer, or bigint".to_owned())
+}
+
+pub(in crate::spec) fn identity_twice(column: &str, table: &str) -> Refusal {
+    no("55000", format!("column \"{column}\" of relation \"{table}\" is already an identity column"))
+}
+
+pub(in crate::spec) fn identity_is_missing(column: &str, table: &str) -> Refusal {
+    no("55000", format!("column \"{column}\" of relation \"{table}\" is not an identity column"))
+}
+
+pub(in crate::spec) fn column_is_identity(column: &str, table: &str) -> Refusal {
+    no("42601", format!("column \"{column}\" of relation \"{table}\" is an identity column"))
+}
+
+pub(in crate::spec) fn identity_keeps_default(column: &str, table: &str) -> Refusal {
+    let hint = "Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead.";
+    hinted(column_is_identity(column, table), hint.to_owned())
+}
+
+pub(in crate::spec) fn sequence_is_a_columns(sequence: &str) -> Refusal {
+    no("0A000", format!("cannot change ownership of identity sequence \"{sequence}\""))
+}
+
 pub(in crate::spec) fn computed_is_written(column: &str) -> Refusal {
     no("42830", format!("a foreign key of the computed column \"{column}\" cannot change it"))
 }

@@ -3,7 +3,7 @@
 use crate::command::{Actor, DropBehavior, IndexName, NameContext, NewIndexKey, ObjectName};
 use crate::id::ObjectId;
 use crate::name::Name;
-use crate::object::Expression;
+use crate::object::{Expression, KeyPart};
 use crate::privilege::Privilege;
 use crate::refusal::Refusal;
 use crate::spec::makes::{exists, missing};
@@ -35,9 +35,17 @@ impl Model {
         {
             return exists(if_not_exists, &say::index_exists(name.as_str()));
         }
-        let columns: Vec<_> = keys.iter().map(|key| key.column.clone()).collect();
-        table.known(&columns)?;
-        let name = name.cloned().unwrap_or_else(|| table.new_name(&columns, "idx"));
+        let mut words = Vec::new();
+        for key in keys {
+            match &key.part {
+                KeyPart::Column(column) => {
+                    table.known(std::slice::from_ref(column))?;
+                    words.push(column.clone());
+                }
+                KeyPart::Expression(_) => words.push(Name::normalize("expr")),
+            }
+        }
+        let name = name.cloned().unwrap_or_else(|| table.new_name(&words, "idx"));
         let (keys, predicate) = (keys.to_vec(), predicate.cloned());
         table.indexes.push(SketchIndex { name, keys, unique, predicate, comment: None });
         self.settle(&tables, own)?;

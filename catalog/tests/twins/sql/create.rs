@@ -45,7 +45,7 @@ impl Parser<'_> {
                 let if_not_exists = self.if_not_exists();
                 let name = self.object_name();
                 let (table, foreign_keys) = self.columns();
-                Command::CreateTable { name, table, foreign_keys, if_not_exists }
+                Command::CreateTable { name, table, foreign_keys, identities: Vec::new(), if_not_exists }
             }
             "INDEX" | "UNIQUE" => self.create_index(what == "UNIQUE"),
             "VIEW" => {

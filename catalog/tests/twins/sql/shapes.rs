@@ -5,7 +5,7 @@ use grantd_catalog::command::{
     Command, IndexName, NewConstraint, NewForeignKey, NewIndexKey, ObjectName, Rule, TableAction,
 };
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Body, Column, Expression, ReferentialAction};
+use grantd_catalog::object::{Body, Column, Expression, KeyPart, ReferentialAction};
 use grantd_catalog::spec::generate::{column, expression};
 
 use super::Parser;
@@ -107,7 +107,12 @@ impl Parser<'_> {
         self.expect(&["COLUMN"]);
         let column = self.name();
         if self.take("TYPE") {
-            return TableAction::SetType { column, column_type: self.column_type(), using: None };
+            return TableAction::SetType {
+                column,
+                column_type: self.column_type(),
+                using: None,
+                expressions: Vec::new(),
+            };
         }
         let sets = self.take("SET");
         if !sets {
@@ -193,8 +198,8 @@ impl Parser<'_> {
         let table = self.object_name();
         self.sign('(');
         let keys = self.list(|parser| {
-            let column = parser.name();
-            NewIndexKey { column, descending: parser.take("DESC") }
+            let part = KeyPart::Column(parser.name());
+            NewIndexKey { part, descending: parser.take("DESC") }
         });
         self.sign(')');
         let predicate = self.take("WHERE").then(|| self.expression());

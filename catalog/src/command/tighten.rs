@@ -1,0 +1,57 @@
+//! Which commands may take something away from somebody.
+
+use crate::command::{Command, DefaultAct};
+
+impl Command {
+    /// Whether somebody may be allowed less after it than before: then it is reported only when no node can decide without
+    /// it any more. What makes objects, gives rights or changes what is stored in tables takes nothing away. A command that
+    /// might is one that does.
+    pub fn tightens(&self) -> bool {
+        match self {
+            Self::AlterRole { .. }
+            | Self::DropRoles { .. }
+            | Self::RevokeRoles { .. }
+            | Self::Revoke { .. }
+            | Self::AlterOwner { .. }
+            | Self::ReassignOwned { .. }
+            | Self::DropOwned { .. }
+            | Self::SetClusterSetting { .. }
+            | Self::AlterRoleSettings { .. }
+            | Self::DropDatabase { .. }
+            | Self::DropSchemas { .. }
+            | Self::DropTables { .. }
+            | Self::DropViews { .. }
+            | Self::DropSequences { .. }
+            | Self::DropTypes { .. }
+            | Self::DropFunctions { .. }
+            | Self::DropExternalConnections { .. }
+            | Self::AlterExternalConnection { .. }
+            // The rights on what a name means are those of another object from then on.
+            | Self::Rename { .. }
+            | Self::SetSchema { .. }
+            // CREATE OR REPLACE: what is allowed through it is what the new one says.
+            | Self::CreateView { .. }
+            | Self::CreateFunction { .. } => true,
+            Self::AlterDefaultPrivileges { act, .. } => matches!(act, DefaultAct::Revoke { .. }),
+            Self::CreateRole { .. }
+            | Self::GrantRoles { .. }
+            | Self::Grant { .. }
+            | Self::CreateDatabase { .. }
+            | Self::CreateSchema { .. }
+            | Self::CreateTable { .. }
+            | Self::CreateSequence { .. }
+            | Self::AlterSequence { .. }
+            | Self::CreateType { .. }
+            | Self::AlterType { .. }
+            | Self::CreateExternalConnection { .. }
+            | Self::AlterTable { .. }
+            | Self::CreateIndex { .. }
+            | Self::DropIndexes { .. }
+            | Self::RenameIndex { .. }
+            | Self::Comment { .. }
+            | Self::CommentOnIndex { .. }
+            | Self::ProtectHistory { .. }
+            | Self::ReleaseHistory { .. } => false,
+        }
+    }
+}
