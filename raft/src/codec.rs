@@ -48,6 +48,10 @@ pub enum Kind {
     Hello = 10,
     /// Parts of a transaction, kept until it takes effect.
     Stage = 11,
+    /// Part of the change history, or what is known of it as a whole.
+    History = 12,
+    /// How often a node has started.
+    Boot = 13,
 }
 
 /// Why bytes cannot be read.
@@ -166,6 +170,13 @@ pub fn decode<T: Decode<()>>(kind: Kind, body: &[u8]) -> Result<T, CodecError> {
         Ok((_, consumed)) => Err(CodecError::Length { kind, expected: consumed, found: body.len() }),
         Err(error) => Err(CodecError::Body { kind, reason: error.to_string() }),
     }
+}
+
+/// The value that `bytes` begin with, and how many of them it takes.
+pub fn decode_first<T: Decode<()>>(kind: Kind, bytes: &[u8]) -> Result<(T, usize), CodecError> {
+    let limits = bincode::config::standard().with_limit::<DECODE_BYTES_MAX>();
+    bincode::decode_from_slice(bytes, limits)
+        .map_err(|error| CodecError::Body { kind, reason: error.to_string() })
 }
 
 fn checksum(header: &[u8], body: &[u8]) -> u32 {

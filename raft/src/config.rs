@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The file of catalog, rows and applied index, in the data directory.
+pub const STATE_FILE: &str = "state.db";
 /// The most bytes of one encoded entry. Source: architecture section 4.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 /// The most bytes of encoded entries that one AppendEntries carries.
@@ -45,6 +47,13 @@ pub const READERS_MAX: usize = 8;
 pub const RESULT_ROWS_MAX: usize = 1_000_000;
 /// The most bytes of values that one statement returns.
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
+/// By how many millionths a clock may be faster or slower than real time; NTP slews by 500 at most.
+pub const CLOCK_DRIFT_PPM: u32 = 10_000;
+/// By how much the distance of the two clocks of a machine may change between two renewals of its lease until the machine
+/// counts as one that was stopped and set back.
+pub const CLOCK_JUMP_MAX: Duration = Duration::from_millis(100);
+/// The most requests for a lease that a node has under way.
+pub const LEASE_REQUESTS_MAX: usize = 8;
 /// Bytes of the log's tail that stay in memory for replication.
 pub const LOG_TAIL_BYTES: usize = 64 << 20;
 
@@ -87,6 +96,9 @@ pub struct Tuning {
     pub request_timeout: Duration,
     /// Entries after which a snapshot is taken and the log before it may go.
     pub snapshot_entries: u64,
+    /// How long a node may decide from its own view after it last asked the leader whether it still may. A change that takes
+    /// rights away waits at most about this long for a node that does not answer.
+    pub lease: Duration,
     /// The longest that a transaction holds the writer: [`TRANSACTION_TIME_MAX`] but in tests.
     pub transaction_time: Duration,
     /// The longest that a snapshot stays pinned: [`PIN_TIME_MAX`] but in tests.
@@ -100,6 +112,7 @@ impl Default for Tuning {
             election_timeout_min: Duration::from_millis(300),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 50_000,
+            lease: Duration::from_secs(1),
             transaction_time: TRANSACTION_TIME_MAX,
             pin_time: PIN_TIME_MAX,
         }

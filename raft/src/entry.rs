@@ -83,6 +83,13 @@ pub struct Proposal {
     pub commands: Vec<Command>,
 }
 
+impl Proposal {
+    /// Whether somebody may be allowed less after it.
+    pub fn tightens(&self) -> bool {
+        self.commands.iter().any(Command::tightens)
+    }
+}
+
 /// The changes of one statement.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RowChange {

@@ -16,16 +16,18 @@ use crate::config::{NodeId, Tuning};
 use crate::entry::Proposal;
 use crate::log::{DirectoryLock, LogStore};
 use crate::machine::{Machine, StateMachine};
-use crate::rows::Transaction;
+use crate::rows::{Past, Transaction};
 use crate::snapshot::Snapshots;
 use crate::transport::{Identity, Transport};
 use crate::types::{ClusterId, NodeInfo, TypeConfig};
 
+pub use self::lease::NoLease;
 pub use self::start::{Options, StartError, start, start_with};
 pub use self::transaction::{OpenTransaction, PinnedSnapshot};
 pub use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, TransactionError, Unavailable, WriteRefused};
 
 mod ask;
+mod lease;
 mod members;
 mod propose;
 mod reads;
@@ -139,6 +141,7 @@ struct Node {
     /// The number of the next transaction.
     transactions: AtomicU64,
     rounds: reads::Rounds,
+    leases: lease::Leases,
     /// One change of the members at a time.
     members: tokio::sync::Mutex<()>,
     /// Why the node cannot go on; none: it can.
@@ -181,8 +184,8 @@ impl Handle {
     }
 
     /// Runs a write of rows. Only on the leader: elsewhere `NotLeader`, and `node` forwards the statement.
-    /// Gives the write back with what it holds (its result or its reason). What the write decides or finds unchanged
-    /// is as of an applied state: take a [`Self::linearizable`] view first.
+    /// Gives the write back with what it holds (its result or its reason). What it finds unchanged or refuses is as new as
+    /// what a read would say: a leader that another one has replaced answers `NotLeader`.
     pub async fn write_rows(
         &self,
         write: Box<dyn RowWrite>,
@@ -197,6 +200,15 @@ impl Handle {
         read: impl FnOnce(Version, &mut dyn Transaction) -> T + Send + 'static,
     ) -> Result<T, Unavailable> {
         self.node.read_rows(read).await
+    }
+
+    /// Runs `read` on the change history as this node has applied it, told the version, on a thread that may block. For what others did:
+    /// take a [`Self::linearizable`] view first.
+    pub async fn past<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Version, &Past<'_>) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.node.past(read).await
     }
 
     /// Sends `request` to the leader's [`ForwardHandler`] and waits for its answer, at most `timeout`.

@@ -73,6 +73,8 @@ struct Shared {
 /// What is known without the disk. Ahead of it: see [`Memory::flushed`].
 struct Memory {
     identity: Option<Identity>,
+    /// Which opening of the file this is, from 1.
+    boot: u64,
     vote: Option<Vote>,
     committed: Option<LogId>,
     purged: Option<LogId>,
@@ -89,6 +91,11 @@ impl LogStore {
     /// Whose directory it is; none: it is new.
     pub fn identity(&self) -> Option<Identity> {
         self.memory().identity
+    }
+
+    /// Which run of this node it is, from 1: counted on disk, so a later run has a greater number.
+    pub fn boot(&self) -> u64 {
+        self.memory().boot
     }
 
     /// Says whose directory it is. Returns when it is on disk.

@@ -35,8 +35,10 @@ use crate::types::{
     TypeConfig,
 };
 
-pub use self::core::{MachineError, OpenMachineError, version_of_record};
-pub use self::open::Answer;
+pub use self::core::{
+    MachineError, OpenMachineError, history_from_record, time_of_record, version_of_record,
+};
+pub use self::open::{Answer, leader_lost};
 pub use self::writer::{Act, Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
 
 mod catalog;
@@ -59,6 +61,8 @@ pub type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Published {
     live: Live,
     version: watch::Sender<Version>,
+    /// The newest version that took rights away, since this node started.
+    tightened: watch::Sender<Version>,
     members: ArcSwap<Members>,
 }
 
@@ -74,7 +78,8 @@ pub struct Members {
 impl Published {
     fn new(view: View, members: Members) -> Self {
         let version = watch::Sender::new(view.version());
-        Self { live: Live::new(view), version, members: ArcSwap::new(Arc::new(members)) }
+        let tightened = watch::Sender::new(view.version());
+        Self { live: Live::new(view), version, tightened, members: ArcSwap::new(Arc::new(members)) }
     }
 
     /// The newest view.
@@ -87,12 +92,17 @@ impl Published {
         self.version.subscribe()
     }
 
+    /// The newest version that took rights away, and each later one.
+    pub fn watch_tightened(&self) -> watch::Receiver<Version> {
+        self.tightened.subscribe()
+    }
+
     /// The members.
     pub fn members(&self) -> Arc<Members> {
         self.members.load_full()
     }
 
-    fn publish(&self, view: Arc<View>, members: Option<Members>) {
+    fn publish(&self, view: Arc<View>, members: Option<Members>, tightened: bool) {
         if let Some(members) = members {
             self.members.store(Arc::new(members));
         }
@@ -101,6 +111,9 @@ impl Published {
             self.live.publish(view);
         }
         self.version.send_replace(version);
+        if tightened {
+            self.tightened.send_replace(version);
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
 
 use crate::codec::{self, CodecError, Kind};
 use crate::entry::Proposal;
+use crate::lease::{BootId, LeaseRequest, Moment};
 use crate::types::{
     BadMembership, ClusterId, LogEntryV1, LogId, LogIdV1, NodeInfoV1, TypeConfig, Vote, VoteV1,
 };
@@ -289,6 +290,49 @@ pub struct ProposeV1 {
 
 /// What came of it: the version and the outcomes.
 pub type ProposedV1 = Result<(u64, Vec<Outcome>), NoAnswerV1>;
+
+/// A node asks for a read lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LeaseRequestV1 {
+    /// Which run of its process asks.
+    pub boot: u64,
+    /// When, in nanoseconds of its own clock.
+    pub sent: u64,
+    /// The version of its view.
+    pub applied: u64,
+}
+
+impl From<LeaseRequest> for LeaseRequestV1 {
+    fn from(request: LeaseRequest) -> Self {
+        Self { boot: request.boot.0, sent: request.sent.nanos, applied: request.applied }
+    }
+}
+
+impl From<LeaseRequestV1> for LeaseRequest {
+    fn from(request: LeaseRequestV1) -> Self {
+        Self { boot: BootId(request.boot), sent: Moment { nanos: request.sent }, applied: request.applied }
+    }
+}
+
+/// The answer: the leader's term, or why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum LeaseAnswerV1 {
+    /// The lease of the request with this run and time.
+    Granted {
+        /// Of the request.
+        boot: u64,
+        /// Of the request.
+        sent: u64,
+        /// The leader's.
+        term: u64,
+    },
+    /// Ask again when this version is applied.
+    NotBefore(u64),
+    /// It is no member, or a later run of its process has asked.
+    Never,
+    /// It does not lead, or nobody confirmed that it does.
+    NoAnswer(NoAnswerV1),
+}
 
 /// A node asks to be let in.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

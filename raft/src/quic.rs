@@ -338,7 +338,8 @@ impl Link {
             | RequestKind::PreVote
             | RequestKind::TransferLeader
             | RequestKind::ReadIndex
-            | RequestKind::Join => &self.vote,
+            | RequestKind::Join
+            | RequestKind::Lease => &self.vote,
             RequestKind::Propose | RequestKind::Forward => &self.forward,
             RequestKind::Ask => &self.ask,
         }

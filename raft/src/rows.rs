@@ -5,7 +5,8 @@
 //! [`Transaction`]: on a reader, or under [`Store::capture`], which takes what the statement changed as an SQLite
 //! changeset and undoes it. Every replica, the proposer too, then applies the bytes.
 //!
-//! It decides nothing about who may do what. `session` and `virtual_table` hold the only `unsafe` of the project.
+//! It decides nothing about who may do what. `session` and `virtual_table` are two of the three modules with
+//! `unsafe`; the third is [`crate::memory`].
 
 use std::any::Any;
 use std::cmp::Ordering;
@@ -13,22 +14,36 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
+use crate::memory::Held;
+
+mod value;
 mod connection;
 pub mod ddl;
 mod file;
 mod session;
+mod changeset;
+mod apply;
 mod virtual_table;
+mod history;
+mod past;
 mod reader;
+mod dump;
 mod store;
 mod step;
 mod reshape;
 
+pub use self::apply::{ApplyError, RowDelta};
 pub use self::connection::StoreOptions;
+pub use self::dump::dump;
 pub use self::file::{MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum};
+pub use self::history::{
+    CHUNK_BYTES, Cause, HistoryFile, Place, ROW_OVERHEAD_BYTES, RowRecord, RowsKept, ShapeRecord, Taken,
+};
+pub(crate) use self::history::{encode_key, encode_row};
+pub use self::past::{Page, Past, PastChange, PastError, PastRecord};
 pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,
 };
-pub use self::session::ApplyError;
 pub use self::step::{Alteration, StepError, StorageStep};
 pub use self::store::{Captured, Store};
 pub use self::virtual_table::{Scan, VirtualRow, VirtualRows, VirtualTable};
@@ -100,6 +115,26 @@ pub struct RowSet {
     pub rows: Vec<Vec<Value>>,
     /// Rows that INSERT, UPDATE or DELETE changed.
     pub changes: u64,
+    /// The memory of the rows, until the last copy of this is gone.
+    pub held: Share,
+}
+
+/// A share of the memory of a result. Results are compared without it.
+#[derive(Clone, Debug, Default)]
+pub struct Share(#[allow(dead_code, reason = "it is only dropped")] Option<Arc<Held>>);
+
+impl Share {
+    fn of(held: Held) -> Self {
+        Self(Some(Arc::new(held)))
+    }
+}
+
+impl Eq for Share {}
+
+impl PartialEq for Share {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// What went wrong in the row store, in SQLite's terms.
@@ -117,6 +152,11 @@ impl RowsError {
     pub(crate) fn is_of_statement(&self) -> bool {
         use rusqlite::ffi;
         matches!(self.code & 0xff, ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG)
+    }
+
+    /// Whether the statement wanted more memory than it may have.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.code & 0xff == rusqlite::ffi::SQLITE_NOMEM
     }
 
     /// Whether there is no room on the disk.
@@ -204,6 +244,11 @@ pub trait Accumulator: Send + UnwindSafe + RefUnwindSafe {
     /// Gives the oldest row back, which has left the window.
     fn remove(&mut self, arguments: &[Value]) -> Result<(), String>;
 
+    /// How much memory grows with the rows: of one that keeps them. Asked after each, so it must not count anew.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// What the rows make.
     fn value(&self) -> Result<Value, String>;
 }
@@ -250,5 +295,11 @@ pub trait Transaction {
     /// When the following statements end early. For an implementation that runs nothing long: nothing to do.
     fn set_cancel(&mut self, cancel: Option<CancelCheck>) {
         let _ = cancel;
+    }
+
+    /// How many bytes each of the following statements may hold in memory at once. For an implementation that runs
+    /// nothing large: nothing to do.
+    fn set_memory(&mut self, bytes: usize) {
+        let _ = bytes;
     }
 }

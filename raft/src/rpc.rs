@@ -173,7 +173,8 @@ pub fn request_bytes_max(kind: RequestKind) -> usize {
         | RequestKind::TransferLeader
         | RequestKind::ReadIndex
         | RequestKind::Join
-        | RequestKind::Ask => SMALL_BYTES_MAX,
+        | RequestKind::Ask
+        | RequestKind::Lease => SMALL_BYTES_MAX,
     }
 }
 
@@ -188,7 +189,8 @@ pub fn answer_bytes_max(kind: RequestKind) -> usize {
         | RequestKind::PreVote
         | RequestKind::TransferLeader
         | RequestKind::ReadIndex
-        | RequestKind::Join => SMALL_BYTES_MAX,
+        | RequestKind::Join
+        | RequestKind::Lease => SMALL_BYTES_MAX,
     }
 }
 

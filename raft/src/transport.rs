@@ -40,11 +40,13 @@ pub enum RequestKind {
     Forward = 9,
     /// A question to one member about itself, for its handler of questions. Answered at once, whatever its writer does.
     Ask = 10,
+    /// Asks the leader for a read lease, and says how far the own view is.
+    Lease = 11,
 }
 
 impl RequestKind {
     /// All, in order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Append,
         Self::Heartbeat,
         Self::Vote,
@@ -55,6 +57,7 @@ impl RequestKind {
         Self::Propose,
         Self::Forward,
         Self::Ask,
+        Self::Lease,
     ];
 
     /// The number on the wire.

@@ -22,6 +22,13 @@ pub struct Receipt {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Receipt {
+    /// Whether it took effect.
+    pub fn is_done(&self) -> bool {
+        matches!(self.outcomes.last(), Some(Outcome::Done(_)))
+    }
+}
+
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unavailable {

@@ -235,6 +235,7 @@ fn shape() -> Table {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     Table {
         columns: vec![column("k", ColumnType::Int8, false), column("v", ColumnType::Bytes, true)],
@@ -306,7 +307,7 @@ fn apply_rows(store: &mut Store, number: u8) -> Result<(), RowsError> {
 }
 
 fn apply_changeset(store: &mut Store, changeset: &[u8]) -> Result<(), RowsError> {
-    let applied = store.apply_changeset(changeset);
+    let applied = store.apply_changeset(changeset, &mut |_| Ok(()));
     applied.map(drop).map_err(|error| RowsError { code: 10, message: error.to_string() })
 }
 

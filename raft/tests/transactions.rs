@@ -126,15 +126,18 @@ async fn only_the_leader_opens_one_and_others_wait_until_it_is_over_however_it_e
     let write = Write::new(root(), &table, Privilege::Insert, "INSERT INTO {t} VALUES (2, 'single')");
     let single = leader.write(write);
     let second = leader.handle.begin(None);
-    let ddl = leader.handle.propose(proposal(root(), vec![create_table("other")]));
-    tokio::pin!(single, second, ddl);
+    // A change of tables does not wait here: who proposes it takes a turn, as a transaction of its own.
+    for node in [leader, cluster.node(follower)] {
+        let ddl = node.handle.propose(proposal(root(), vec![create_table("other")])).await;
+        assert!(matches!(ddl, Err(Unavailable::Busy)), "{ddl:?}");
+    }
+    tokio::pin!(single, second);
     for _ in 0..3 {
         let waits = tokio::time::timeout(Duration::from_millis(50), async {
             tokio::select! {
                 biased;
                 _ = &mut single => "single",
                 _ = &mut second => "second",
-                _ = &mut ddl => "ddl",
             }
         });
         assert!(waits.await.is_err(), "they wait for the transaction");
@@ -146,7 +149,7 @@ async fn only_the_leader_opens_one_and_others_wait_until_it_is_over_however_it_e
     let mut second = second.await.unwrap().unwrap();
     insert(&mut second, &table, 3).await;
     assert_eq!(code(&second.commit().await.unwrap()), "done");
-    ddl.await.unwrap();
+    leader.ok(create_table("other")).await;
     assert_eq!(ids(leader, &table).await, [2, 3]);
     cluster.equal_checksums().await;
 }
@@ -423,5 +426,34 @@ async fn no_more_snapshots_are_pinned_than_may_be() {
     assert!(matches!(more, Err(Unavailable::Busy)), "{:?}", more.err());
     pins.pop();
     assert_eq!(node.handle.pin().await.unwrap().view().version(), node.handle.view().version());
+    cluster.shutdown().await;
+}
+
+/// What changes nothing goes through no log, so it is the leader who has to know that it still is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_does_not_say_that_there_was_nothing_to_change() {
+    let mut cluster = Cluster::of_three().await;
+    let table = cluster.node(1).make_table("item").await;
+    let leader = cluster.leader().await;
+    let old = leader.id();
+    let nothing = || Write::new(root(), &table, Privilege::Insert, "DELETE FROM {t} WHERE id = 7");
+    let (_, receipt) = leader.write(nothing()).await;
+    assert_eq!(code(&receipt.unwrap()), "done");
+    let (mut refused, mut empty) = (begin(leader).await, None);
+    cluster.hub.cut(old);
+    let other = cluster.nodes().find(|node| node.id() != old).unwrap();
+    other.ok(create_role("amy")).await;
+    let leader = cluster.node(old);
+    // In its turn, and without one.
+    let twice = run(&mut refused, &table, "INSERT INTO {t} VALUES (1, 'a'), (1, 'b')").await;
+    assert!(matches!(twice, Err(TransactionError::Lost(_))), "{twice:?}");
+    drop(refused);
+    let (_, receipt) = leader.write(nothing()).await;
+    assert!(receipt.is_err(), "{receipt:?}");
+    if let Ok(Ok(transaction)) = leader.handle.begin(None).await {
+        empty = Some(transaction.commit().await);
+    }
+    assert!(!matches!(empty, Some(Ok(_))), "{empty:?}");
+    cluster.hub.heal(old);
     cluster.shutdown().await;
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use grantd_catalog::command::Outcome;
 use grantd_catalog::privilege::Privilege;
 use grantd_raft::handle::{Handle, OpenTransaction, Ran, Unavailable};
-use grantd_raft::rows::Value;
+use grantd_raft::rows::{PastChange, PastRecord, Place, Value};
 
 use world::{Cluster, TestTable, Write, create_role, create_table, grant, proposal, revoke, root};
 
@@ -234,6 +234,7 @@ async fn what_was_committed_is_there_whole_and_nothing_else_on_every_node_while_
             assert!(noted.contains(&number.parse().unwrap()), "{}", object.name);
         }
     }
+    same_history(&cluster, &notes, &noted).await;
     println!(
         "{} committed, {} not, {} unknown",
         told.committed.len(),
@@ -241,6 +242,23 @@ async fn what_was_committed_is_there_whole_and_nothing_else_on_every_node_while_
         told.unknown.len()
     );
     cluster.shutdown().await;
+}
+
+/// Every node tells the same history, in the order of commits, and it leads to the rows that are there.
+async fn same_history(cluster: &Cluster, notes: &TestTable, noted: &BTreeSet<i64>) {
+    for node in cluster.nodes() {
+        let table = notes.id;
+        let changes = node.handle.past(move |_, past| {
+            past.changes(&[table], Place::default(), Place::END, usize::MAX).unwrap().changes
+        });
+        let changes = changes.await.unwrap();
+        let made = |change: &PastChange| match &change.what {
+            PastRecord::Row(row) => Some(integer(&row.after.as_ref().unwrap()[0])),
+            PastRecord::Shape(_) => None,
+        };
+        assert_eq!(changes.iter().filter_map(made).collect::<BTreeSet<_>>(), *noted);
+        assert!(changes.is_sorted_by_key(|change| change.place));
+    }
 }
 
 fn integer(value: &Value) -> i64 {

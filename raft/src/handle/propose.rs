@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use grantd_catalog::command::Outcome;
 use grantd_catalog::id::Version;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
@@ -120,19 +121,42 @@ impl Node {
     }
 
     pub(super) async fn write_rows(
-        &self,
+        self: &Arc<Self>,
         write: Box<dyn RowWrite>,
     ) -> (Box<dyn RowWrite>, Result<Receipt, Unavailable>) {
         let shared: SharedWrite = Arc::new(Mutex::new(Some(write)));
         let answer = self.submit(Work::Rows(Arc::clone(&shared)), self.deadline()).await;
         // If the writer runs it just now, until it has: the writer holds it for one run at a time.
         let write = shared.lock().await.take();
-        (write.expect("only this call takes it"), answer)
+        (write.expect("only this call takes it"), self.confirmed(answer).await)
+    }
+
+    /// What a write was told that changed nothing and so went through no log: it says what the rows are, as a read does,
+    /// and counts only if this node leads still.
+    pub(super) async fn confirmed(
+        self: &Arc<Self>,
+        answer: Result<Receipt, Unavailable>,
+    ) -> Result<Receipt, Unavailable> {
+        let proposed = |receipt: &Receipt| {
+            receipt.outcomes.iter().any(|outcome| matches!(outcome, Outcome::Done(done) if done.changed))
+        };
+        match answer {
+            Ok(receipt) if !proposed(&receipt) => match self.confirmed_index().await {
+                Ok(_) => Ok(receipt),
+                Err(_) => Err(Unavailable::NotLeader { leader: None }),
+            },
+            answer => answer,
+        }
     }
 
     pub(super) async fn submit(&self, work: Work, deadline: Instant) -> Result<Receipt, Unavailable> {
         if self.is_stopping() {
             return Err(Unavailable::Stopping);
+        }
+        // Behind a transaction it would wait for longer than a proposal does, and nobody could stop it: who asks takes
+        // a turn of its own, as a transaction.
+        if self.machine.is_held() && work.changes_tables() {
+            return Err(Unavailable::Busy);
         }
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else { return Err(Unavailable::Busy) };
         let (answer, mut receiver) = oneshot::channel();
@@ -142,6 +166,7 @@ impl Node {
             Work::Catalog(_) => deadline,
             Work::Rows(_) | Work::Begin { .. } => Instant::now() + TURN_TIME_MAX,
         };
+        let tightens = matches!(&work, Work::Catalog(proposal) if proposal.tightens());
         self.machine.submit(Submission { work, answer, taken: Arc::clone(&taken), permit });
         let mut deadline = deadline;
         let answered = loop {
@@ -153,6 +178,12 @@ impl Node {
             deadline = (deadline + self.tuning.request_timeout).min(patience);
         };
         if let Ok(Ok(answer)) = answered {
+            if let Ok(receipt) = &answer
+                && tightens
+                && receipt.is_done()
+            {
+                self.enforce(receipt.version).await;
+            }
             return answer;
         }
         // Nobody answered in time, or the machine has stopped. Whoever takes it first decides what it became.

@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::handle::{Checksum, Node, lock};
-use crate::machine::version_of_record;
+use crate::machine::{history_from_record, time_of_record, version_of_record};
 use crate::message::{self, NoAnswerV1, ReadIndexedV1};
-use crate::rows::Transaction;
+use crate::rows::{Past, Transaction};
 use crate::transport::{RequestKind, TransportError};
 use crate::write::Unavailable;
 
@@ -163,6 +163,26 @@ impl Node {
         let reader = acquired.map_err(|_| Unavailable::Busy)?;
         let mut reader = reader.map_err(|error| unread(error.to_string()))?;
         let run = move || reader.read(|applied, rows| read(version_of_record(applied.as_deref()), rows));
+        match tokio::task::spawn_blocking(run).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(error)) => Err(unread(error.to_string())),
+            Err(panicked) => Err(unread(panicked.to_string())),
+        }
+    }
+
+    pub(super) async fn past<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Version, &Past<'_>) -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let unread = |error: String| Unavailable::Unknown(format!("the row store cannot be read: {error}"));
+        let acquired = timeout_at(self.deadline(), self.machine.readers().acquire()).await;
+        let reader = acquired.map_err(|_| Unavailable::Busy)?;
+        let mut reader = reader.map_err(|error| unread(error.to_string()))?;
+        let times = |last: Option<Vec<u8>>, history: Option<Vec<u8>>| {
+            (time_of_record(last.as_deref()), history_from_record(history.as_deref()))
+        };
+        let run =
+            move || reader.past(times, |applied, past| read(version_of_record(applied.as_deref()), past));
         match tokio::task::spawn_blocking(run).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(unread(error.to_string())),

@@ -10,8 +10,8 @@ use tokio::io::AsyncRead;
 
 use crate::handle::Node;
 use crate::message::{
-    self, AppendV1, AppendedV1, AskVoteV1, GiveVoteV1, JoinV1, ProposeV1, ProposedV1, SnapshotTakenV1,
-    TransferV1, TransferredV1,
+    self, AppendV1, AppendedV1, AskVoteV1, GiveVoteV1, JoinV1, LeaseRequestV1, ProposeV1, ProposedV1,
+    SnapshotTakenV1, TransferV1, TransferredV1,
 };
 use crate::snapshot::SnapshotHeaderV1;
 use crate::transport::{Identity, RequestKind, Service};
@@ -63,7 +63,8 @@ impl Service for NodeService {
             | RequestKind::Join
             | RequestKind::Propose
             | RequestKind::Forward
-            | RequestKind::Ask => async move { answer(node, from, kind, body).await }.boxed(),
+            | RequestKind::Ask
+            | RequestKind::Lease => async move { answer(node, from, kind, body).await }.boxed(),
         }
     }
 
@@ -132,7 +133,11 @@ impl Node {
 /// them before it knows who the members are.
 fn acts_for_clients(kind: RequestKind) -> bool {
     match kind {
-        RequestKind::ReadIndex | RequestKind::Propose | RequestKind::Forward | RequestKind::Ask => true,
+        RequestKind::ReadIndex
+        | RequestKind::Propose
+        | RequestKind::Forward
+        | RequestKind::Ask
+        | RequestKind::Lease => true,
         RequestKind::Append
         | RequestKind::Heartbeat
         | RequestKind::Vote
@@ -200,6 +205,10 @@ async fn answer(node: Arc<Node>, from: Identity, kind: RequestKind, body: Bytes)
             Ok(message::encode(&TransferredV1::from(&answer)))
         }
         RequestKind::ReadIndex => Ok(message::encode(&node.confirmed_index().await)),
+        RequestKind::Lease => {
+            let request: LeaseRequestV1 = decode(&body)?;
+            Ok(message::encode(&node.grant_lease(from.node_id, &request.into()).await))
+        }
         RequestKind::Propose => {
             let propose: ProposeV1 = decode(&body)?;
             let answer = node.propose_here(propose.proposal, node.deadline()).await;

@@ -10,7 +10,8 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 
-use crate::config::{PROPOSALS_WAITING_MAX, RaftConfig, Tuning};
+use crate::config::{PROPOSALS_WAITING_MAX, RaftConfig, STATE_FILE, Tuning};
+use crate::handle::lease::Leases;
 use crate::handle::propose::RaftProposer;
 use crate::handle::reads::Rounds;
 use crate::handle::service::NodeService;
@@ -106,6 +107,7 @@ pub async fn start_with(
         sql_address: config.advertise_sql.clone(),
         directory: opened.identity.directory,
     };
+    let leases = Leases::new(&config.tuning, opened.log.boot());
     let node = Arc::new(Node {
         id: config.node_id,
         info,
@@ -123,6 +125,7 @@ pub async fn start_with(
         places: Arc::new(Semaphore::new(PROPOSALS_WAITING_MAX)),
         transactions: std::sync::atomic::AtomicU64::new(1),
         rounds: Rounds::default(),
+        leases,
         members: tokio::sync::Mutex::new(()),
         failure,
         stopping: watch::Sender::new(false),
@@ -152,7 +155,7 @@ async fn open(config: &RaftConfig, extensions: &Extensions, options: &Options) -
     let lock = DirectoryLock::acquire(directory).map_err(|error| StartError::new(chain(&error)))?;
     let log = log::open(&directory.join("raft.db"), options.log.clone())
         .map_err(|error| StartError::new(chain(&error)))?;
-    let state = directory.join("state.db");
+    let state = directory.join(STATE_FILE);
     if log.identity().is_none() && state.exists() {
         return Err(StartError::new(format!(
             "`{}` holds a state but no log: what this node promised is lost; remove it from the cluster and let it \
@@ -204,6 +207,8 @@ async fn finish(node: &Arc<Node>) -> Result<(), StartError> {
         tokio::spawn(Arc::clone(node).promote_learners()),
         tokio::spawn(watch_raft(Arc::clone(node))),
         tokio::spawn(Arc::clone(node).join_cluster()),
+        tokio::spawn(Arc::clone(node).renew_leases()),
+        tokio::spawn(Arc::clone(node).report_tightenings()),
     ];
     lock(&node.tasks).extend(tasks);
     Ok(())
@@ -286,7 +291,7 @@ fn raft_config(tuning: &Tuning) -> Result<Arc<openraft::Config>, StartError> {
         // Followers write while this node does.
         broadcast_submitted_on_append: Some(true),
         enable_pre_vote: Some(true),
-        // What a leader remembers beside its log (read leases, later) is gone after a restart.
+        // What a leader remembers beside its log (read leases) is gone after a restart.
         enable_leader_restore: Some(false),
         ..openraft::Config::default()
     };

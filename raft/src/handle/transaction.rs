@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use grantd_catalog::command::Outcome;
+use grantd_catalog::id::Version;
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::view::View;
 use tokio::sync::{Mutex, oneshot};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::{STAGE_BYTES_MAX, STAGE_TIME};
 use crate::entry::Proposal;
 use crate::handle::{Handle, Node};
-use crate::machine::{Act, Answer, SharedWrite, Work, version_of_record};
+use crate::machine::{Act, Answer, SharedWrite, Work, leader_lost, version_of_record};
 use crate::rows::{Reader, RowsError, Transaction};
 use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, TransactionError, Unavailable};
 
@@ -28,7 +29,10 @@ const PIN_ATTEMPTS_MAX: u32 = 50;
 pub struct OpenTransaction {
     node: Arc<Node>,
     number: u64,
+    base: Version,
     ended: bool,
+    /// Whether something that it did, perhaps taken back, takes rights away.
+    tightens: bool,
 }
 
 impl Handle {
@@ -41,7 +45,8 @@ impl Handle {
         let node = Arc::clone(&self.node);
         let number = node.transactions.fetch_add(1, Ordering::Relaxed);
         // Made before it is asked for: whatever becomes of the question, to drop it gives the writer back.
-        let transaction = OpenTransaction { node, number, ended: false };
+        let mut transaction =
+            OpenTransaction { node, number, base: Version(0), ended: false, tightens: false };
         let node = &self.node;
         let receipt = node.submit(Work::Begin { number, read }, node.deadline()).await;
         let receipt = receipt.map_err(|error| match error {
@@ -51,7 +56,10 @@ impl Handle {
         })?;
         Ok(match receipt.outcomes.into_iter().next() {
             Some(Outcome::Refused(refusal)) => Err(refusal),
-            Some(Outcome::Done(_)) | None => Ok(transaction),
+            Some(Outcome::Done(_)) | None => {
+                transaction.base = receipt.version;
+                Ok(transaction)
+            }
         })
     }
 
@@ -74,12 +82,24 @@ impl OpenTransaction {
         let shared: SharedWrite = Arc::new(Mutex::new(Some(write)));
         let ran = self.ask(|answer| Act::Run(Arc::clone(&shared), answer)).await;
         let write = shared.lock().await.take();
-        (write, ran)
+        (write, self.confirmed(ran).await)
+    }
+
+    /// A refusal may be of rows and rights that are not the newest any more, if another node leads by now. What is done of
+    /// a transaction shows at its end whether it is.
+    async fn confirmed(&self, ran: Result<Ran, TransactionError>) -> Result<Ran, TransactionError> {
+        match ran {
+            Ok(Ran::Refused) if self.node.confirmed_index().await.is_err() => {
+                Err(TransactionError::Lost(leader_lost()))
+            }
+            ran => ran,
+        }
     }
 
     /// Changes the catalog within the transaction, and the tables with it. An outcome for each command that was reached;
     /// if the last one is a refusal, by the catalog or by the rows that are there, nothing changed.
     pub async fn propose(&mut self, proposal: Proposal) -> Result<Vec<Outcome>, TransactionError> {
+        self.tightens |= proposal.tightens();
         self.ask(|answer| Act::Propose(proposal, answer)).await
     }
 
@@ -87,6 +107,16 @@ impl OpenTransaction {
     /// the newest privileges, so statements are decided on it as well.
     pub async fn view(&mut self) -> Result<Arc<View>, TransactionError> {
         self.ask(Act::View).await
+    }
+
+    /// The version that it was opened upon.
+    pub fn base(&self) -> Version {
+        self.base
+    }
+
+    /// The place where it began.
+    pub fn start(&self) -> Mark {
+        Mark { transaction: self.number, parts: 0 }
     }
 
     /// A place to come back to: SAVEPOINT.
@@ -118,7 +148,15 @@ impl OpenTransaction {
         let stages = u32::try_from(bytes / STAGE_BYTES_MAX).unwrap_or(u32::MAX);
         let waited = self.node.tuning.request_timeout + STAGE_TIME * stages;
         match timeout_at(Instant::now() + waited, receiver).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => {
+                if let Ok(receipt) = &answer
+                    && self.tightens
+                    && receipt.is_done()
+                {
+                    self.node.enforce(receipt.version).await;
+                }
+                self.node.confirmed(answer).await
+            }
             Ok(Err(_)) => Err(Unavailable::Unknown("the node stopped before it was applied".to_owned())),
             Err(_) => Err(Unavailable::Unknown(format!("no quorum answered within {waited:?}"))),
         }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::codec::{self, CodecError, Kind};
 use crate::log::{FailureHandler, LogStore, Memory, QUEUE_MAX, Shared, next_index, wal, writer};
+use crate::memory;
 use crate::private;
 use crate::types::{LogEntry, LogEntryV1, LogId, LogIdV1, VoteV1};
 
@@ -167,6 +168,8 @@ impl Opener {
 
     fn connect(&self, flags: OpenFlags) -> Result<Connection, OpenLogError> {
         let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        // Its statements are not clients', but SQLite takes an allocator only before anything else.
+        memory::install().map_err(|code| self.failed(format!("SQLite's allocator: code {code}")))?;
         let opened = match &self.vfs {
             Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str()),
             None => Connection::open_with_flags(&self.path, flags),
@@ -239,6 +242,18 @@ impl Opener {
         })
     }
 
+    /// Counts this opening, durably: two never have the same number.
+    fn count_boot(&self, connection: &Connection) -> Result<u64, OpenLogError> {
+        let last: Option<u64> = self.meta(connection, "boot", Kind::Boot)?;
+        let boot = last.unwrap_or_default() + 1;
+        let written = connection.execute(
+            "INSERT INTO meta VALUES ('boot', ?1) ON CONFLICT DO UPDATE SET value = excluded.value",
+            [codec::seal_value(Kind::Boot, RECORD_FORMAT, &boot)],
+        );
+        written.map_err(|error| self.sqlite("`boot`", &error))?;
+        Ok(boot)
+    }
+
     /// Reads and checks everything; the newest entries stay in memory.
     fn load(&self, connection: &Connection) -> Result<Memory, OpenLogError> {
         let purged: Option<LogIdV1> = self.meta(connection, "purged", Kind::LogId)?;
@@ -246,6 +261,7 @@ impl Opener {
         let vote: Option<VoteV1> = self.meta(connection, "vote", Kind::Vote)?;
         let mut memory = Memory {
             identity: self.meta(connection, "identity", Kind::Identity)?,
+            boot: self.count_boot(connection)?,
             vote: vote.map(Into::into),
             committed: committed.map(Into::into),
             purged: purged.map(Into::into),

@@ -8,6 +8,7 @@ use grantd_catalog::state::{RestoreError, State};
 use grantd_catalog::wire::{self, WireError};
 
 use crate::entry::Proposal;
+use crate::machine::core::ShapeChange;
 use crate::rows::{RecordBytes, RecordChange, StorageStep};
 
 /// Why records and catalog do not fit together.
@@ -29,6 +30,10 @@ pub(super) struct Tried {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) records: Vec<RecordChange>,
     pub(super) storage: Vec<StorageStep>,
+    /// What it means for the change history.
+    pub(super) shapes: Vec<ShapeChange>,
+    /// Whether it changes what is kept of the history.
+    pub(super) moves_history: bool,
 }
 
 /// The newest state. A clone shares everything with it.
@@ -95,20 +100,31 @@ impl Catalog {
     ) -> Result<Tried, CatalogError> {
         let mut state = self.state.clone();
         let (mut outcomes, mut storage, mut changes) = (Vec::new(), Vec::new(), Vec::<Change>::new());
+        let mut shapes = Vec::new();
         for command in &proposal.commands {
             let before = state.clone();
+            let (steps_before, changes_before) = (storage.len(), changes.len());
             let outcome =
                 state.apply(version, time, proposal.actor, &proposal.context, command, &mut changes);
-            let refused = match &outcome {
-                Outcome::Refused(_) => true,
-                Outcome::Done(done) => {
-                    storage.extend(steps(done, &state, &before)?);
-                    false
-                }
-            };
+            let refused =
+                match &outcome {
+                    Outcome::Refused(_) => true,
+                    Outcome::Done(done) => {
+                        storage.extend(steps(done, &state, &before)?);
+                        if command.changes_shape() {
+                            let objects = changes[changes_before..].iter().filter_map(Change::object);
+                            shapes.extend(objects.filter_map(|id| {
+                                ShapeChange::of(id, &before, &state, &storage, steps_before)
+                            }));
+                        }
+                        false
+                    }
+                };
             outcomes.push(outcome);
             if refused {
-                return Ok(Tried { outcomes, records: Vec::new(), storage: Vec::new() });
+                let (records, storage) = (Vec::new(), Vec::new());
+                let (shapes, moves_history) = (Vec::new(), false);
+                return Ok(Tried { outcomes, records, storage, shapes, moves_history });
             }
         }
         let records: Result<Vec<_>, WireError> = changes
@@ -119,7 +135,8 @@ impl Catalog {
             })
             .collect();
         self.state = state;
-        Ok(Tried { outcomes, records: records?, storage })
+        let moves_history = changes.iter().any(Change::is_of_history);
+        Ok(Tried { outcomes, records: records?, storage, shapes, moves_history })
     }
 }
 

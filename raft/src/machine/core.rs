@@ -26,9 +26,13 @@ use crate::types::{
 use crate::write::ReadSet;
 
 mod changes;
+mod history;
 mod transaction;
 
 use self::changes::Changes;
+pub(super) use self::history::ShapeChange;
+pub use self::history::history_from_record;
+use self::history::{Commit, History};
 
 /// The format of the machine's own records in `state.db`.
 const FORMAT: u16 = 1;
@@ -49,11 +53,19 @@ pub fn version_of_record(applied: Option<&[u8]>) -> Version {
     Version(id.map_or(0, |id| id.expect("this node wrote it in the format that it reads").index))
 }
 
+/// The time of a [`MetaKey::LastData`] record: that of the last applied entry.
+pub fn time_of_record(last: Option<&[u8]>) -> Timestamp {
+    let last = last.map(|bytes| codec::open_value::<LastDataV1>(Kind::LogId, FORMAT, bytes));
+    last.map_or_else(Timestamp::default, |last| {
+        last.expect("this node wrote it in the format that it reads").time
+    })
+}
+
 /// Why the machine stops; see M3.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
     /// The row store failed.
-    #[error("`state.db` cannot be read or written: {0}{hint}", hint = way_out(.0))]
+    #[error("`state.db` cannot be read or written: {0} (code {code}){hint}", code = .0.code, hint = way_out(.0))]
     Rows(#[from] RowsError),
     /// A changeset does not apply: this replica is not what the proposer was.
     #[error("the changes of entry {index} do not apply: {source}")]
@@ -155,9 +167,12 @@ pub(super) struct Core {
     members: Members,
     last: LastDataV1,
     changes: Changes,
+    history: History,
     /// Of the newest state that somebody needed a view of; `catalog` may be ahead of it within a batch.
     view: Arc<View>,
     view_is_stale: bool,
+    /// Whether what is not published yet takes rights away.
+    tightened: bool,
     published: Arc<Published>,
     snapshots: Arc<Snapshots>,
 }
@@ -181,8 +196,10 @@ impl Core {
             members: loaded.members,
             last: loaded.last,
             changes: Changes::none_since(loaded.last.index),
+            history: loaded.history,
             view,
             view_is_stale: false,
+            tightened: false,
             published,
             snapshots,
         })
@@ -258,7 +275,7 @@ impl Core {
         if self.store.is_open() {
             self.store.rollback()?;
         }
-        self.store.enforce_foreign_keys(false)
+        Ok(())
     }
 
     /// Applies the entries in one transaction and publishes what they come to. M1, M2.
@@ -317,21 +334,31 @@ impl Core {
     }
 
     fn apply_entry(&mut self, index: u64, entry: Entry) -> Result<Reply, MachineError> {
-        if entry.time <= self.last.time {
+        if entry.time.nanos < self.last.time.nanos {
             let what = format!("its time {} is not after {}", entry.time, self.last.time);
             return Err(MachineError::Invariant { index, what });
         }
-        self.last.time = entry.time;
-        match entry.body {
+        // Each of its commits has a time of its own. A leader of an earlier release did not count them.
+        let time = entry.time.max(self.last.time.plus(1));
+        let commits = match &entry.body {
+            Body::Catalog(proposals) => proposals.len(),
+            Body::Rows { items, .. } => items.len(),
+            Body::Stage { .. } | Body::Transaction(_) => 1,
+        };
+        self.last.time = time.plus(u32::try_from(commits.saturating_sub(1)).unwrap_or(u32::MAX));
+        let reply = match entry.body {
             Body::Catalog(proposals) => {
-                proposals.iter().map(|proposal| self.apply_proposal(index, entry.time, proposal)).collect()
+                let each = (0..).zip(&proposals);
+                each.map(|(at, proposal)| self.apply_proposal(index, time.plus(at), proposal)).collect()
             }
-            Body::Rows { base, items } => self.apply_rows(index, base, &items),
+            Body::Rows { base, items } => self.apply_rows(index, time, base, &items),
             Body::Stage { number, stage, parts } => self.apply_stage(number, stage, &parts),
             Body::Transaction(transaction) => {
-                Ok(vec![vec![self.apply_transaction(index, entry.time, &transaction)?]])
+                Ok(vec![vec![self.apply_transaction(index, time, &transaction)?]])
             }
-        }
+        }?;
+        self.history.collect(&mut self.store, self.catalog.state(), self.last.time)?;
+        Ok(reply)
     }
 
     /// Whole or not at all: the first refusal refuses all.
@@ -342,36 +369,51 @@ impl Core {
         proposal: &Proposal,
     ) -> Result<Vec<Outcome>, MachineError> {
         let tried = self.catalog.apply(Version(index), time, proposal)?;
-        self.change_catalog(index, proposal, &tried)?;
+        let mut commit = Commit::new(time, false);
+        self.change_catalog(index, &mut commit, proposal, &tried)?;
+        self.history.absorb(&mut self.store, commit)?;
         Ok(tried.outcomes)
     }
 
     /// Writes what a proposal came to. Only what changes the shape of things moves the base of captures: who may do
     /// what is decided again where they are applied.
-    fn change_catalog(&mut self, index: u64, proposal: &Proposal, tried: &Tried) -> Result<(), MachineError> {
+    fn change_catalog(
+        &mut self,
+        index: u64,
+        commit: &mut Commit,
+        proposal: &Proposal,
+        tried: &Tried,
+    ) -> Result<(), MachineError> {
         if tried.records.is_empty() && tried.storage.is_empty() {
             return Ok(());
         }
         self.view_is_stale = true;
+        self.tightened |= proposal.tightens();
         if proposal.commands.iter().any(Command::changes_shape) {
             self.last.index = index;
             self.changes.shape(index);
         }
-        self.store.write_records(&tried.records)?;
-        for step in &tried.storage {
-            step.perform(&mut self.store).map_err(|source| MachineError::Step { index, source })?;
+        if tried.moves_history {
+            self.history.limits_changed();
         }
-        Ok(())
+        self.store.write_records(&tried.records)?;
+        self.change_tables(index, commit, tried)
     }
 
-    fn apply_rows(&mut self, index: u64, base: u64, items: &[RowChange]) -> Result<Reply, MachineError> {
+    fn apply_rows(
+        &mut self,
+        index: u64,
+        time: Timestamp,
+        base: u64,
+        items: &[RowChange],
+    ) -> Result<Reply, MachineError> {
         if base != self.last.index {
             return Ok(items.iter().map(|_| vec![Outcome::Refused(retry())]).collect());
         }
         self.refresh_view(index);
         let mut reply = Reply::with_capacity(items.len());
         let mut refused = false;
-        for item in items {
+        for (at, item) in (0..).zip(items) {
             let outcome = if refused {
                 // It was captured upon what was just refused.
                 Outcome::Refused(retry())
@@ -382,7 +424,9 @@ impl Core {
                         Outcome::Refused(refusal)
                     }
                     Decision::Allow => {
-                        self.change_rows(index, &item.changeset)?;
+                        let mut commit = Commit::new(time.plus(at), false);
+                        self.change_rows(index, &mut commit, &item.changeset)?;
+                        self.history.absorb(&mut self.store, commit)?;
                         Outcome::Done(Done { changed: true, ..Done::default() })
                     }
                 }
@@ -390,14 +434,6 @@ impl Core {
             reply.push(vec![outcome]);
         }
         Ok(reply)
-    }
-
-    fn change_rows(&mut self, index: u64, changeset: &[u8]) -> Result<(), MachineError> {
-        let tables = self.store.apply_changeset(changeset);
-        let tables = tables.map_err(|source| MachineError::Changeset { index, source })?;
-        self.changes.rows(tables, index);
-        self.last.index = index;
-        Ok(())
     }
 
     /// Makes the view that of all entries before `index`.
@@ -414,6 +450,7 @@ impl Core {
             let bytes = codec::seal_value(Kind::LogId, FORMAT, &LogIdV1::from(applied));
             self.store.put_meta(MetaKey::Applied, &bytes)?;
         }
+        self.history.save(&mut self.store)?;
         self.store.put_meta(MetaKey::LastData, &codec::seal_value(Kind::LogId, FORMAT, &self.last))?;
         if members_changed {
             let members = MembersV1 {
@@ -434,7 +471,8 @@ impl Core {
             self.view = Arc::new(self.view.next(version, self.catalog.state().clone()));
         }
         self.view_is_stale = false;
-        self.published.publish(Arc::clone(&self.view), members_changed.then(|| self.members.clone()));
+        let members = members_changed.then(|| self.members.clone());
+        self.published.publish(Arc::clone(&self.view), members, std::mem::take(&mut self.tightened));
     }
 
     /// A view of the file as of now, and where it stands.
@@ -463,8 +501,12 @@ impl Core {
         self.members = loaded.members;
         self.last = loaded.last;
         self.changes = Changes::none_since(self.last.index);
+        self.history = loaded.history;
         self.snapshots.keep(file).map_err(MachineError::Snapshot)?;
+        // Nobody knows what it brought.
+        self.tightened = true;
         self.publish(true);
+        tracing::info!(version = version_of(self.applied).0, "installed a snapshot of the leader's");
         Ok(())
     }
 
@@ -488,6 +530,7 @@ struct Loaded {
     applied: Option<LogId>,
     members: Members,
     last: LastDataV1,
+    history: History,
 }
 
 impl Loaded {
@@ -504,7 +547,8 @@ impl Loaded {
         };
         let members =
             Members { stored: members.stored.try_into()?, removed: members.removed.into_iter().collect() };
-        Ok(Self { catalog, applied, members, last })
+        let history = History::load(store, last.time)?;
+        Ok(Self { catalog, applied, members, last, history })
     }
 
     fn bootstrap(store: &mut Store) -> Result<Catalog, MachineError> {

@@ -114,17 +114,23 @@ impl Open {
             return Ok(Err(TransactionError::Lost(retry())));
         }
         self.fork = None;
-        core.store().begin()?;
+        core.store().begin_captures()?;
+        if self.held.is_empty() {
+            return Ok(Ok(()));
+        }
+        core.store().enforce_foreign_keys(false)?;
         for held in &self.held {
             match held {
-                Held::Rows { changeset, .. } => match core.store().apply_changeset(changeset) {
-                    Ok(_) => {}
-                    Err(ApplyError::Failed(error)) if error.is_full() => {
-                        core.store().rollback()?;
-                        return Ok(Err(TransactionError::Lost(disk_full())));
+                Held::Rows { changeset, .. } => {
+                    match core.store().apply_changeset(changeset, &mut |_| Ok(())) {
+                        Ok(_) => {}
+                        Err(ApplyError::Failed(error)) if error.is_full() => {
+                            core.store().rollback()?;
+                            return Ok(Err(TransactionError::Lost(disk_full())));
+                        }
+                        Err(source) => return Err(MachineError::Changeset { index: self.base, source }),
                     }
-                    Err(source) => return Err(MachineError::Changeset { index: self.base, source }),
-                },
+                }
                 Held::Catalog(proposal) => match change(core, &mut self.fork, proposal)? {
                     Ok(_) => {}
                     // Rights changed meanwhile.
@@ -369,7 +375,8 @@ fn change(
     Ok(Ok(tried.outcomes))
 }
 
-pub(super) fn leader_lost() -> Refusal {
+/// What a transaction is told whose leader does not lead any more.
+pub fn leader_lost() -> Refusal {
     Refusal::new(RETRY, "restart transaction: the node that ran it does not lead any more")
         .with_hint("Nothing of it took effect. Run the transaction again.")
 }

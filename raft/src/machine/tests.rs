@@ -25,6 +25,7 @@ use crate::types::{
     ClusterId, EntryBytes, LeaderId, LogEntry, LogId, Membership, NodeInfo, Payload, StoredMembershipV1,
 };
 
+mod history;
 mod transaction;
 
 struct World {
@@ -72,6 +73,7 @@ fn create_table() -> Command {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     let table = Table {
         columns: vec![key],
@@ -86,6 +88,7 @@ fn create_table() -> Command {
         name: ObjectName { parts: vec![Name::from("item")] },
         table,
         foreign_keys: Vec::new(),
+        identities: Vec::new(),
         if_not_exists: false,
     }
 }

@@ -120,6 +120,16 @@ pub enum Work {
     },
 }
 
+impl Work {
+    /// Whether it is a change of the catalog that waits for open transactions.
+    pub fn changes_tables(&self) -> bool {
+        match self {
+            Self::Catalog(proposal) => proposal.commands.iter().any(Command::changes_shape),
+            Self::Rows(_) | Self::Begin { .. } => false,
+        }
+    }
+}
+
 /// What is asked of an open transaction. Answers that nobody wants any more are dropped.
 pub enum Act {
     /// Run a statement.
@@ -428,8 +438,7 @@ impl Writer {
     fn rows_batch(&mut self, core: &mut Core) -> Result<Option<Batch>, MachineError> {
         let (base, version) = (core.last_data(), core.view().version());
         let (mut changes, mut items, mut bytes) = (Vec::new(), Vec::new(), ENTRY_OVERHEAD_BYTES);
-        core.store().begin()?;
-        core.store().enforce_foreign_keys(true)?;
+        core.store().begin_captures()?;
         let began = Instant::now();
         while items.len() < BATCH_ITEMS_MAX
             && began.elapsed() < BATCH_TIME_MAX
@@ -546,7 +555,7 @@ fn capture(core: &mut Core, write: &SharedWrite) -> Result<Option<Captures>, Mac
 /// Whether no transaction holds it up: rows that are captured before it can be applied after it.
 fn changes_rights_only(work: &Work) -> bool {
     match work {
-        Work::Catalog(proposal) => !proposal.commands.iter().any(Command::changes_shape),
+        Work::Catalog(_) => !work.changes_tables(),
         Work::Rows(_) | Work::Begin { .. } => false,
     }
 }

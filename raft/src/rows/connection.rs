@@ -8,7 +8,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,13 +16,13 @@ use rusqlite::ffi;
 use rusqlite::functions::{self, FunctionFlags};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
-use rusqlite::types::ValueRef;
 use rusqlite::{OpenFlags, Statement};
 
 use crate::config::{RESULT_BYTES_MAX, RESULT_ROWS_MAX};
+use crate::memory::{self, Held, Metered};
 use crate::rows::{
-    Access, Accumulator, Aggregate, CancelCheck, Extensions, Function, RowSet, RowsError, StatementContext,
-    Transaction, Value, session, virtual_table,
+    Access, Accumulator, Aggregate, CancelCheck, Extensions, Function, RowSet, RowsError, Share,
+    StatementContext, Transaction, Value, session, virtual_table,
 };
 
 /// The most bytes of a value or row. A change of one fits in an entry with room to spare.
@@ -38,11 +37,9 @@ const CASCADE_DEPTH_MAX: i32 = 1_000;
 const CANCEL_INTERVAL: i32 = 2_000;
 /// From how many bytes on a function's arguments or value count as large.
 const LARGE_BYTES: usize = 16 << 10;
-/// The most bytes of large values that functions make for one statement: it could ask for more than there is memory.
-const MADE_BYTES_MAX: usize = 512 << 20;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_CACHED_MAX: usize = 256;
-/// Bytes of pages that a connection keeps, in KiB as SQLite takes it, negative.
+/// Pages that a connection keeps, in KiB as SQLite takes it, negative: [`memory::CACHE_BYTES`].
 const CACHE_KIB: i32 = -16_384;
 /// Bytes that the write-ahead log file keeps after it was emptied.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
@@ -99,8 +96,6 @@ pub(super) struct Shared {
     cancel: Mutex<Option<CancelCheck>>,
     /// When the statements of a client are interrupted, and the limit that this follows from.
     deadline: Mutex<Option<(Instant, Duration)>>,
-    /// How many bytes of large values functions made for the running statement.
-    made: AtomicUsize,
 }
 
 impl Shared {
@@ -115,20 +110,9 @@ impl Shared {
 
     /// Whether the client's statement is to end.
     fn is_over(&self) -> bool {
-        self.is_late() || lock(&self.cancel).as_ref().is_some_and(|cancelled| cancelled())
-    }
-
-    /// Counts what a function made. SQLite may keep all of it until the statement ends.
-    fn count_made(&self, bytes: usize) -> Result<(), rusqlite::Error> {
-        if bytes < LARGE_BYTES {
-            return Ok(());
-        }
-        let before = self.made.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) <= MADE_BYTES_MAX {
-            return Ok(());
-        }
-        // Without a text of ours: with one, SQLite forgets the code.
-        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), None))
+        self.is_late()
+            || memory::is_exhausted()
+            || lock(&self.cancel).as_ref().is_some_and(|cancelled| cancelled())
     }
 
     /// Ends a statement that is over also between two calls of functions on large values: each may take long, and
@@ -156,6 +140,10 @@ impl Connection {
         options: &StoreOptions,
         extensions: &Extensions,
     ) -> Result<Self, RowsError> {
+        memory::install().map_err(|code| RowsError {
+            code,
+            message: "SQLite was used before its memory could be counted".to_owned(),
+        })?;
         let mut flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
         flags |= match mode {
             Mode::Write => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
@@ -230,7 +218,7 @@ impl Connection {
             (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
             (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
             (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
-            // Foreign keys act while a statement is captured, see `Store::enforce_foreign_keys`. Triggers would act a
+            // Foreign keys act while a statement is captured, see `Store::begin_captures`. Triggers would act a
             // second time where a changeset is applied.
             (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
             (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
@@ -252,6 +240,7 @@ impl Connection {
         }
         sqlite.set_prepared_statement_cache_capacity(STATEMENTS_CACHED_MAX);
         sqlite.pragma_update(None, "cache_size", CACHE_KIB)?;
+        // A statement's memory is counted and bounded; files of it would have to be as well.
         sqlite.pragma_update(None, "temp_store", "MEMORY")?;
         // PostgreSQL's LIKE minds case.
         sqlite.pragma_update(None, "case_sensitive_like", true)?;
@@ -282,14 +271,11 @@ impl Connection {
             }
             let (shared, body) = (Arc::clone(&self.shared), Arc::clone(&function.body));
             self.sqlite.create_scalar_function(function.name, function.arguments, flags, move |call| {
-                let arguments: Result<Vec<Value>, RowsError> =
-                    (0..call.len()).map(|at| Value::try_from(call.get_raw(at))).collect();
-                let arguments = arguments.map_err(|error| function_error(error.message))?;
+                let arguments = arguments(call)?;
                 shared.stop_after(arguments.iter().map(Value::bytes).sum())?;
                 let context = shared.context();
                 let value = body(context.as_ref(), &arguments).map_err(function_error)?;
                 shared.stop_after(value.bytes())?;
-                shared.count_made(value.bytes())?;
                 value.refuse_nan().map_err(|error| function_error(error.message))?;
                 Ok(rusqlite::types::Value::from(value))
             })?;
@@ -321,7 +307,7 @@ impl Connection {
     /// user sets.
     pub(super) fn client_within(&self, limit: Duration) -> ClientTransaction<'_> {
         *lock(&self.shared.deadline) = Instant::now().checked_add(limit).map(|deadline| (deadline, limit));
-        ClientTransaction { connection: self }
+        ClientTransaction { connection: self, is_current: false, memory: memory::STATEMENT_BYTES }
     }
 }
 
@@ -333,14 +319,23 @@ struct Running {
 
 impl Running {
     fn arguments(&self, call: &functions::Context<'_>) -> rusqlite::Result<Vec<Value>> {
-        let arguments: Result<Vec<Value>, RowsError> =
-            (0..call.len()).map(|at| Value::try_from(call.get_raw(at))).collect();
-        let arguments = arguments.map_err(|error| function_error(error.message))?;
-        let bytes = arguments.iter().map(Value::bytes).sum();
-        self.shared.stop_after(bytes)?;
-        // What is taken may be kept until the group ends.
-        self.shared.count_made(bytes)?;
+        let arguments = arguments(call)?;
+        self.shared.stop_after(arguments.iter().map(Value::bytes).sum())?;
         Ok(arguments)
+    }
+
+    /// Lets a group take or give back a row, and counts what it keeps.
+    fn moved(
+        group: &mut Box<dyn Accumulator>,
+        row: impl FnOnce(&mut dyn Accumulator) -> Result<(), String>,
+    ) -> rusqlite::Result<()> {
+        let before = group.bytes();
+        row(group.as_mut()).map_err(function_error)?;
+        match memory::charge(before, group.bytes()) {
+            true => Ok(()),
+            // The reason is known to who runs the statement.
+            false => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None)),
+        }
     }
 
     fn value(&self, group: Option<&dyn Accumulator>) -> rusqlite::Result<rusqlite::types::Value> {
@@ -349,7 +344,6 @@ impl Running {
             None => (self.start)().value(),
         };
         let value = value.map_err(function_error)?;
-        self.shared.count_made(value.bytes())?;
         value.refuse_nan().map_err(|error| function_error(error.message))?;
         Ok(rusqlite::types::Value::from(value))
     }
@@ -365,7 +359,8 @@ impl functions::Aggregate<Box<dyn Accumulator>, rusqlite::types::Value> for Runn
         call: &mut functions::Context<'_>,
         group: &mut Box<dyn Accumulator>,
     ) -> rusqlite::Result<()> {
-        group.add(&self.arguments(call)?).map_err(function_error)
+        let arguments = self.arguments(call)?;
+        Self::moved(group, |group| group.add(&arguments))
     }
 
     fn finalize(
@@ -373,7 +368,9 @@ impl functions::Aggregate<Box<dyn Accumulator>, rusqlite::types::Value> for Runn
         _: &mut functions::Context<'_>,
         group: Option<Box<dyn Accumulator>>,
     ) -> rusqlite::Result<rusqlite::types::Value> {
-        self.value(group.as_deref())
+        let value = self.value(group.as_deref());
+        memory::charge(group.as_ref().map_or(0, |group| group.bytes()), 0);
+        value
     }
 }
 
@@ -387,7 +384,8 @@ impl functions::WindowAggregate<Box<dyn Accumulator>, rusqlite::types::Value> fo
         call: &mut functions::Context<'_>,
         group: &mut Box<dyn Accumulator>,
     ) -> rusqlite::Result<()> {
-        group.remove(&self.arguments(call)?).map_err(function_error)
+        let arguments = self.arguments(call)?;
+        Self::moved(group, |group| group.remove(&arguments))
     }
 }
 
@@ -451,13 +449,27 @@ fn is_system(name: &str) -> bool {
 /// Runs statements of a client. While it prepares one, the authorizer records and denies.
 pub(super) struct ClientTransaction<'c> {
     connection: &'c Connection,
+    /// Whether what is known of statements is of the tables as they are: they do not change while this lives.
+    is_current: bool,
+    /// What each statement may hold.
+    memory: usize,
+}
+
+impl ClientTransaction<'_> {
+    /// What a statement touches, if it was prepared before.
+    fn known<T>(&mut self, sql: &str, what: impl FnOnce(&[Access]) -> T) -> Result<Option<T>, RowsError> {
+        if !self.is_current {
+            self.connection.forget_if_reshaped()?;
+            self.is_current = true;
+        }
+        Ok(self.connection.known.borrow().accesses.get(sql).map(|accesses| what(accesses)))
+    }
 }
 
 impl Transaction for ClientTransaction<'_> {
     fn prepare(&mut self, sql: &str) -> Result<Vec<Access>, RowsError> {
-        self.connection.forget_if_reshaped()?;
-        if let Some(accesses) = self.connection.known.borrow().accesses.get(sql) {
-            return Ok(accesses.clone());
+        if let Some(accesses) = self.known(sql, <[Access]>::to_vec)? {
+            return Ok(accesses);
         }
         let _client = ClientMode::enter(&self.connection.shared);
         // Never from the cache of prepared statements: what was prepared before may have been ours.
@@ -477,8 +489,9 @@ impl Transaction for ClientTransaction<'_> {
     fn run(&mut self, sql: &str, parameters: &[Value]) -> Result<RowSet, RowsError> {
         // What has this text was let through. From here on the authorizer allows everything: the session reads the
         // shape of a table when it first sees a change of it, on this connection, with a pragma.
-        self.prepare(sql)?;
-        self.connection.shared.made.store(0, Ordering::Relaxed);
+        if self.known(sql, |_| ())?.is_none() {
+            self.prepare(sql)?;
+        }
         let mut statement = self.connection.sqlite.prepare_cached(sql)?;
         let needed = statement.parameter_count();
         if needed > parameters.len() {
@@ -489,7 +502,14 @@ impl Transaction for ClientTransaction<'_> {
             value.refuse_nan()?;
             statement.raw_bind_parameter(at + 1, value)?;
         }
-        let mut result = collect(&mut statement).map_err(|error| self.late(error))?;
+        let metered = Metered::begin(self.memory, Some(&self.connection.sqlite));
+        let collected = collect(&mut statement, &metered);
+        // Whatever SQLite made of it: also where it can do without, the rest of the statement might lack it.
+        if let Some(exhausted) = metered.exhausted() {
+            return Err(out_of_memory(exhausted));
+        }
+        drop(metered);
+        let mut result = collected.map_err(|error| self.late(error))?;
         if !statement.readonly() {
             drop(statement);
             result.changes = self.connection.sqlite.changes();
@@ -504,6 +524,10 @@ impl Transaction for ClientTransaction<'_> {
 
     fn set_context(&mut self, context: Option<StatementContext>) {
         *lock(&self.connection.shared.context) = context;
+    }
+
+    fn set_memory(&mut self, bytes: usize) {
+        self.memory = bytes;
     }
 
     fn set_cancel(&mut self, cancel: Option<CancelCheck>) {
@@ -535,31 +559,48 @@ impl Drop for ClientTransaction<'_> {
     }
 }
 
-fn collect(statement: &mut Statement<'_>) -> Result<RowSet, RowsError> {
+fn collect(statement: &mut Statement<'_>, metered: &Metered<'_>) -> Result<RowSet, RowsError> {
     let mut bytes = 0;
+    let mut held = Held::default();
     let mut result = RowSet::default();
     let mut rows = statement.raw_query();
-    while let Some(row) = rows.next()? {
+    while let Some(row) = metered.within(|| rows.next())? {
         let width = row.as_ref().column_count();
         let mut values = Vec::with_capacity(width);
+        let before = bytes;
+        bytes += size_of::<Vec<Value>>();
         for at in 0..width {
             let value = Value::try_from(row.get_ref(at)?)?;
-            bytes += value.bytes();
+            bytes += value.memory();
             // Not only after each row: one may be larger than the memory.
             if bytes > RESULT_BYTES_MAX {
                 return Err(too_big(format!("the result has more than {RESULT_BYTES_MAX} bytes")));
             }
             values.push(value);
         }
+        held.grow(bytes - before).map_err(out_of_memory)?;
         if result.rows.len() == RESULT_ROWS_MAX {
             return Err(too_big(format!("the result has more than {RESULT_ROWS_MAX} rows")));
         }
         result.rows.push(values);
     }
     drop(rows);
+    result.held = Share::of(held);
     // Last: a statement that was prepared before a table got another shape is prepared anew when it runs.
     result.columns = statement.column_names().map(str::to_owned).collect();
     Ok(result)
+}
+
+fn out_of_memory(exhausted: memory::Exhausted) -> RowsError {
+    RowsError { code: ffi::SQLITE_NOMEM, message: exhausted.to_string() }
+}
+
+/// What SQLite calls a function with.
+fn arguments(call: &functions::Context<'_>) -> rusqlite::Result<Vec<Value>> {
+    // To read a text SQLite may have to make room for its end.
+    let arguments: Result<Vec<Value>, RowsError> =
+        memory::unrefused(|| (0..call.len()).map(|at| Value::try_from(call.get_raw(at))).collect());
+    arguments.map_err(|error| function_error(error.message))
 }
 
 fn too_big(message: String) -> RowsError {
@@ -603,84 +644,6 @@ impl ClientMode {
 impl Drop for ClientMode {
     fn drop(&mut self) {
         *lock(&self.shared.recorder) = Recorder::default();
-    }
-}
-
-impl Value {
-    /// SQLite stores NULL for NaN and says nothing.
-    fn refuse_nan(&self) -> Result<(), RowsError> {
-        match self {
-            Self::Real(real) if real.is_nan() => {
-                Err(RowsError { code: ffi::SQLITE_MISMATCH, message: "NaN cannot be stored".to_owned() })
-            }
-            Self::Null | Self::Integer(_) | Self::Real(_) | Self::Text(_) | Self::Blob(_) => Ok(()),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Null | Self::Integer(_) | Self::Real(_) => 8,
-            Self::Text(text) => 8 + text.len(),
-            Self::Blob(blob) => 8 + blob.len(),
-        }
-    }
-}
-
-impl rusqlite::ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        Ok(rusqlite::types::ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(integer) => ValueRef::Integer(*integer),
-            Self::Real(real) => ValueRef::Real(*real),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Blob(blob) => ValueRef::Blob(blob),
-        }))
-    }
-}
-
-impl TryFrom<ValueRef<'_>> for Value {
-    type Error = RowsError;
-
-    fn try_from(value: ValueRef<'_>) -> Result<Self, RowsError> {
-        Ok(match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(integer) => Self::Integer(integer),
-            ValueRef::Real(real) => Self::Real(real),
-            ValueRef::Text(text) => match std::str::from_utf8(text) {
-                Ok(text) => Self::Text(text.to_owned()),
-                Err(_) => {
-                    let message = "a text is not valid UTF-8".to_owned();
-                    return Err(RowsError { code: ffi::SQLITE_MISMATCH, message });
-                }
-            },
-            ValueRef::Blob(blob) => Self::Blob(blob.to_vec()),
-        })
-    }
-}
-
-impl From<Value> for rusqlite::types::Value {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Integer(integer) => Self::Integer(integer),
-            Value::Real(real) => Self::Real(real),
-            Value::Text(text) => Self::Text(text),
-            Value::Blob(blob) => Self::Blob(blob),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for RowsError {
-    fn from(error: rusqlite::Error) -> Self {
-        match error {
-            rusqlite::Error::SqliteFailure(failure, message) => {
-                Self { code: failure.extended_code, message: message.unwrap_or_else(|| failure.to_string()) }
-            }
-            rusqlite::Error::SqlInputError { error, msg, .. } => {
-                Self { code: error.extended_code, message: msg }
-            }
-            other => Self { code: ffi::SQLITE_MISUSE, message: other.to_string() },
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{
-    Body, Column, ColumnType, Expression, ForeignKey, IndexKey, ReferentialAction, Sequence, Table,
+    Body, Column, ColumnType, Expression, ForeignKey, IndexKey, KeyPart, ReferentialAction, Sequence, Table,
 };
 use grantd_catalog::state::State;
 
@@ -111,7 +111,7 @@ impl Shape {
     /// changes nothing here, and two of the same kind are one.
     pub(super) fn indexes(&self) -> BTreeMap<String, IndexStatement> {
         let unique = self.table.unique.iter().map(|unique| {
-            let keys = unique.columns.iter().map(|column| IndexKey { column: *column, descending: false });
+            let keys = unique.columns.iter().map(|column| IndexKey::ascending(*column));
             (&unique.name, keys.collect(), true, None)
         });
         let others = self
@@ -130,7 +130,13 @@ impl Shape {
 
     fn index_name(&self, keys: &[IndexKey], is_unique: bool, predicate: Option<&Expression>) -> String {
         let kind = if is_unique { "unique" } else { "index" };
-        let place = |key: &IndexKey| format!("{}{}", key.column, if key.descending { "-" } else { "" });
+        let place = |key: &IndexKey| {
+            let what = match &key.part {
+                KeyPart::Column(column) => column.to_string(),
+                KeyPart::Expression(expression) => format!("({})", expression.stored),
+            };
+            format!("{what}{}", if key.descending { "-" } else { "" })
+        };
         let places = keys.iter().map(place).collect::<Vec<_>>().join(",");
         let rows = predicate.map(|predicate| format!(":{}", predicate.stored)).unwrap_or_default();
         format!("{}:{kind}:{places}{rows}", self.name())
@@ -145,12 +151,20 @@ impl Shape {
     ) -> String {
         let kind = if is_unique { "UNIQUE INDEX" } else { "INDEX" };
         let key = |key: &IndexKey| {
-            let column = quote(self.column(key.column).name.as_str());
-            format!("{column}{}", if key.descending { " DESC" } else { "" })
+            let what = match &key.part {
+                KeyPart::Column(column) => quote(self.column(*column).name.as_str()),
+                KeyPart::Expression(expression) => format!("({})", expression.stored),
+            };
+            format!("{what}{}", if key.descending { " DESC" } else { "" })
         };
         let keys = keys.iter().map(key).collect::<Vec<_>>().join(", ");
         let rows = predicate.map(|predicate| format!(" WHERE {}", predicate.stored)).unwrap_or_default();
         format!("CREATE {kind} {} ON {} ({keys}){rows}", quote(name), quote(&self.name()))
+    }
+
+    /// What the catalog calls the index that the row store calls `stored`.
+    pub fn index_called(&self, stored: &str) -> Option<Name> {
+        self.indexes().remove(stored).map(|index| index.name)
     }
 
     /// The statements that make the table with all that belongs to it.
@@ -200,6 +214,7 @@ pub fn sequence_table() -> Table {
         hidden,
         comment: None,
         computed: None,
+        identity: None,
     };
     Table {
         columns: vec![

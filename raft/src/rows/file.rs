@@ -8,9 +8,23 @@ use rusqlite::{OptionalExtension, ffi};
 use crate::rows::{RowsError, ddl};
 
 /// The layout of the file that this release writes, in its `user_version`.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// `grnt`, in the file's `application_id`: tells a stranger's SQLite file from ours.
 const APPLICATION_ID: i64 = 0x6772_6e74;
+/// What is kept of a transaction that is too large for one entry, until it takes effect.
+const LAYOUT_2: &str = "CREATE TABLE grantd_staged
+    (stage INTEGER NOT NULL PRIMARY KEY, number INTEGER NOT NULL, parts BLOB NOT NULL) STRICT;";
+/// The change history, and up to where it was collected. The index is for those rows only that say what became of a table:
+/// whoever reads needs the next one.
+const LAYOUT_3: &str = "CREATE TABLE grantd_history (
+        object INTEGER NOT NULL, nanos INTEGER NOT NULL, logical INTEGER NOT NULL, number INTEGER NOT NULL,
+        content INTEGER NOT NULL, bytes BLOB NOT NULL,
+        PRIMARY KEY (object, nanos, logical, number)) STRICT, WITHOUT ROWID;
+    CREATE INDEX grantd_history_shapes ON grantd_history (object, nanos, logical, number) WHERE content = 2;
+    CREATE TABLE grantd_history_floor
+        (object INTEGER NOT NULL PRIMARY KEY, nanos INTEGER NOT NULL, logical INTEGER NOT NULL) STRICT;";
+/// Tables of the row store's own that are the same on every node.
+const HISTORY_TABLES: &str = "'grantd_history', 'grantd_history_floor'";
 /// Pages that a copy moves between two looks at anything else.
 const COPY_PAGES: i32 = 1_024;
 
@@ -31,6 +45,8 @@ pub enum MetaKey {
     LastData,
     /// Whose file this is.
     Identity,
+    /// What is known of the change history as a whole.
+    History,
 }
 
 impl MetaKey {
@@ -40,6 +56,7 @@ impl MetaKey {
             Self::Membership => "membership",
             Self::LastData => "last_data",
             Self::Identity => "identity",
+            Self::History => "history",
         }
     }
 }
@@ -100,7 +117,7 @@ pub struct TableChecksum {
     pub name: String,
     /// Its rows.
     pub rows: u64,
-    /// CRC-32C over the rows in key order.
+    /// CRC-32C over the names of its columns, and its rows in key order.
     pub crc: u32,
 }
 
@@ -162,13 +179,9 @@ pub(super) fn add_tables(sqlite: &rusqlite::Connection) -> Result<(), RowsError>
     if format >= FORMAT {
         return Ok(());
     }
-    // Layout 2: what is kept of a transaction that is too large for one entry, until it takes effect.
     let added = sqlite.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         CREATE TABLE grantd_staged
-             (stage INTEGER NOT NULL PRIMARY KEY, number INTEGER NOT NULL, parts BLOB NOT NULL) STRICT;
-         PRAGMA user_version = {FORMAT};
-         COMMIT"
+        "BEGIN IMMEDIATE; {} {LAYOUT_3} PRAGMA user_version = {FORMAT}; COMMIT",
+        if format < 2 { LAYOUT_2 } else { "" }
     ));
     if added.is_err() && !sqlite.is_autocommit() {
         sqlite.execute_batch("ROLLBACK")?;
@@ -187,31 +200,60 @@ pub(super) fn read_records(sqlite: &rusqlite::Connection) -> Result<Vec<RecordBy
     Ok(records.collect::<Result<_, rusqlite::Error>>()?)
 }
 
-/// For each column its place in the key, from 1; 0: not in it. Empty: no such table.
-pub(super) fn key_columns(sqlite: &rusqlite::Connection, table: &str) -> Result<Vec<i64>, RowsError> {
-    let mut statement = sqlite.prepare_cached("SELECT pk FROM pragma_table_info(?1) ORDER BY cid")?;
-    let key = statement.query_map([table], |row| row.get(0))?;
-    Ok(key.collect::<Result<_, rusqlite::Error>>()?)
+/// Whether a column of the table's key is declared with an order of ours.
+pub(super) fn key_has_order(sqlite: &rusqlite::Connection, table: &str) -> Result<bool, RowsError> {
+    let mut columns = sqlite.prepare_cached(
+        "SELECT 1 FROM pragma_index_list(?1) AS list, pragma_index_xinfo(list.name) AS info
+         WHERE list.origin = 'pk' AND info.key AND info.coll <> 'BINARY'",
+    )?;
+    Ok(columns.exists([table])?)
+}
+
+/// A column that is not generated.
+pub(super) struct StoredColumn {
+    pub(super) name: String,
+    /// Its place in the key, from 1; 0: not in it.
+    pub(super) key: i64,
+    /// Whether it holds doubles.
+    pub(super) is_real: bool,
+}
+
+/// The columns of a table that are not generated, in order. Empty: no such table.
+pub(super) fn stored_columns(
+    sqlite: &rusqlite::Connection,
+    table: &str,
+) -> Result<Vec<StoredColumn>, RowsError> {
+    let mut statement =
+        sqlite.prepare_cached("SELECT name, pk, type = 'REAL' FROM pragma_table_info(?1) ORDER BY cid")?;
+    let columns = statement.query_map([table], |row| {
+        Ok(StoredColumn { name: row.get(0)?, key: row.get(1)?, is_real: row.get(2)? })
+    })?;
+    Ok(columns.collect::<Result<_, rusqlite::Error>>()?)
 }
 
 pub(super) fn checksum(sqlite: &rusqlite::Connection) -> Result<(u32, Vec<TableChecksum>), RowsError> {
     let catalog = checksum_query(sqlite, "SELECT key, value FROM grantd_record ORDER BY key")?.1;
-    let mut names = sqlite.prepare(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 't[0-9]*' ORDER BY length(name), name",
-    )?;
+    let mut names = sqlite.prepare(&format!(
+        "SELECT name FROM sqlite_master WHERE type = 'table'
+         AND (name GLOB 't[0-9]*' OR name IN ({HISTORY_TABLES})) ORDER BY length(name), name"
+    ))?;
     let names: Vec<String> =
         names.query_map([], |row| row.get(0))?.collect::<Result<_, rusqlite::Error>>()?;
     let mut tables = Vec::with_capacity(names.len());
     for name in names {
-        let mut key =
-            sqlite.prepare_cached("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")?;
-        let key = key.query_map([&name], |row| Ok(ddl::quote(&row.get::<_, String>(0)?)))?;
-        let order = key.collect::<Result<Vec<_>, rusqlite::Error>>()?;
-        let query = format!("SELECT * FROM {} ORDER BY {}", ddl::quote(&name), order.join(", "));
+        let query = rows_in_order(sqlite, &name)?;
         let (rows, crc) = checksum_query(sqlite, &query)?;
         tables.push(TableChecksum { name, rows, crc });
     }
     Ok((catalog, tables))
+}
+
+/// The query of all of a table's rows, in the order of its key.
+pub(super) fn rows_in_order(sqlite: &rusqlite::Connection, table: &str) -> Result<String, RowsError> {
+    let mut key = sqlite.prepare_cached("SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk")?;
+    let key = key.query_map([table], |row| Ok(ddl::quote(&row.get::<_, String>(0)?)))?;
+    let order = key.collect::<Result<Vec<_>, rusqlite::Error>>()?;
+    Ok(format!("SELECT * FROM {} ORDER BY {}", ddl::quote(table), order.join(", ")))
 }
 
 fn checksum_query(sqlite: &rusqlite::Connection, query: &str) -> Result<(u64, u32), RowsError> {
@@ -219,8 +261,13 @@ fn checksum_query(sqlite: &rusqlite::Connection, query: &str) -> Result<(u64, u3
 
     let mut statement = sqlite.prepare(query)?;
     let width = statement.column_count();
-    let mut rows = statement.query([])?;
     let (mut count, mut crc) = (0, 0);
+    // The columns are part of what a table is; an empty one has nothing else.
+    for name in statement.column_names() {
+        crc = crc32c::crc32c_append(crc, name.as_bytes());
+        crc = crc32c::crc32c_append(crc, &[0]);
+    }
+    let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         count += 1;
         for at in 0..width {

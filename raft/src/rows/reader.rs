@@ -4,6 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use grantd_catalog::id::Timestamp;
 use rusqlite::ffi;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +14,7 @@ use crate::rows::connection::{Connection, Mode, StoreOptions};
 use crate::rows::file::{
     MetaKey, OpenRowsError, RecordBytes, TableChecksum, check_header, checksum, copy, read_meta, read_records,
 };
+use crate::rows::past::Past;
 use crate::rows::{Extensions, RowsError, Transaction};
 
 /// The [`MetaKey::Applied`] of a moment, the sum over the catalog records in key order, and that of each table.
@@ -70,7 +72,10 @@ impl Reader {
         connection.execute("BEGIN")?;
         let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
         let result = read(applied, &mut connection.client_within(READ_TIME_MAX));
-        connection.execute("ROLLBACK")?;
+        // A statement that SQLite had no memory for ended it.
+        if !connection.sqlite.is_autocommit() {
+            connection.execute("ROLLBACK")?;
+        }
         Ok(result)
     }
 
@@ -95,6 +100,25 @@ impl Reader {
             return None;
         }
         Some(read(&mut connection.client_within(READ_TIME_MAX)))
+    }
+
+    /// Runs `read` on the change history of a consistent snapshot, for at most [`READ_TIME_MAX`]. `times` makes of its
+    /// [`MetaKey::LastData`] and [`MetaKey::History`] up to when all is known, and from when on there is a history.
+    pub fn past<T>(
+        &mut self,
+        times: impl FnOnce(Option<Vec<u8>>, Option<Vec<u8>>) -> (Timestamp, Timestamp),
+        read: impl FnOnce(Option<Vec<u8>>, &Past<'_>) -> T,
+    ) -> Result<T, RowsError> {
+        let connection = self.connection.as_mut().expect("taken only by drop");
+        connection.execute("BEGIN")?;
+        let last = read_meta(&connection.sqlite, MetaKey::LastData)?;
+        let (resolved, from) = times(last, read_meta(&connection.sqlite, MetaKey::History)?);
+        let limited = connection.client_within(READ_TIME_MAX);
+        let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
+        let result = read(applied, &Past::new(&connection.sqlite, resolved, from));
+        drop(limited);
+        connection.execute("ROLLBACK")?;
+        Ok(result)
     }
 
     /// The [`MetaKey::Applied`] of a snapshot, and [`crate::rows::Store::checksum`] of it.

@@ -43,6 +43,11 @@ pub(super) fn perform(store: &mut Store, alteration: &Alteration) -> Result<(), 
     Ok(())
 }
 
+/// Whether the table is made anew: see [`perform`].
+pub(super) fn rewrites(alteration: &Alteration) -> bool {
+    !is_same_table(alteration) && added_at_the_end(alteration).is_none()
+}
+
 /// Gives the columns that stay their new names, in two rounds if one takes a name that another has. SQLite rewrites what
 /// refers to them.
 fn rename_columns(store: &mut Store, alteration: &Alteration) -> Result<(), StepError> {
@@ -106,6 +111,7 @@ fn has_named_check(column_type: ColumnType) -> bool {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     define_column(&mut definition, &column);
     definition.contains("CONSTRAINT")

@@ -8,7 +8,7 @@ use grantd_catalog::command::{ColumnSource, Done, StorageChange};
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{Body, Sequence};
-use grantd_catalog::refusal::{self, Refusal};
+use grantd_catalog::refusal::{self, Refusal, SqlState};
 use grantd_catalog::state::State;
 
 use crate::rows::ddl::Shape;
@@ -40,6 +40,13 @@ pub struct Alteration {
     pub sources: Vec<ColumnSource>,
 }
 
+impl Alteration {
+    /// Whether its rows are made anew, and not left as they are.
+    pub fn rewrites(&self) -> bool {
+        reshape::rewrites(self)
+    }
+}
+
 /// Why a step was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -55,12 +62,25 @@ pub enum StepError {
 impl StepError {
     /// What SQLite says against a table of its text or size.
     pub(super) fn of_table(error: RowsError) -> Self {
+        if let Some(refusal) = raised(&error.message) {
+            return Self::Refused(refusal);
+        }
         if error.is_of_statement() {
             return Self::Refused(refusal::table_not_taken(&error.message));
         }
         Self::Failed(error)
     }
 }
+
+/// What a function of the extensions refuses: `!`, an SQLSTATE, `!`, a message. It depends on its arguments alone, so every
+/// node says the same.
+fn raised(message: &str) -> Option<Refusal> {
+    let (code, text) = message.strip_prefix('!')?.split_once('!')?;
+    let is_code = code.len() == SQLSTATE_BYTES && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_code.then(|| Refusal::new(SqlState::new(code), text))
+}
+
+const SQLSTATE_BYTES: usize = 5;
 
 impl StorageStep {
     /// The steps of a command that made `after` of `before`. Errors: an object that is not what the command says.

@@ -1,7 +1,6 @@
 //! The writer of the file.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,14 +12,16 @@ use rusqlite::{OptionalExtension, ffi};
 
 use crate::config::{PINS_MAX, READERS_MAX, WRITE_TIME_MAX};
 use crate::private;
+use crate::rows::apply::{self, ApplyError, RowDelta, Shapes};
 use crate::rows::connection::{Connection, Mode, StoreOptions};
 use crate::rows::ddl::Shape;
 use crate::rows::file::{
     MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum, add_tables, checksum, copy,
-    key_columns, prepare_file, read_meta, read_records,
+    prepare_file, read_meta, read_records,
 };
+use crate::rows::history::HistoryFile;
 use crate::rows::reader::{Readers, SnapshotSource};
-use crate::rows::session::{self, ApplyError, ChangedTable, Session};
+use crate::rows::session::Session;
 use crate::rows::{Extensions, RowsError, Transaction, ddl};
 
 /// What came of a capture.
@@ -47,7 +48,13 @@ fn cannot_open(path: &Path, error: &std::io::Error) -> OpenRowsError {
 pub struct Store {
     path: PathBuf,
     options: StoreOptions,
-    connection: Connection,
+    /// What is committed is done on this one. Foreign keys never act on it.
+    applies: Connection,
+    /// Where statements run to see what they change, which is always taken back. Foreign keys act on it. A connection of its
+    /// own, because to switch them makes SQLite prepare every statement of a connection anew.
+    captures: Connection,
+    /// Whether the open transaction is one of captures.
+    capturing: bool,
     readers: Arc<Readers>,
     pins: Arc<Readers>,
     /// Where a table is tried before it is proposed. Undone DDL makes SQLite read its whole schema anew: here that is
@@ -55,8 +62,8 @@ pub struct Store {
     trial: Connection,
     /// Whether tables were changed in the open transaction.
     reshaped: Cell<bool>,
-    /// Columns that are keys, by table; what [`Store::apply_changeset`] compares with.
-    shapes: BTreeMap<String, Vec<bool>>,
+    /// Tables; what [`Store::apply_changeset`] compares with.
+    shapes: Shapes,
 }
 
 impl Store {
@@ -77,8 +84,10 @@ impl Store {
             private::open(path).map_err(|error| cannot_open(path, &error))?;
         }
         let opened = Connection::open(path, Mode::Write, &options, extensions);
-        let connection = opened.map_err(|error| OpenRowsError::from_rows(path, error))?;
-        prepare_file(&connection.sqlite, path)?;
+        let applies = opened.map_err(|error| OpenRowsError::from_rows(path, error))?;
+        prepare_file(&applies.sqlite, path)?;
+        let captures = Connection::open(path, Mode::Write, &options, extensions)
+            .map_err(|error| OpenRowsError::from_rows(path, error))?;
         // SQLite does not sync the name of a file that it made, and the log is purged on the word of this one.
         let directory = path.parent().unwrap_or(Path::new("."));
         let synced = File::open(directory).and_then(|opened| opened.sync_all());
@@ -91,12 +100,14 @@ impl Store {
         Ok(Self {
             path: path.to_owned(),
             options,
-            connection,
+            applies,
+            captures,
+            capturing: false,
             readers: Arc::new(readers),
             pins: Arc::new(pins),
             trial,
             reshaped: Cell::new(false),
-            shapes: BTreeMap::new(),
+            shapes: Shapes::new(),
         })
     }
 
@@ -114,13 +125,24 @@ impl Store {
     pub fn begin(&mut self) -> Result<(), RowsError> {
         // SQLite may have rolled back the last one by itself.
         self.forget_tables();
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.capturing = false;
+        self.applies.execute("BEGIN IMMEDIATE")
     }
 
-    /// Whether foreign keys are enforced and act: while statements are captured, and only then. What they did is in the
-    /// changeset; where it is applied, and where a table is made anew, they must not act again.
+    /// Begins one for captures, in which foreign keys act. It can only be rolled back.
+    pub fn begin_captures(&mut self) -> Result<(), RowsError> {
+        self.forget_tables();
+        self.capturing = true;
+        self.captures.execute("BEGIN IMMEDIATE")?;
+        // SQLite looks whether another connection changed tables when it runs a statement, and not when it prepares one.
+        self.captures.sqlite.prepare_cached("SELECT 1 FROM grantd_meta")?.exists([])?;
+        self.enforce_foreign_keys(true)
+    }
+
+    /// Whether foreign keys act among captures. What they did is in the changeset: where that is done again, and where a table
+    /// is made anew, they must not act again.
     pub fn enforce_foreign_keys(&mut self, on: bool) -> Result<(), RowsError> {
-        let sqlite = &self.connection.sqlite;
+        let sqlite = &self.captures.sqlite;
         // To set it makes SQLite prepare every statement anew.
         if sqlite.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY)? != on {
             sqlite.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on)?;
@@ -128,19 +150,24 @@ impl Store {
         Ok(())
     }
 
+    /// Where the open transaction is.
+    fn connection(&self) -> &Connection {
+        if self.capturing { &self.captures } else { &self.applies }
+    }
+
     /// Whether a transaction is open: begun, and neither ended nor rolled back by SQLite itself.
     pub fn is_open(&self) -> bool {
-        !self.connection.sqlite.is_autocommit()
+        !self.connection().sqlite.is_autocommit()
     }
 
     /// Begins a part of the open transaction that can be undone alone.
     pub fn savepoint(&mut self) -> Result<(), RowsError> {
-        self.connection.execute("SAVEPOINT part")
+        self.connection().execute("SAVEPOINT part")
     }
 
     /// Keeps what was done since [`Store::savepoint`].
     pub fn release(&mut self) -> Result<(), RowsError> {
-        self.connection.execute("RELEASE part")
+        self.connection().execute("RELEASE part")
     }
 
     /// Undoes what was done since [`Store::savepoint`].
@@ -149,13 +176,13 @@ impl Store {
         self.forget_tables();
         // Perhaps before the savepoint.
         self.reshaped.set(reshaped);
-        self.connection.execute("ROLLBACK TO part")?;
-        self.connection.execute("RELEASE part")
+        self.connection().execute("ROLLBACK TO part")?;
+        self.connection().execute("RELEASE part")
     }
 
     /// Commits it. A crash may still take it back, whole, with all later ones: see [`Store::make_durable`].
     pub fn commit(&mut self) -> Result<(), RowsError> {
-        self.connection.execute("COMMIT")?;
+        self.applies.execute("COMMIT")?;
         self.reshaped.set(false);
         Ok(())
     }
@@ -163,30 +190,31 @@ impl Store {
     /// Undoes it. Nothing to do if SQLite already has.
     pub fn rollback(&mut self) -> Result<(), RowsError> {
         self.forget_tables();
-        if self.connection.sqlite.is_autocommit() { Ok(()) } else { self.connection.execute("ROLLBACK") }
+        let connection = self.connection();
+        if connection.sqlite.is_autocommit() { Ok(()) } else { connection.execute("ROLLBACK") }
     }
 
     /// Makes everything that was committed before survive a crash. Cost: one sync of the disk. Before the log may
     /// be purged.
     pub fn make_durable(&mut self) -> Result<(), RowsError> {
         // A commit under FULL syncs the write-ahead log, and with it every frame before.
-        self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
-        let written = self.execute(
+        self.applies.sqlite.pragma_update(None, "synchronous", "FULL")?;
+        let written = self.applies.sqlite.execute_batch(
             "BEGIN IMMEDIATE;
              INSERT INTO grantd_meta VALUES ('synced', x'00')
                  ON CONFLICT DO UPDATE SET value = iif(value = x'00', x'01', x'00');
              COMMIT",
         );
-        if written.is_err() {
-            self.rollback()?;
+        if written.is_err() && !self.applies.sqlite.is_autocommit() {
+            self.applies.execute("ROLLBACK")?;
         }
-        self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
-        written
+        self.applies.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(written?)
     }
 
     /// Writes and removes catalog records. One statement for all: GRANT on all tables of a schema changes thousands.
     pub fn write_records(&mut self, changes: &[RecordChange]) -> Result<(), RowsError> {
-        let sqlite = &self.connection.sqlite;
+        let sqlite = &self.connection().sqlite;
         let mut put = sqlite.prepare_cached(
             "INSERT INTO grantd_record VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
         )?;
@@ -201,12 +229,12 @@ impl Store {
 
     /// All catalog records in key order.
     pub fn records(&self) -> Result<Vec<RecordBytes>, RowsError> {
-        read_records(&self.connection.sqlite)
+        read_records(&self.connection().sqlite)
     }
 
     /// Writes a fact about the file.
     pub fn put_meta(&mut self, key: MetaKey, value: &[u8]) -> Result<(), RowsError> {
-        let mut statement = self.connection.sqlite.prepare_cached(
+        let mut statement = self.connection().sqlite.prepare_cached(
             "INSERT INTO grantd_meta VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
         )?;
         statement.execute((key.as_str(), value))?;
@@ -215,14 +243,14 @@ impl Store {
 
     /// A fact about the file.
     pub fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
-        read_meta(&self.connection.sqlite, key)
+        read_meta(&self.connection().sqlite, key)
     }
 
     /// Keeps a stage of a transaction until it takes effect.
     pub fn put_stage(&mut self, number: u64, stage: u32, parts: &[u8]) -> Result<(), RowsError> {
         // SQLite's integers are signed; the number comes back as it went in.
         let mut put =
-            self.connection.sqlite.prepare_cached("INSERT INTO grantd_staged VALUES (?1, ?2, ?3)")?;
+            self.connection().sqlite.prepare_cached("INSERT INTO grantd_staged VALUES (?1, ?2, ?3)")?;
         put.execute((stage, number.cast_signed(), parts))?;
         Ok(())
     }
@@ -230,7 +258,7 @@ impl Store {
     /// A stage that was kept, and the number of its transaction.
     pub fn stage(&self, stage: u32) -> Result<Option<(u64, Vec<u8>)>, RowsError> {
         let mut get = self
-            .connection
+            .connection()
             .sqlite
             .prepare_cached("SELECT number, parts FROM grantd_staged WHERE stage = ?1")?;
         let found = get.query_row([stage], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?)));
@@ -239,13 +267,13 @@ impl Store {
 
     /// How many stages are kept.
     pub fn stages(&self) -> Result<u32, RowsError> {
-        let mut count = self.connection.sqlite.prepare_cached("SELECT count(*) FROM grantd_staged")?;
+        let mut count = self.connection().sqlite.prepare_cached("SELECT count(*) FROM grantd_staged")?;
         Ok(count.query_row([], |row| row.get(0))?)
     }
 
     /// Drops all stages.
     pub fn clear_stages(&mut self) -> Result<(), RowsError> {
-        self.connection.execute("DELETE FROM grantd_staged")
+        self.connection().execute("DELETE FROM grantd_staged")
     }
 
     /// Makes the table of an object that has no foreign keys.
@@ -275,60 +303,51 @@ impl Store {
         self.run(&ddl::drop_table(id))
     }
 
-    /// Applies what [`Store::capture`] took on this node or another. An error means that this replica differs from
-    /// the one that captured, or that its disk fails: the node must stop. Returns the tables that it changed.
-    pub fn apply_changeset(&mut self, changeset: &[u8]) -> Result<Vec<ObjectId>, ApplyError> {
-        let tables = session::changed_tables(changeset)?;
-        for (table, changed) in &tables {
-            self.check_shape(table, changed)?;
-        }
-        session::apply(&self.connection.sqlite, changeset)?;
-        Ok(tables.keys().filter_map(|name| ddl::object_of_table(name)).collect())
+    /// Applies what [`Store::capture`] took on this node or another, and shows each row that it changes. An error means that
+    /// this replica differs from the one that captured, or that its disk fails: the transaction is to be rolled back, and
+    /// the node must stop.
+    pub fn apply_changeset(
+        &mut self,
+        changeset: &[u8],
+        seen: &mut dyn FnMut(RowDelta) -> Result<(), RowsError>,
+    ) -> Result<(), ApplyError> {
+        let connection = if self.capturing { &self.captures } else { &self.applies };
+        apply::apply(&connection.sqlite, &mut self.shapes, changeset, seen)
+    }
+
+    /// [`Self::apply_changeset`], for who keeps what it is shown in the history.
+    pub fn apply_and_keep(
+        &mut self,
+        changeset: &[u8],
+        seen: &mut dyn FnMut(&HistoryFile<'_>, RowDelta) -> Result<(), RowsError>,
+    ) -> Result<(), ApplyError> {
+        let sqlite = &self.applies.sqlite;
+        let history = HistoryFile::new(sqlite);
+        apply::apply(sqlite, &mut self.shapes, changeset, &mut |row| seen(&history, row))
     }
 
     /// Forgets what tables are, if they were changed and that is undone.
     fn forget_tables(&mut self) {
         if self.reshaped.replace(false) {
             self.shapes.clear();
-            self.connection.forget();
+            self.connection().forget();
         }
     }
 
     /// Runs statements of the row store's own that change tables, once.
     pub(super) fn run(&self, sql: &str) -> Result<(), RowsError> {
         self.reshaped.set(true);
-        Ok(self.connection.sqlite.execute_batch(sql)?)
+        Ok(self.connection().sqlite.execute_batch(sql)?)
     }
 
     /// Whether a query of the row store's own has a row.
     pub(super) fn has_row(&self, sql: &str) -> Result<bool, RowsError> {
-        Ok(self.connection.sqlite.prepare(sql)?.exists([])?)
+        Ok(self.connection().sqlite.prepare(sql)?.exists([])?)
     }
 
     /// The table is another from now on.
     pub(super) fn forget_shape(&mut self, table: &str) {
         self.shapes.remove(table);
-    }
-
-    fn check_shape(&mut self, table: &str, changed: &ChangedTable) -> Result<(), ApplyError> {
-        if !self.shapes.contains_key(table) {
-            let key = key_columns(&self.connection.sqlite, table).map_err(ApplyError::Failed)?;
-            // That there is none is not kept: it may be made.
-            if !key.is_empty() {
-                let shape = key.iter().map(|position| *position > 0).collect();
-                self.shapes.insert(table.to_owned(), shape);
-            }
-        }
-        let here = self.shapes.get(table).map_or(&[][..], Vec::as_slice);
-        if here.len() == changed.columns && *here == changed.key {
-            return Ok(());
-        }
-        let here = match here.len() {
-            0 => "does not exist".to_owned(),
-            columns if columns == changed.columns => "has another key".to_owned(),
-            columns => format!("has {columns}"),
-        };
-        Err(ApplyError::Shape { table: table.to_owned(), columns: changed.columns, here })
     }
 
     /// Runs statements of a client in the open transaction and takes what they changed.
@@ -341,26 +360,28 @@ impl Store {
         &mut self,
         run: impl FnOnce(&mut dyn Transaction) -> Result<R, E>,
     ) -> Result<Captured<R, E>, RowsError> {
-        if self.connection.sqlite.is_autocommit() {
+        let connection = self.connection();
+        if connection.sqlite.is_autocommit() {
             let message = "a capture needs an open transaction".to_owned();
             return Err(RowsError { code: ffi::SQLITE_MISUSE, message });
         }
-        self.execute("SAVEPOINT item")?;
-        let mut session = Session::attach(&self.connection.sqlite)?;
-        let outcome = run(&mut self.connection.client_within(WRITE_TIME_MAX));
-        if self.connection.sqlite.is_autocommit() {
+        connection.execute("SAVEPOINT item")?;
+        let mut session = Session::attach(&connection.sqlite)?;
+        let outcome = run(&mut connection.client_within(WRITE_TIME_MAX));
+        if connection.sqlite.is_autocommit() {
             return Ok(Captured::Lost(outcome));
         }
         match outcome {
             Ok(result) => {
                 let changeset = session.changeset()?;
                 drop(session);
-                self.execute("RELEASE item")?;
+                connection.execute("RELEASE item")?;
                 Ok(Captured::Changed(result, changeset))
             }
             Err(refused) => {
                 drop(session);
-                self.execute("ROLLBACK TO item; RELEASE item")?;
+                connection.execute("ROLLBACK TO item")?;
+                connection.execute("RELEASE item")?;
                 Ok(Captured::Refused(refused))
             }
         }
@@ -368,7 +389,7 @@ impl Store {
 
     /// Checksums of the catalog records and of each table.
     pub fn checksum(&self) -> Result<(u32, Vec<TableChecksum>), RowsError> {
-        checksum(&self.connection.sqlite)
+        checksum(&self.connection().sqlite)
     }
 
     /// A consistent view of the file as it is now, for a snapshot: later writes do not wait for it and are not in it.
@@ -385,17 +406,23 @@ impl Store {
     /// see until they are done. Not inside a transaction. The caller has checked the file: see [`crate::rows::quick_check`].
     pub fn install(&mut self, file: &Path) -> Result<(), RowsError> {
         self.shapes.clear();
-        self.connection.forget();
-        self.connection.sqlite.flush_prepared_statement_cache();
-        self.connection.sqlite.pragma_update(None, "synchronous", "FULL")?;
+        for connection in [&self.applies, &self.captures] {
+            connection.forget();
+            connection.sqlite.flush_prepared_statement_cache();
+        }
+        self.applies.sqlite.pragma_update(None, "synchronous", "FULL")?;
         let copied = Connection::open(file, Mode::Read, &self.options, &Extensions::default())
-            .and_then(|from| copy(&from.sqlite, &mut self.connection.sqlite))
-            .and_then(|()| add_tables(&self.connection.sqlite));
-        self.connection.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
+            .and_then(|from| copy(&from.sqlite, &mut self.applies.sqlite))
+            .and_then(|()| add_tables(&self.applies.sqlite));
+        self.applies.sqlite.pragma_update(None, "synchronous", "NORMAL")?;
         copied
     }
 
+    pub(super) fn sqlite(&self) -> &rusqlite::Connection {
+        &self.connection().sqlite
+    }
+
     fn execute(&self, sql: &str) -> Result<(), RowsError> {
-        Ok(self.connection.sqlite.execute_batch(sql)?)
+        Ok(self.connection().sqlite.execute_batch(sql)?)
     }
 }

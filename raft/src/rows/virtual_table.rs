@@ -17,6 +17,7 @@ use rusqlite::vtab::{
     Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConnection, VTabCursor,
 };
 
+use crate::memory;
 use crate::rows::connection::Shared;
 use crate::rows::{StatementContext, Value};
 
@@ -160,8 +161,9 @@ unsafe impl VTabCursor for Cursor {
         let key = match usize::try_from(idx_num).ok().and_then(|number| number.checked_sub(1)) {
             None => None,
             Some(column) => {
-                let value = args.iter().next().ok_or_else(|| failed("a key without a value"))?;
-                let value = Value::try_from(value).map_err(|error| failed(error.message))?;
+                let value = memory::unrefused(|| args.iter().next().map(Value::try_from))
+                    .ok_or_else(|| failed("a key without a value"))?
+                    .map_err(|error| failed(error.message))?;
                 // Nothing equals NULL.
                 if value == Value::Null {
                     return Ok(());

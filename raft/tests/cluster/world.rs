@@ -407,6 +407,7 @@ pub fn create_table(name: &str) -> Command {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     };
     let table = Table {
         columns: vec![
@@ -420,7 +421,13 @@ pub fn create_table(name: &str) -> Command {
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
     };
-    Command::CreateTable { name: object(name), table, foreign_keys: Vec::new(), if_not_exists: false }
+    Command::CreateTable {
+        name: object(name),
+        table,
+        foreign_keys: Vec::new(),
+        identities: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 /// A table with a CHECK, as the row store is to have it.

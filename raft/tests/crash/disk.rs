@@ -69,6 +69,8 @@ fn lock<T>(cell: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Disk {
     /// Registers a disk with SQLite, for the life of the process.
     pub fn register(name: &str) -> Self {
+        // As every store does, and before SQLite is used otherwise.
+        grantd_raft::memory::install().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let c_name: &'static CStr = Box::leak(CString::new(name).unwrap().into_boxed_c_str());
         // SAFETY: finds SQLite's default file system, which lives for ever; a copy of the struct with another name

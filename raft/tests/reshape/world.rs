@@ -13,7 +13,7 @@ use grantd_catalog::command::{
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
 use grantd_catalog::invariant;
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Body, Column, ColumnType, Expression, ReferentialAction, Table};
+use grantd_catalog::object::{Body, Column, ColumnType, Expression, KeyPart, ReferentialAction, Table};
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::state::State;
 use grantd_raft::rows::ddl::Shape;
@@ -99,11 +99,9 @@ impl World {
     pub fn write(&mut self, sql: &str) -> Result<(), RowsError> {
         let sql = self.with_tables(sql);
         let first = &mut self.stores[0];
-        first.enforce_foreign_keys(true).unwrap();
-        first.begin().unwrap();
+        first.begin_captures().unwrap();
         let captured = first.capture(|rows| rows.run(&sql, &[])).unwrap();
         first.rollback().unwrap();
-        first.enforce_foreign_keys(false).unwrap();
         let changeset = match captured {
             Captured::Changed(_, changeset) => changeset,
             Captured::Refused(error) => return Err(error),
@@ -111,7 +109,7 @@ impl World {
         };
         for store in &mut self.stores {
             store.begin().unwrap();
-            store.apply_changeset(&changeset).unwrap();
+            store.apply_changeset(&changeset, &mut |_| Ok(())).unwrap();
             store.commit().unwrap();
         }
         self.assert_equal();
@@ -229,6 +227,7 @@ pub fn column(text: &str, column_type: ColumnType) -> Column {
         hidden: false,
         comment: None,
         computed: None,
+        identity: None,
     }
 }
 
@@ -249,7 +248,13 @@ pub fn create(table: &str, columns: Vec<Column>) -> Command {
         indexes: Vec::new(),
         foreign_keys: Vec::new(),
     };
-    Command::CreateTable { name: object(table), table: shape, foreign_keys: Vec::new(), if_not_exists: false }
+    Command::CreateTable {
+        name: object(table),
+        table: shape,
+        foreign_keys: Vec::new(),
+        identities: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 pub fn alter(table: &str, actions: Vec<TableAction>) -> Command {
@@ -277,7 +282,7 @@ pub fn foreign_key(columns: &[&str], target: &str, to: &[&str], on: ReferentialA
 }
 
 pub fn index(table: &str, columns: &[&str], unique: bool, predicate: Option<&str>) -> Command {
-    let key = |text: &&str| NewIndexKey { column: name(text), descending: false };
+    let key = |text: &&str| NewIndexKey { part: KeyPart::Column(name(text)), descending: false };
     Command::CreateIndex {
         name: None,
         if_not_exists: false,

@@ -26,9 +26,9 @@ impl Changes {
         self.tables.clear();
     }
 
-    /// Rows of these tables changed.
-    pub(super) fn rows(&mut self, tables: Vec<ObjectId>, index: u64) {
-        self.tables.extend(tables.into_iter().map(|table| (table, index)));
+    /// A row of this table changed.
+    pub(super) fn row(&mut self, table: ObjectId, index: u64) {
+        self.tables.insert(table, index);
     }
 
     /// Whether nothing of what `read` read has changed since.

@@ -18,6 +18,7 @@ use grantd_catalog::view::View;
 
 use crate::codec::{self, Kind};
 use crate::entry::{Part, Proposal, Reply, Transaction};
+use crate::machine::core::history::Commit;
 use crate::machine::core::{Core, FORMAT, MachineError, retry};
 
 /// A transaction on its way into the state.
@@ -31,6 +32,8 @@ struct Applying<'t> {
     decided: BTreeSet<u32>,
     /// The pieces of a changeset that has not ended.
     pieces: Vec<u8>,
+    /// What it does, for the history.
+    commit: Commit,
 }
 
 impl Core {
@@ -57,11 +60,13 @@ impl Core {
             self.refresh_view(index);
             let (catalog, last, stale) = (self.catalog.clone(), self.last, self.view_is_stale);
             self.store.savepoint()?;
-            let refused = self.apply_parts(index, time, transaction)?;
+            let (refused, commit) = self.apply_parts(index, time, transaction)?;
             if refused.is_some() {
                 self.store.undo()?;
                 (self.catalog, self.last, self.view_is_stale) = (catalog, last, stale);
+                self.history.limits_changed();
             } else {
+                self.history.absorb(&mut self.store, commit)?;
                 self.store.release()?;
             }
             refused
@@ -88,10 +93,11 @@ impl Core {
         index: u64,
         time: Timestamp,
         transaction: &Transaction,
-    ) -> Result<Option<Refusal>, MachineError> {
+    ) -> Result<(Option<Refusal>, Commit), MachineError> {
         let view = Arc::clone(&self.view);
         let (decided, pieces) = (BTreeSet::new(), Vec::new());
-        let mut applying = Applying { index, time, transaction, view, decided, pieces };
+        let commit = Commit::new(time, transaction.stages > 0 || transaction.parts.len() > 1);
+        let mut applying = Applying { index, time, transaction, view, decided, pieces, commit };
         for stage in 0..transaction.stages {
             let Some((_, bytes)) = self.store.stage(stage)? else {
                 let what = format!("stage {stage} of its transaction is missing");
@@ -100,20 +106,20 @@ impl Core {
             let parts: Vec<Part> = codec::open_value(Kind::Stage, FORMAT, &bytes)?;
             for part in &parts {
                 if let Some(refusal) = self.apply_part(&mut applying, part)? {
-                    return Ok(Some(refusal));
+                    return Ok((Some(refusal), applying.commit));
                 }
             }
         }
         for part in &transaction.parts {
             if let Some(refusal) = self.apply_part(&mut applying, part)? {
-                return Ok(Some(refusal));
+                return Ok((Some(refusal), applying.commit));
             }
         }
         if !applying.pieces.is_empty() {
             let what = "the last changeset of its transaction does not end".to_owned();
             return Err(MachineError::Invariant { index, what });
         }
-        Ok(None)
+        Ok((None, applying.commit))
     }
 
     fn apply_part(
@@ -130,11 +136,11 @@ impl Core {
                 if !*ends {
                     applying.pieces.extend_from_slice(changeset);
                 } else if applying.pieces.is_empty() {
-                    self.change_rows(applying.index, changeset)?;
+                    self.change_rows(applying.index, &mut applying.commit, changeset)?;
                 } else {
                     let mut whole = std::mem::take(&mut applying.pieces);
                     whole.extend_from_slice(changeset);
-                    self.change_rows(applying.index, &whole)?;
+                    self.change_rows(applying.index, &mut applying.commit, &whole)?;
                 }
                 Ok(None)
             }
@@ -153,7 +159,7 @@ impl Core {
         {
             return Ok(Some(refusal));
         }
-        self.change_catalog(applying.index, proposal, &tried)?;
+        self.change_catalog(applying.index, &mut applying.commit, proposal, &tried)?;
         applying.view = Arc::new(self.view.next(version, self.catalog.state().clone()));
         applying.decided.clear();
         Ok(None)
