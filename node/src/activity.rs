@@ -12,7 +12,7 @@ pub mod cluster;
 pub mod logins;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -50,7 +50,8 @@ impl Id {
         u128::from_str_radix(text, 16).ok().map(Self)
     }
 
-    fn began_micros(self) -> i64 {
+    /// When it began, in microseconds since the Unix epoch.
+    pub fn began_micros(self) -> i64 {
         i64::try_from((self.0 >> 64) / 1_000).unwrap_or(i64::MAX)
     }
 }
@@ -65,28 +66,58 @@ impl fmt::Display for Id {
 #[derive(Clone, Debug, Default)]
 pub struct Cancelled(Arc<Signal>);
 
+/// Why a statement is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody asked for it.
+    Cancelled = 1,
+    /// It ran for longer than it may.
+    StatementTimeout = 2,
+    /// Its transaction did.
+    TransactionTimeout = 3,
+}
+
+/// No reason to stop.
+const GO_ON: u8 = 0;
+
 #[derive(Debug, Default)]
 struct Signal {
-    raised: AtomicBool,
+    /// A [`Stop`], or [`GO_ON`].
+    raised: AtomicU8,
     woken: Notify,
 }
 
 impl Cancelled {
     /// Cancels the running statement.
     pub fn raise(&self) {
+        self.raise_for(Stop::Cancelled);
+    }
+
+    /// Stops the running statement. The first reason stays.
+    pub fn raise_for(&self, stop: Stop) {
         // Sequentially consistent, here and below: a write tells by two such flags whether it was stopped in time.
-        self.0.raised.store(true, Ordering::SeqCst);
+        let _ = self.0.raised.compare_exchange(GO_ON, stop as u8, Ordering::SeqCst, Ordering::SeqCst);
         self.0.woken.notify_waiters();
     }
 
     /// Starts a new statement: an older cancel request no longer counts.
     pub fn clear(&self) {
-        self.0.raised.store(false, Ordering::SeqCst);
+        self.clear_of(Stop::Cancelled);
+    }
+
+    /// The statement that was stopped for this reason is over.
+    pub fn clear_of(&self, stop: Stop) {
+        let _ = self.0.raised.compare_exchange(stop as u8, GO_ON, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Whether the running statement is to stop.
     pub fn is_raised(&self) -> bool {
-        self.0.raised.load(Ordering::SeqCst)
+        self.0.raised.load(Ordering::SeqCst) != GO_ON
+    }
+
+    /// Whether it is to stop for this reason.
+    pub fn is_raised_for(&self, stop: Stop) -> bool {
+        self.0.raised.load(Ordering::SeqCst) == stop as u8
     }
 
     /// Waits until it is raised. Nothing is lost if the future is dropped.

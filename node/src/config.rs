@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 16] = [
     Key {
         name: "data_dir",
         value: "DIR",
@@ -114,6 +114,12 @@ pub const KEYS: [Key; 15] = [
         help: "Log entries after which a snapshot is taken and the log before it may go",
     },
     Key {
+        name: "max_sql_memory_mib",
+        value: "MIB",
+        default: "1024",
+        help: "What statements and results may hold in memory together",
+    },
+    Key {
         name: "drain_timeout_ms",
         value: "MS",
         default: "5000",
@@ -134,6 +140,7 @@ const HEARTBEAT_MS: (u64, u64) = (10, 10_000);
 const ELECTION_MS: (u64, u64) = (50, 60_000);
 const REQUEST_MS: (u64, u64) = (100, 600_000);
 const SNAPSHOT_ENTRIES: (u64, u64) = (100, 100_000_000);
+const SQL_MEMORY_MIB: (u64, u64) = (32, 1 << 20);
 const DRAIN_MS: (u64, u64) = (0, 600_000);
 /// An election time-out of fewer heartbeats than this would depose a leader for one lost packet.
 const HEARTBEATS_PER_ELECTION_MIN: u64 = 3;
@@ -196,6 +203,8 @@ pub struct Settings {
     pub tuning: Tuning,
     /// How long running statements may take to finish when the node stops.
     pub drain_timeout: Duration,
+    /// How many bytes statements and results may hold in memory together.
+    pub sql_memory: usize,
 }
 
 /// Why a configuration is not one.
@@ -347,6 +356,7 @@ impl Written {
             log_filter: self.word("log_filter")?,
             tuning: self.tuning()?,
             drain_timeout: Duration::from_millis(self.number("drain_timeout_ms", DRAIN_MS)?),
+            sql_memory: self.mebibytes("max_sql_memory_mib", SQL_MEMORY_MIB)?,
         })
     }
 
@@ -373,6 +383,10 @@ impl Written {
             snapshot_entries: self.number("snapshot_entries", SNAPSHOT_ENTRIES)?,
             ..Tuning::default()
         })
+    }
+
+    fn mebibytes(&self, name: &'static str, bounds: (u64, u64)) -> Result<usize, ConfigError> {
+        Ok(usize::try_from(self.number(name, bounds)? << 20).unwrap_or(usize::MAX))
     }
 
     fn words(&self, name: &'static str) -> (Vec<String>, Origin) {

@@ -4,6 +4,7 @@
 //! of rows is decided on the exact view it is captured upon, and again where it is applied. Catalog commands carry
 //! their own checks; the gate runs them on a copy of the catalog first, so that most refusals never enter the log.
 
+mod past;
 mod transaction;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,6 +32,8 @@ pub trait Replica: Send + Sync + 'static {
     fn node_id(&self) -> u64;
     /// The newest view that was applied here.
     fn view(&self) -> Arc<View>;
+    /// Whether what was decided on a view before the call may be told, by this node's own word.
+    fn is_current(&self, view: &View) -> bool;
     /// A view that contains everything acknowledged before the call.
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable>;
     /// A view of at least `version`.
@@ -41,6 +44,11 @@ pub trait Replica: Send + Sync + 'static {
     async fn write_rows(&self, write: Box<dyn RowWrite>) -> Result<Receipt, Unavailable>;
     /// Runs `read` on a consistent snapshot of the rows.
     async fn read_rows(&self, read: RowRead) -> Result<(), Unavailable>;
+    /// Runs `read` on the change history of a consistent snapshot.
+    async fn past(&self, read: PastRead) -> Result<(), Unavailable> {
+        drop(read);
+        Err(Unavailable::NotInitialized)
+    }
     /// Keeps a snapshot of the rows as they are now.
     async fn pin(&self) -> Result<Box<dyn Snapshot>, Unavailable>;
     /// Begins a transaction, on the leader, when its turn comes. The refusal: what it read has changed.
@@ -84,6 +92,8 @@ pub type PinnedRead = Box<dyn FnOnce(&mut dyn Transaction) + Send>;
 /// A transaction that holds the leader's writer; dropped, it is rolled back.
 #[async_trait]
 pub trait Writer: Send {
+    /// The version that it was opened upon.
+    fn base(&self) -> Version;
     /// The newest catalog, with the transaction's own changes of it.
     async fn view(&mut self) -> Result<Arc<View>, TransactionError>;
     /// Runs a change, or a read of what was changed so far.
@@ -111,6 +121,10 @@ impl Replica for Handle {
         Handle::view(self)
     }
 
+    fn is_current(&self, view: &View) -> bool {
+        Handle::is_current(self, view)
+    }
+
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable> {
         Handle::linearizable(self).await
     }
@@ -131,13 +145,17 @@ impl Replica for Handle {
         Handle::read_rows(self, read).await
     }
 
+    async fn past(&self, read: PastRead) -> Result<(), Unavailable> {
+        Handle::past(self, read).await
+    }
+
     async fn pin(&self) -> Result<Box<dyn Snapshot>, Unavailable> {
         Ok(Box::new(Handle::pin(self).await?))
     }
 
     async fn begin(&self, read: Option<ReadSet>) -> Result<Result<Box<dyn Writer>, Refusal>, Unavailable> {
         match Handle::begin(self, read).await? {
-            Ok(open) => Ok(transaction::marked(open).await),
+            Ok(open) => Ok(Ok(transaction::marked(open))),
             Err(refusal) => Ok(Err(refusal)),
         }
     }
@@ -181,6 +199,7 @@ pub struct CommandPermit {
     proposal: Proposal,
 }
 
+pub use self::past::PastRead;
 pub use self::transaction::{Begun, Open, Pinned, Stopped, restart};
 
 /// A write of rows as `sql` makes it.
@@ -241,6 +260,12 @@ impl Gate {
         self.replica.view()
     }
 
+    /// Whether what was decided on `view` before the call may be told without asking the leader: this node's read lease says
+    /// that nothing that was taken away is missing in it. False: perhaps, and [`Self::view`] tells.
+    pub fn is_current(&self, view: &View) -> bool {
+        self.replica.is_current(view)
+    }
+
     /// A view of at least `version`.
     pub async fn at_least(&self, version: Version) -> Result<Arc<View>, Refusal> {
         self.replica.at_least(version).await.map_err(unavailable)
@@ -267,9 +292,14 @@ impl Gate {
         Ok(CommandPermit { proposal })
     }
 
-    /// Proposes what was permitted. It is decided again where it is applied; a refusal there is in the receipt.
-    pub async fn propose(&self, permit: CommandPermit) -> Result<Receipt, Refusal> {
-        self.replica.propose(permit.proposal).await.map_err(unavailable)
+    /// Proposes what was permitted. It is decided again where it is applied; a refusal there is in the receipt. None: a
+    /// transaction holds the writer, or too much waits for it, and nothing was proposed.
+    pub async fn propose(&self, permit: CommandPermit) -> Result<Option<Receipt>, Refusal> {
+        match self.replica.propose(permit.proposal).await {
+            Ok(receipt) => Ok(Some(receipt)),
+            Err(Unavailable::Busy) => Ok(None),
+            Err(other) => Err(unavailable(other)),
+        }
     }
 
     /// Reads rows. Where they are newer than the permit it is decided again on a view that is at least as new, so

@@ -91,6 +91,7 @@ impl Node {
         };
         let Parts { sql, admin, logins, debug } = parts;
         let drain_timeout = settings.drain_timeout;
+        grantd_raft::memory::set_total(settings.sql_memory);
         let node = Self { handle, node_id, sql_address, drain_timeout, sql, admin, logins, debug };
         node.announce(&settings);
         Ok(node)

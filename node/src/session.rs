@@ -3,7 +3,7 @@
 
 pub mod block;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +11,8 @@ use grantd_catalog::command::{Actor, NameContext};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::Name;
 use grantd_catalog::refusal::Refusal;
-use grantd_raft::rows::Value;
+use grantd_catalog::view::View;
+use grantd_raft::rows::{Share, Value};
 
 pub use crate::activity::Cancelled;
 use crate::activity::{Activity, Id, Newcomer, Registration, Running};
@@ -46,14 +47,17 @@ pub struct Session {
     pub cancelled: Cancelled,
     /// The statements that PREPARE named.
     pub statements: Arc<BTreeMap<Name, NamedText>>,
-    /// The names of the statements that the protocol prepared.
-    pub protocol_statements: Arc<BTreeSet<String>>,
+    /// The statements that the protocol prepared under a name.
+    pub protocol_statements: Arc<BTreeMap<String, NamedText>>,
     /// Which of them DEALLOCATE took away, for the protocol to forget; none: all.
     pub deallocated: Vec<Option<Name>>,
     /// The cursors of its transaction, which end with it.
     pub cursors: Arc<BTreeMap<Name, Cursor>>,
     /// Its place among the node's sessions, where others see what it does; none: it is in no list.
     pub registration: Option<Arc<Registration>>,
+    /// A view that was asked for when all that the client has sent so far was here, and after which the session has
+    /// executed nothing: the next statement is decided on it, unless it comes later.
+    pub newest: Option<Arc<View>>,
     /// Its transaction.
     pub block: Block,
     /// What its transaction holds.
@@ -158,12 +162,14 @@ pub struct Cursor {
     pub text: Arc<str>,
     /// When it was declared, in microseconds since the Unix epoch.
     pub since_micros: i64,
-    /// Names of its columns, and the OIDs of their types.
-    pub columns: Vec<(String, u32)>,
+    /// Names of its columns, the OIDs of their types, and the length of a CHAR.
+    pub columns: Vec<(String, u32, u32)>,
     /// Its rows.
     pub rows: Arc<[Vec<Value>]>,
     /// How many bytes they have, roughly.
     pub bytes: usize,
+    /// Their share of what all results may have.
+    pub held: Share,
     /// Whether it may go back.
     pub scrolls: bool,
     /// The number of the row where it is, from 1; 0: before the first; one more than there are: behind the last.
@@ -199,6 +205,7 @@ impl Session {
             deallocated: Vec::new(),
             cursors: Arc::default(),
             registration: None,
+            newest: None,
             block: Block::Idle,
             held: Held::Nothing,
         }

@@ -354,6 +354,14 @@ async fn an_open_block_is_listed_while_its_session_says_nothing() {
     let shown = world.prints(&mut world.unlisted("root"), list).await;
     assert_eq!(shown.len(), 1, "{shown:?}");
     assert!(shown[0].ends_with("| mine | 2 | 0 | 0"), "{shown:?}");
+    for (user, count) in [("root", 1), ("amy", 1), ("ben", 0)] {
+        let table = "SELECT node_id, application_name, num_stmts, num_retries, start <= clock_timestamp() \
+                     FROM crdb_internal.cluster_transactions \
+                     WHERE session_id = (SELECT session_id FROM crdb_internal.node_sessions \
+                     WHERE application_name = 'mine')";
+        let shown = world.prints(&mut world.unlisted(user), table).await;
+        assert_eq!(shown, vec!["1 | mine | 2 | 0 | t"; count], "{user}");
+    }
     world.prints(&mut amy, "ROLLBACK").await;
     amy.describe();
     assert_eq!(world.prints(&mut world.unlisted("root"), list).await.len(), 0);

@@ -1,14 +1,18 @@
 //! `grantd node …`: the members of a cluster, seen and changed through a node of this machine.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use grantd_raft::config::STATE_FILE;
+use grantd_raft::rows;
 
 use super::directory::DirectoryArgs;
 use crate::admin::{self, Answer, ChecksumReport, Request, StatusReport};
 use crate::failure::Failure;
+use crate::sql::system;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
@@ -53,6 +57,16 @@ pub(super) enum NodeCommand {
         #[arg(long, value_enum, default_value = "table")]
         format: StatusFormat,
     },
+    /// Print all that a node keeps of catalog and rows, to see where two replicas differ
+    #[command(
+        after_help = "It reads the file, whether the node runs or not. The catalog has the verifiers of passwords: keep \
+                      the output as you keep the directory.\n\nExample, of two nodes that were stopped at one \
+                      version:\n  diff <(grantd node dump --data-dir n1) <(grantd node dump --data-dir n2)"
+    )]
+    Dump {
+        #[command(flatten)]
+        directory: DirectoryArgs,
+    },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -93,7 +107,14 @@ pub(super) async fn run(command: NodeCommand) -> Result<(), Failure> {
                 StatusFormat::Table => super::print(&checksum_text(&report)),
             }
         }
+        NodeCommand::Dump { directory } => dump(&directory.resolve()?),
     }
+}
+
+fn dump(directory: &Path) -> Result<(), Failure> {
+    let lines = rows::dump(&directory.join(STATE_FILE), &system::extensions())
+        .map_err(|error| Failure::new("the row store cannot be read").because(&error))?;
+    lines.iter().try_for_each(|line| super::print(&format!("{line}\n")))
 }
 
 fn unexpected(answer: &Answer) -> Failure {

@@ -73,6 +73,7 @@ impl Cluster {
             log_filter: String::new(),
             tuning: Tuning::default(),
             drain_timeout: Duration::from_secs(1),
+            sql_memory: grantd_raft::memory::TOTAL_BYTES,
         };
         self.settings.insert(id, settings);
         self.start_node(id).await?;

@@ -101,6 +101,11 @@ impl Pinned {
 }
 
 impl Open {
+    /// The version that it was opened upon.
+    pub fn base(&self) -> Version {
+        self.0.base()
+    }
+
     /// The newest catalog, with the transaction's own changes of it.
     pub async fn view(&mut self) -> Result<Arc<View>, Stopped> {
         self.0.view().await.map_err(stopped)
@@ -183,17 +188,17 @@ struct Marked {
 }
 
 /// A transaction that has just begun.
-pub(super) async fn marked(mut open: OpenTransaction) -> Result<Box<dyn Writer>, Refusal> {
-    match open.mark().await {
-        Ok(start) => Ok(Box::new(Marked { open, marks: vec![start] })),
-        Err(error) => Err(match stopped(error) {
-            Stopped::Refused(refusal) | Stopped::Lost(refusal) => refusal,
-        }),
-    }
+pub(super) fn marked(open: OpenTransaction) -> Box<dyn Writer> {
+    let marks = vec![open.start()];
+    Box::new(Marked { open, marks })
 }
 
 #[async_trait]
 impl Writer for Marked {
+    fn base(&self) -> Version {
+        self.open.base()
+    }
+
     async fn view(&mut self) -> Result<Arc<View>, TransactionError> {
         self.open.view().await
     }

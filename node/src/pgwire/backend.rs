@@ -53,7 +53,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Parses and types one statement.
     fn prepare(
         &self,
-        session: &Session,
+        session: &mut Session,
         text: &str,
         hints: &[Option<SqlType>],
     ) -> impl Future<Output = Result<Described<Self::Plan>, SqlError>> + Send;
@@ -68,13 +68,12 @@ pub trait Backend: Send + Sync + 'static {
         text: &str,
         place: Place,
     ) -> impl Future<Output = Result<Response, SqlError>> + Send {
-        let _ = place;
         async move {
             let statement = self.prepare(session, text, &[]).await?;
             if !statement.parameters.is_empty() {
                 return Err(SqlError::no_parameter());
             }
-            self.execute(session, &statement.plan, &[]).await
+            self.execute(session, &statement.plan, &[], place).await
         }
     }
 
@@ -84,7 +83,11 @@ pub trait Backend: Send + Sync + 'static {
         session: &mut Session,
         plan: &Self::Plan,
         parameters: &[Datum],
+        place: Place,
     ) -> impl Future<Output = Result<Response, SqlError>> + Send;
+
+    /// Ends the transaction of several statements that nobody began. Afterwards the session is in none.
+    fn commit(&self, session: &mut Session) -> impl Future<Output = Result<(), SqlError>> + Send;
 }
 
 /// A node of a cluster.
@@ -130,12 +133,13 @@ impl Backend for Cluster {
 
     async fn prepare(
         &self,
-        session: &Session,
+        session: &mut Session,
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Described<Prepared>, SqlError> {
-        let plan = self.engine.prepare(session, text, hints).await?;
-        Ok(Described { parameters: plan.parameters.clone(), columns: plan.columns.clone(), plan })
+        let plan = self.engine.prepare_next(session, text, hints).await?;
+        let (parameters, columns) = (plan.parameters.clone(), plan.columns.clone());
+        Ok(Described { parameters, columns, copies_in: plan.copies_in(), plan })
     }
 
     /// As one, which saves a round to the leader.
@@ -148,7 +152,12 @@ impl Backend for Cluster {
         session: &mut Session,
         plan: &Prepared,
         parameters: &[Datum],
+        place: Place,
     ) -> Result<Response, SqlError> {
-        self.engine.execute(session, plan, parameters).await
+        self.engine.execute_at(session, plan, parameters, place).await
+    }
+
+    async fn commit(&self, session: &mut Session) -> Result<(), SqlError> {
+        self.engine.end_implicit(session).await
     }
 }

@@ -22,7 +22,8 @@ use crate::pgwire::stream::Stream;
 use crate::session::block::{Status, code};
 use crate::session::{Held, Session};
 use crate::sql::error::SqlError;
-use crate::sql::execute::Response;
+use crate::sql::execute::{Response, cursor_columns};
+use crate::sql::system::context::now_micros;
 use crate::sql::system::variable::{self, search_path_text};
 
 /// The version of PostgreSQL that clients are told, as CockroachDB v22.2 tells them.
@@ -97,7 +98,11 @@ async fn converse<B: Backend>(
     let mut next = Next::Flush;
     loop {
         next = match next {
-            Next::Read => match read(shared, stream, &mut machine, draining, &session).await? {
+            Next::Read => match read(shared, stream, &mut machine, draining, &mut session).await? {
+                ControlFlow::Continue(next) => next,
+                ControlFlow::Break(()) => return Ok(()),
+            },
+            Next::Look => match look(shared, stream, &mut machine, draining, &mut session).await? {
                 ControlFlow::Continue(next) => next,
                 ControlFlow::Break(()) => return Ok(()),
             },
@@ -107,45 +112,83 @@ async fn converse<B: Backend>(
                 }
                 machine.flushed()
             }
-            Next::Split(text) => machine.split(shared.backend.split(&text)),
-            Next::Prepare { text, hints } => {
-                machine.prepared(shared.backend.prepare(&session, &text, &hints).await)
-            }
-            Next::Run(text, place) => {
-                session.protocol_statements = Arc::clone(&machine.names);
-                let result = shared.backend.run(&mut session, &text, place).await;
-                let executed = reported.executed(result, &mut session, &shared.backend);
-                next_after(&mut machine, executed, &mut session)
-            }
-            Next::Execute { statement, parameters } => {
-                session.protocol_statements = Arc::clone(&machine.names);
-                let result = shared.backend.execute(&mut session, &statement.plan, &parameters).await;
-                let executed = reported.executed(result, &mut session, &shared.backend);
-                next_after(&mut machine, executed, &mut session)
-            }
-            Next::CopyRows { mut sink, values } => match sink.push_batch(&mut session, values).await {
-                Ok(()) => machine.copied(sink),
-                Err(error) => Next::CopyFailed(error),
-            },
-            Next::CopyEnd { mut sink, values } => {
-                let result = match sink.push_batch(&mut session, values).await {
-                    Ok(()) => sink.finish(&mut session).await,
-                    Err(error) => Err(error),
-                };
-                copied(&mut machine, &mut reported, (&mut session, result), &shared.backend)
-            }
-            Next::CopyFailed(error) => {
-                copied(&mut machine, &mut reported, (&mut session, Err(error)), &shared.backend)
-            }
             Next::Close => {
                 // Others wait for what it holds, and not for its client to read.
                 session.held = Held::Nothing;
                 return send(stream, &mut machine, &session).await.map(|_| ());
             }
+            of_statements @ (Next::Split(_)
+            | Next::DescribeCursor(_)
+            | Next::Prepare { .. }
+            | Next::Run(..)
+            | Next::Execute { .. }
+            | Next::Commit
+            | Next::CopyRows { .. }
+            | Next::CopyEnd { .. }
+            | Next::CopyFailed(_)) => {
+                act(of_statements, &mut machine, &mut session, &mut reported, &shared.backend).await
+            }
         };
-        if machine.block == Status::Failed && session.block.status() == Status::Open {
+        // An error that the machine found by itself.
+        if session.block.open().is_some() && matches!(machine.block, Status::Idle | Status::Failed) {
             session.fail();
         }
+    }
+}
+
+/// Does what concerns statements, and nothing of what concerns the client's stream.
+async fn act<B: Backend>(
+    next: Next<B::Plan>,
+    machine: &mut Machine<B::Plan>,
+    session: &mut Session,
+    reported: &mut Reported,
+    backend: &B,
+) -> Next<B::Plan> {
+    match next {
+        Next::Split(text) => machine.split(backend.split(&text)),
+        Next::Prepare { text, hints } => {
+            let prepared = backend.prepare(session, &text, &hints).await;
+            machine.prepared(prepared, now_micros())
+        }
+        Next::DescribeCursor(name) => {
+            let columns = cursor_columns(session, &Name::from(name.as_str()));
+            machine.described(&name, columns.ok().as_deref())
+        }
+        Next::Run(text, place) => {
+            session.protocol_statements = Arc::clone(&machine.named);
+            let result = backend.run(session, &text, place).await;
+            let executed = reported.executed(result, session, backend);
+            next_after(machine, executed, session)
+        }
+        Next::Execute { statement, parameters, place } => {
+            session.protocol_statements = Arc::clone(&machine.named);
+            let result = backend.execute(session, &statement.plan, &parameters, place).await;
+            let executed = reported.executed(result, session, backend);
+            next_after(machine, executed, session)
+        }
+        Next::Commit => {
+            let done = |()| Response { tag: String::new(), rows: None, copy: None };
+            let result = backend.commit(session).await.map(done);
+            let executed = reported.executed(result, session, backend);
+            next_after(machine, executed, session)
+        }
+        Next::CopyRows { mut sink, rows } => match sink.push_batch(session, rows).await {
+            Ok(()) => {
+                // Many rows have made a transaction of their own.
+                machine.block = session.block.status();
+                machine.copied(sink)
+            }
+            Err(error) => Next::CopyFailed(error),
+        },
+        Next::CopyEnd { mut sink, rows, place } => {
+            let result = match sink.push_batch(session, rows).await {
+                Ok(()) => sink.finish(session, place).await,
+                Err(error) => Err(error),
+            };
+            copied(machine, reported, (session, result), backend)
+        }
+        Next::CopyFailed(error) => copied(machine, reported, (session, Err(error)), backend),
+        stream @ (Next::Read | Next::Look | Next::Flush | Next::Close) => stream,
     }
 }
 
@@ -212,7 +255,7 @@ async fn read<B: Backend>(
     stream: &mut Stream,
     machine: &mut Machine<B::Plan>,
     draining: &mut watch::Receiver<bool>,
-    session: &Session,
+    session: &mut Session,
 ) -> io::Result<ControlFlow<(), Next<B::Plan>>> {
     loop {
         match frame::split(&mut stream.input, FRAME_BYTES_MAX) {
@@ -226,40 +269,88 @@ async fn read<B: Backend>(
         if let Some(next) = machine.paused() {
             return Ok(ControlFlow::Continue(next));
         }
-        if send(stream, machine, session).await?.is_break() {
-            return Ok(ControlFlow::Break(()));
-        }
-        let idle = machine.is_idle();
-        let between_messages = stream.input.is_empty();
-        let filled = tokio::select! {
-            biased;
-            () = drained(draining), if idle => {
-                return Ok(ControlFlow::Continue(machine.fatal(&shutting_down(state::ADMIN_SHUTDOWN))));
-            }
-            reason = ended(session) => return Ok(ControlFlow::Continue(machine.fatal(&reason))),
-            () = patience(shared.config.limits.idle_timeout) => {
-                let error = SqlError::new(
-                    state::IDLE_SESSION_TIMEOUT,
-                    "terminating connection due to idle-session timeout",
-                );
-                return Ok(ControlFlow::Continue(machine.fatal(&error)));
-            }
-            () = session.cancelled.raised(), if machine.is_copying_in() => {
-                return Ok(ControlFlow::Continue(Next::CopyFailed(SqlError::cancelled())));
-            }
-            () = patience(in_transaction(session)) => {
-                return Ok(ControlFlow::Continue(machine.fatal(&idle_in_transaction())));
-            }
-            filled = stream.fill() => filled?,
-        };
-        if !filled {
-            return Ok(ControlFlow::Break(()));
-        }
-        if idle && between_messages {
-            // A cancel request that came while nothing was to be done has hit nothing.
-            session.cancelled.clear();
+        match filled(shared, stream, machine, draining, session).await? {
+            Filled::More => {}
+            Filled::Gone => return Ok(ControlFlow::Break(())),
+            Filled::Next(next) => return Ok(ControlFlow::Continue(next)),
         }
     }
+}
+
+/// Whether Sync comes next, handed to the machine; `Break`: the client has closed.
+async fn look<B: Backend>(
+    shared: &Shared<B>,
+    stream: &mut Stream,
+    machine: &mut Machine<B::Plan>,
+    draining: &mut watch::Receiver<bool>,
+    session: &mut Session,
+) -> io::Result<ControlFlow<(), Next<B::Plan>>> {
+    loop {
+        if let Some(alone) = frame::sync_follows(&stream.input) {
+            return Ok(ControlFlow::Continue(machine.looked(alone)));
+        }
+        match filled(shared, stream, machine, draining, session).await? {
+            Filled::More => {}
+            Filled::Gone => return Ok(ControlFlow::Break(())),
+            Filled::Next(next) => return Ok(ControlFlow::Continue(next)),
+        }
+    }
+}
+
+/// What came of waiting for the client.
+enum Filled<P> {
+    /// More bytes.
+    More,
+    /// It has closed.
+    Gone,
+    /// Something else to do.
+    Next(Next<P>),
+}
+
+/// Sends what there is, and waits for more bytes.
+async fn filled<B: Backend>(
+    shared: &Shared<B>,
+    stream: &mut Stream,
+    machine: &mut Machine<B::Plan>,
+    draining: &mut watch::Receiver<bool>,
+    session: &mut Session,
+) -> io::Result<Filled<B::Plan>> {
+    if send(stream, machine, session).await?.is_break() {
+        return Ok(Filled::Gone);
+    }
+    // What comes now comes after it was asked for.
+    session.newest = None;
+    let idle = machine.is_idle();
+    let between_messages = stream.input.is_empty();
+    let filled = tokio::select! {
+        biased;
+        () = drained(draining), if idle => {
+            return Ok(Filled::Next(machine.fatal(&shutting_down(state::ADMIN_SHUTDOWN))));
+        }
+        reason = ended(session) => return Ok(Filled::Next(machine.fatal(&reason))),
+        () = patience(shared.config.limits.idle_timeout) => {
+            let error = SqlError::new(
+                state::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to idle-session timeout",
+            );
+            return Ok(Filled::Next(machine.fatal(&error)));
+        }
+        () = session.cancelled.raised(), if machine.is_copying_in() => {
+            return Ok(Filled::Next(Next::CopyFailed(SqlError::cancelled())));
+        }
+        () = patience(in_transaction(session)) => {
+            return Ok(Filled::Next(machine.fatal(&idle_in_transaction())));
+        }
+        filled = stream.fill() => filled?,
+    };
+    if !filled {
+        return Ok(Filled::Gone);
+    }
+    if idle && between_messages {
+        // A cancel request that came while nothing was to be done has hit nothing.
+        session.cancelled.clear();
+    }
+    Ok(Filled::More)
 }
 
 /// How long the client may say nothing in its transaction; none: it is in none.

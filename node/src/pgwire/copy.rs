@@ -15,7 +15,7 @@ use grantd_catalog::refusal::SqlState;
 use grantd_raft::config::ENTRY_BYTES_MAX;
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::execute::CopyIn;
+use crate::sql::execute::{CopiedRows, CopyIn};
 use crate::sql::parse::copy::{CopyFormat, Header};
 use crate::sql::value::{Datum, SqlType, text};
 
@@ -46,8 +46,8 @@ pub struct Decoder {
     ended: bool,
     /// The line of names was there, or none is to come.
     past_header: bool,
-    /// Values of whole rows, one row after the other.
-    values: Vec<Datum>,
+    /// Whole rows.
+    rows: CopiedRows,
     bytes: usize,
 }
 
@@ -65,7 +65,15 @@ impl Decoder {
             CopyFormat::Text | CopyFormat::Csv => Form::Lines(Lines::new(&into.options)),
         };
         let past_header = into.options.header == Header::Off;
-        Self { into, input: BytesMut::new(), form, ended: false, past_header, values: Vec::new(), bytes: 0 }
+        Self {
+            into,
+            input: BytesMut::new(),
+            form,
+            ended: false,
+            past_header,
+            rows: CopiedRows::default(),
+            bytes: 0,
+        }
     }
 
     /// Takes the bytes of one message. Where messages begin and end means nothing.
@@ -97,13 +105,13 @@ impl Decoder {
 
     /// Whether enough rows are here to be handed on.
     pub fn is_full(&self) -> bool {
-        self.values.len() >= BATCH_ROWS * self.into.columns.len().max(1) || self.bytes >= BATCH_BYTES
+        self.rows.lines.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
     }
 
-    /// The values of the whole rows that came since the last call, one row after the other.
-    pub fn take(&mut self) -> Vec<Datum> {
+    /// The whole rows that came since the last call.
+    pub fn take(&mut self) -> CopiedRows {
         self.bytes = 0;
-        std::mem::take(&mut self.values)
+        std::mem::take(&mut self.rows)
     }
 
     fn decode(&mut self, last: bool) -> Result<(), SqlError> {
@@ -145,6 +153,7 @@ impl Decoder {
             Ok(()) if self.past_header => self.row(line)?,
             Ok(()) => {
                 self.past_header = true;
+                written(line).map_err(|error| self.placed(error, &Place::Row))?;
                 self.check_header().map_err(|error| self.placed(error, &Place::Line(line)))?;
             }
         }
@@ -168,8 +177,9 @@ impl Decoder {
                 Some(bytes) => parse(bytes, column.sql_type)
                     .map_err(|error| self.placed(error, &Place::Value(&column.name, bytes)))?,
             };
-            self.values.push(datum);
+            self.rows.values.push(datum);
         }
+        self.rows.lines.push(lines.number());
         Ok(())
     }
 
@@ -208,8 +218,12 @@ impl Decoder {
             }
             Ok(binary::Cut::Header) => Ok(true),
             Ok(binary::Cut::Tuple(tuple)) => {
-                let decoded = binary::values(&tuple, &self.into.columns, &mut self.values);
-                decoded.map(|()| true).map_err(|(error, column)| self.placed(error, &Place::Column(&column)))
+                let number = tuples.number();
+                let decoded = binary::values(&tuple, &self.into.columns, &mut self.rows.values);
+                decoded
+                    .map(|()| self.rows.lines.push(number))
+                    .map(|()| true)
+                    .map_err(|(error, column)| self.placed(error, &Place::Column(&column)))
             }
             Err(error) => Err(self.placed(error, &Place::Row)),
         }
@@ -245,10 +259,13 @@ enum Place<'a> {
 }
 
 fn parse(bytes: &[u8], sql_type: SqlType) -> Result<Datum, SqlError> {
-    let written = std::str::from_utf8(bytes).map_err(|_| {
+    text::parse(written(bytes)?, sql_type)
+}
+
+fn written(bytes: &[u8]) -> Result<&str, SqlError> {
+    std::str::from_utf8(bytes).map_err(|_| {
         SqlError::new(state::CHARACTER_NOT_IN_REPERTOIRE, "invalid byte sequence for encoding \"UTF8\"")
-    })?;
-    text::parse(written, sql_type)
+    })
 }
 
 /// The beginning of what the client sent, for a message.

@@ -73,7 +73,7 @@ pub const fn wire_size(sql_type: SqlType) -> i16 {
         | SqlType::Interval
         | SqlType::Numeric
         | SqlType::Jsonb
-        | SqlType::Bpchar
+        | SqlType::Bpchar(_)
         | SqlType::Unknown => -1,
     }
 }
@@ -86,12 +86,18 @@ pub fn type_of_oid(oid: u32) -> Result<Option<SqlType>, SqlError> {
     if oid == 0 || oid == SqlType::Unknown.oid() {
         return Ok(None);
     }
+    // Some clients say JSON for what they send as text.
+    if oid == JSON_OID {
+        return Ok(Some(SqlType::Jsonb));
+    }
     SqlType::from_oid(oid).map(Some).ok_or_else(|| {
         let code = grantd_catalog::refusal::state::UNDEFINED_OBJECT;
         SqlError::new(code, format!("parameters of the type with OID {oid} are not supported"))
     })
 }
 
+/// PostgreSQL's other type of JSON.
+const JSON_OID: u32 = 114;
 /// Microseconds from the Unix epoch to 2000-01-01, from which the binary format counts.
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
@@ -123,11 +129,30 @@ pub fn encode(datum: &Datum, sql_type: SqlType, format: Format, out: &mut BytesM
         },
         Format::Binary => encode_binary(datum, sql_type, out)?,
     }
+    if let (Datum::Text(value), SqlType::Bpchar(chars)) = (datum, sql_type) {
+        fill(value, chars as usize, out)?;
+    }
     let length = i32::try_from(out.len() - start - 4)
         .map_err(|_| SqlError::new(state::NUMERIC_OUT_OF_RANGE, "a value is longer than 2 GiB"))?;
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
 }
+
+/// Blanks behind a value of CHAR(n), which is held without them.
+fn fill(value: &str, chars: usize, out: &mut BytesMut) -> Result<(), SqlError> {
+    let blanks = chars.saturating_sub(value.chars().count());
+    if blanks > BLANKS_MAX {
+        return Err(SqlError::too_large(format!(
+            "a value of CHAR({chars}) has more than {BLANKS_MAX} blanks"
+        ))
+        .with_hint("Cast it to TEXT."));
+    }
+    out.put_bytes(b' ', blanks);
+    Ok(())
+}
+
+/// The most blanks of one value: a row of as many such columns as there may be shall still fit into memory.
+const BLANKS_MAX: usize = 64 << 10;
 
 fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result<(), SqlError> {
     match (datum, sql_type) {
@@ -141,7 +166,7 @@ fn encode_binary(datum: &Datum, sql_type: SqlType, out: &mut BytesMut) -> Result
             Datum::Text(value),
             SqlType::Text
             | SqlType::Varchar
-            | SqlType::Bpchar
+            | SqlType::Bpchar(_)
             | SqlType::Name
             | SqlType::Enum(_)
             | SqlType::Unknown,

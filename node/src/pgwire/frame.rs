@@ -112,6 +112,28 @@ pub fn split(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<(u8, Byte
     Ok(Some((tag, frame)))
 }
 
+/// Whether the next message is Sync, but for Closes, which change nothing that is executed; none: more bytes are needed.
+/// What is longer than [`AHEAD_BYTES_MAX`] is not looked through.
+pub fn sync_follows(buffer: &[u8]) -> Option<bool> {
+    let mut rest = buffer;
+    loop {
+        match rest.first()? {
+            b'S' => return Some(true),
+            b'C' => {}
+            _ => return Some(false),
+        }
+        let length = rest.get(1..FRAME_HEADER_BYTES)?;
+        let length = usize::try_from((&mut &*length).get_u32()).unwrap_or(usize::MAX);
+        if !(4..AHEAD_BYTES_MAX).contains(&(length + buffer.len() - rest.len())) {
+            return Some(false);
+        }
+        rest = rest.get(length + 1..)?;
+    }
+}
+
+/// So many bytes behind a statement are looked at: a few Closes.
+const AHEAD_BYTES_MAX: usize = 4 << 10;
+
 /// Takes the body of a frame apart. Every byte must be used.
 pub fn decode(tag: u8, body: Bytes) -> Result<Message, FrameError> {
     let mut fields = Fields(body);

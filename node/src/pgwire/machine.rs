@@ -3,14 +3,19 @@
 //!
 //! Labels. P1: after an error in the extended protocol, everything up to Sync is skipped. P2: a simple query stops at
 //! its first error and is answered by exactly one ReadyForQuery. P3: portals end at Sync, or with the transaction block
-//! that they were made in.
+//! that they were made in. P4: all that is executed before one Sync is one transaction, however its bytes arrive.
+//!
+//! P4 asks for a block, and a statement that is alone before Sync does without, which costs less. So before a statement is
+//! executed it is looked at what follows, which waits for it: nobody is owed an answer before Sync or Flush.
 //!
 //! Source: PostgreSQL 18 manual, chapter 54.2 "Message Flow".
 
 mod copy;
 mod portal;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, PROGRAM_LIMIT_EXCEEDED};
@@ -18,10 +23,10 @@ use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, PROGRAM_LIMIT_EXCEED
 use crate::pgwire::datum::type_of_oid;
 use crate::pgwire::frame::{FrameError, Message, Target};
 use crate::pgwire::reply::{Replies, Severity, state};
-use crate::session::Notice;
 use crate::session::block::Status;
+use crate::session::{NamedText, Notice};
 use crate::sql::error::SqlError;
-use crate::sql::execute::{Copy, Place, Response, RowSink};
+use crate::sql::execute::{CopiedRows, Copy, Place, Response, RowSink};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
 use copy::{Copying, Sent};
@@ -43,6 +48,8 @@ pub struct Described<P> {
     pub parameters: Vec<SqlType>,
     /// Its columns; none: it returns no rows.
     pub columns: Option<Vec<ColumnInfo>>,
+    /// Whether it is a COPY FROM: then the client may wait for its answer and send nothing before.
+    pub copies_in: bool,
     /// What the backend executes.
     pub plan: P,
 }
@@ -52,6 +59,8 @@ pub struct Described<P> {
 pub enum Next<P> {
     /// Give the next message to [`Machine::receive`]. Replies are sent before a wait for one.
     Read,
+    /// Look at what comes next, without taking it, and tell [`Machine::looked`].
+    Look,
     /// Send the replies, then call [`Machine::flushed`].
     Flush,
     /// Split the text of a simple query, then call [`Machine::split`].
@@ -65,26 +74,34 @@ pub enum Next<P> {
         /// The types of parameters that the client gave.
         hints: Vec<Option<SqlType>>,
     },
+    /// Tell [`Machine::described`] the columns of the cursor of this name: a portal that DECLARE made.
+    DescribeCursor(String),
     /// Execute a statement, then call [`Machine::executed`].
     Execute {
         /// The statement.
         statement: Arc<Described<P>>,
         /// A value for each of its parameters.
         parameters: Vec<Datum>,
+        /// Where it stands among those before one Sync.
+        place: Place,
     },
+    /// End the transaction of a text or of what came since the last Sync, then call [`Machine::executed`].
+    Commit,
     /// Give rows of a COPY to where they go, then call [`Machine::copied`].
     CopyRows {
         /// Where they go.
         sink: Box<dyn RowSink>,
-        /// Their values, one row after the other.
-        values: Vec<Datum>,
+        /// They.
+        rows: CopiedRows,
     },
     /// The same with the last rows; finish it, then call [`Machine::executed`].
     CopyEnd {
         /// Where they go.
         sink: Box<dyn RowSink>,
-        /// Their values.
-        values: Vec<Datum>,
+        /// They.
+        rows: CopiedRows,
+        /// Where the COPY stands.
+        place: Place,
     },
     /// Undo what the COPY that was begun has done, then call [`Machine::executed`] with the error.
     CopyFailed(SqlError),
@@ -111,8 +128,8 @@ pub struct Machine<P> {
     /// What the client is told of the session's transaction. Whoever drives the machine sets it before it tells of an
     /// execution; an error in a block fails it here too, and the session has to follow.
     pub block: Status,
-    /// The names of the prepared statements, for DEALLOCATE.
-    pub names: Arc<BTreeSet<String>>,
+    /// The prepared statements that have a name, for the session to list and DEALLOCATE.
+    pub named: Arc<BTreeMap<String, NamedText>>,
     statements: BTreeMap<String, Prepared<P>>,
     portals: BTreeMap<String, Portal<P>>,
     pending: Pending<P>,
@@ -134,12 +151,14 @@ struct Prepared<P> {
 enum Pending<P> {
     /// A message.
     Message,
-    /// A Parse of this name and size.
-    Parse { name: String, bytes: usize },
+    /// A Parse of this name and text.
+    Parse { name: String, text: Arc<str> },
     /// A simple query; the statements that are still to come, and the result that is being sent.
-    Simple { queue: VecDeque<String>, started: bool, run: Option<Run> },
+    Simple { queue: VecDeque<String>, place: Place, run: Option<Run> },
     /// An Execute of this portal, which is out of the map meanwhile.
     Portal { name: String, portal: Portal<P>, rows_max: usize },
+    /// The end of a transaction.
+    Commit,
 }
 
 impl<P> Default for Machine<P> {
@@ -147,7 +166,7 @@ impl<P> Default for Machine<P> {
         Self {
             replies: Replies::default(),
             block: Status::Idle,
-            names: Arc::default(),
+            named: Arc::default(),
             statements: BTreeMap::new(),
             portals: BTreeMap::new(),
             pending: Pending::Message,
@@ -188,6 +207,9 @@ impl<P> Machine<P> {
                 let bound = self.bind(bind);
                 self.answer(bound)
             }
+            Message::Describe(Target::Portal(name)) if !self.portals.contains_key(&name) => {
+                Next::DescribeCursor(name)
+            }
             Message::Describe(target) => {
                 let described = self.describe(&target);
                 self.answer(described)
@@ -216,6 +238,17 @@ impl<P> Machine<P> {
         }
     }
 
+    /// The columns of a cursor; none: there is none of this name.
+    pub fn described(&mut self, name: &str, columns: Option<&[ColumnInfo]>) -> Next<P> {
+        match columns {
+            Some(columns) => {
+                self.replies.description(Some(columns), &[]);
+                Next::Read
+            }
+            None => self.fail(&no_portal(name)),
+        }
+    }
+
     /// The statements of a simple query.
     pub fn split(&mut self, statements: Result<Vec<String>, SqlError>) -> Next<P> {
         match statements {
@@ -225,14 +258,15 @@ impl<P> Machine<P> {
                 self.ready()
             }
             Ok(statements) => {
-                self.pending = Pending::Simple { queue: statements.into(), started: false, run: None };
+                let place = if statements.len() == 1 { Place::Alone } else { Place::Inner };
+                self.pending = Pending::Simple { queue: statements.into(), place, run: None };
                 self.next_statement()
             }
         }
     }
 
-    /// The statement that was to be prepared.
-    pub fn prepared(&mut self, statement: Result<Described<P>, SqlError>) -> Next<P> {
+    /// The statement that was to be prepared, and when that was.
+    pub fn prepared(&mut self, statement: Result<Described<P>, SqlError>, now_micros: i64) -> Next<P> {
         let statement = match statement {
             Ok(statement) if statement.parameters.len() > PARAMETERS_MAX => {
                 return self.fail(&too_many("parameters", "Split the statement into several ones."));
@@ -241,15 +275,18 @@ impl<P> Machine<P> {
             Err(error) => return self.fail(&error),
         };
         match std::mem::replace(&mut self.pending, Pending::Message) {
-            Pending::Parse { name, bytes } => {
+            Pending::Parse { name, text } => {
+                let bytes = text.len();
                 if !name.is_empty() {
-                    Arc::make_mut(&mut self.names).insert(name.clone());
+                    let types = statement.parameters.iter().map(|known| known.oid()).collect();
+                    let known = NamedText { text, types, since_micros: now_micros };
+                    Arc::make_mut(&mut self.named).insert(name.clone(), known);
                 }
                 self.statements.insert(name, Prepared { statement, bytes });
                 self.replies.parse_complete();
                 Next::Read
             }
-            Pending::Message | Pending::Simple { .. } | Pending::Portal { .. } => {
+            Pending::Message | Pending::Simple { .. } | Pending::Portal { .. } | Pending::Commit => {
                 unreachable!("nothing was to be prepared")
             }
         }
@@ -263,9 +300,10 @@ impl<P> Machine<P> {
         for (name, value) in &executed.changes {
             self.replies.parameter(name, value);
         }
-        let mut response = match executed.result {
-            Ok(response) => response,
-            Err(error) => return self.fail(&error),
+        let mut response = match (executed.result, &self.pending) {
+            (Err(error), _) => return self.fail(&error),
+            (Ok(_), Pending::Commit) => return self.ready(),
+            (Ok(response), _) => response,
         };
         match response.copy.take() {
             Some(Copy::In(into, sink)) => return self.begin_copy_in(into, sink),
@@ -284,7 +322,9 @@ impl<P> Machine<P> {
                     return self.fail(&error);
                 }
             }
-            Pending::Message | Pending::Parse { .. } => unreachable!("nothing was to be executed"),
+            Pending::Message | Pending::Parse { .. } | Pending::Commit => {
+                unreachable!("nothing was to be executed")
+            }
         }
         self.send_rows()
     }
@@ -293,7 +333,7 @@ impl<P> Machine<P> {
     pub fn flushed(&mut self) -> Next<P> {
         match self.pending {
             Pending::Simple { .. } | Pending::Portal { .. } => self.send_rows(),
-            Pending::Message | Pending::Parse { .. } => Next::Read,
+            Pending::Message | Pending::Parse { .. } | Pending::Commit => Next::Read,
         }
     }
 
@@ -307,22 +347,19 @@ impl<P> Machine<P> {
         // As in PostgreSQL, a simple query ends what has no name.
         self.statements.remove("");
         self.portals.remove("");
-        self.pending = Pending::Simple { queue: VecDeque::new(), started: false, run: None };
+        self.pending = Pending::Simple { queue: VecDeque::new(), place: Place::Alone, run: None };
         Next::Split(text)
     }
 
     fn next_statement(&mut self) -> Next<P> {
         let next = match &mut self.pending {
-            Pending::Simple { queue, started, .. } => queue.pop_front().map(|text| {
-                let place = match (queue.is_empty(), *started) {
-                    (true, false) => Place::Alone,
-                    (true, true) => Place::Last,
-                    (false, _) => Place::Inner,
-                };
-                *started = true;
-                (text, place)
+            Pending::Simple { queue, place, .. } => queue.pop_front().map(|text| {
+                if *place == Place::Inner && queue.is_empty() {
+                    *place = Place::Last;
+                }
+                (text, *place)
             }),
-            Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => None,
+            Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } | Pending::Commit => None,
         };
         match next {
             Some((text, place)) => Next::Run(text, place),
@@ -333,7 +370,7 @@ impl<P> Machine<P> {
     fn parse(&mut self, name: String, text: String, types: &[u32]) -> Next<P> {
         match self.check_parse(&name, &text, types) {
             Ok(hints) => {
-                self.pending = Pending::Parse { name, bytes: text.len() };
+                self.pending = Pending::Parse { name, text: text.as_str().into() };
                 Next::Prepare { text, hints }
             }
             Err(error) => self.fail(&error),
@@ -345,7 +382,7 @@ impl<P> Machine<P> {
         match name {
             Some(name) => self.forget(name),
             None => {
-                self.names = Arc::default();
+                self.named = Arc::default();
                 self.statements.retain(|name, _| name.is_empty());
             }
         }
@@ -353,7 +390,7 @@ impl<P> Machine<P> {
 
     fn forget(&mut self, name: &str) {
         if self.statements.remove(name).is_some() {
-            Arc::make_mut(&mut self.names).remove(name);
+            Arc::make_mut(&mut self.named).remove(name);
         }
     }
 
@@ -377,17 +414,36 @@ impl<P> Machine<P> {
     }
 
     fn execute(&mut self, name: String, rows_max: usize) -> Next<P> {
-        let Some(mut portal) = self.portals.remove(&name) else {
+        let Some(portal) = self.portals.remove(&name) else {
             return self.fail(&no_portal(&name));
         };
-        let (statement, parameters) = (Arc::clone(&portal.statement), std::mem::take(&mut portal.parameters));
-        let progress = portal.progress();
+        let (progress, copies_in) = (portal.progress(), portal.statement.copies_in);
         self.pending = Pending::Portal { name, portal, rows_max };
         match progress {
-            Progress::Fresh => Next::Execute { statement, parameters },
+            // In a transaction it does not matter what follows. Of a COPY it matters once its rows are here.
+            Progress::Fresh if self.block != Status::Idle => self.start(Place::Inner),
+            Progress::Fresh if copies_in => self.start(Place::Alone),
+            Progress::Fresh => Next::Look,
             Progress::Running => self.send_rows(),
             Progress::Done => self.execute_again(),
         }
+    }
+
+    /// What comes next; `alone`: Sync, so that what is to be executed stands alone.
+    pub fn looked(&mut self, alone: bool) -> Next<P> {
+        let place = if alone { Place::Alone } else { Place::Inner };
+        match self.is_copying_in() {
+            true => self.end_copy_in(place),
+            false => self.start(place),
+        }
+    }
+
+    fn start(&mut self, place: Place) -> Next<P> {
+        let Pending::Portal { portal, .. } = &mut self.pending else {
+            unreachable!("an Execute is pending");
+        };
+        let (statement, parameters) = (Arc::clone(&portal.statement), std::mem::take(&mut portal.parameters));
+        Next::Execute { statement, parameters, place }
     }
 
     /// A portal that has returned all its rows returns no more; another cannot be run twice.
@@ -415,7 +471,7 @@ impl<P> Machine<P> {
         let (run, rows_max) = match &mut self.pending {
             Pending::Simple { run, .. } => (run.as_mut(), usize::MAX),
             Pending::Portal { portal, rows_max, .. } => (portal.run.as_mut(), *rows_max),
-            Pending::Message | Pending::Parse { .. } => (None, 0),
+            Pending::Message | Pending::Parse { .. } | Pending::Commit => (None, 0),
         };
         let run = run.expect("a result is pending");
         match run.send(rows_max, &mut self.replies) {
@@ -425,15 +481,15 @@ impl<P> Machine<P> {
             Err(error) => return self.fail(&error),
         }
         match std::mem::replace(&mut self.pending, Pending::Message) {
-            Pending::Simple { queue, started, .. } => {
-                self.pending = Pending::Simple { queue, started, run: None };
+            Pending::Simple { queue, place, .. } => {
+                self.pending = Pending::Simple { queue, place, run: None };
                 self.next_statement()
             }
             Pending::Portal { name, portal, .. } => {
                 self.portals.insert(name, portal);
                 Next::Read
             }
-            Pending::Message | Pending::Parse { .. } => unreachable!("a result is pending"),
+            Pending::Message | Pending::Parse { .. } | Pending::Commit => unreachable!("a result is pending"),
         }
     }
 
@@ -450,7 +506,7 @@ impl<P> Machine<P> {
         self.replies.error(Severity::Error, error);
         self.fail_block();
         match std::mem::replace(&mut self.pending, Pending::Message) {
-            Pending::Simple { .. } => self.ready(),
+            Pending::Simple { .. } | Pending::Commit => self.ready(),
             Pending::Message | Pending::Parse { .. } | Pending::Portal { .. } => {
                 self.skipping = true;
                 Next::Read
@@ -468,7 +524,12 @@ impl<P> Machine<P> {
         self.fail(&error)
     }
 
+    /// The end of a simple query, or Sync: here a transaction that nobody began ends.
     fn ready(&mut self) -> Next<P> {
+        if self.block == Status::Implicit {
+            self.pending = Pending::Commit;
+            return Next::Commit;
+        }
         self.pending = Pending::Message;
         self.skipping = false;
         self.bound = false;
@@ -481,9 +542,10 @@ impl<P> Machine<P> {
     }
 
     fn fail_block(&mut self) {
-        if self.block == Status::Open {
-            self.block = Status::Failed;
-        }
+        self.block = match self.block {
+            Status::Idle | Status::Implicit => Status::Idle,
+            Status::Open | Status::Failed => Status::Failed,
+        };
     }
 }
 
@@ -523,162 +585,4 @@ fn changed_columns() -> SqlError {
     let mut error = SqlError::new(FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
     error.body = error.body.with_hint("Prepare the statement again.");
     error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(machine: &mut Machine<()>, name: &str, text: &str, parameters: usize) {
-        let message = Message::Parse { name: name.to_owned(), text: text.to_owned(), types: Vec::new() };
-        if let Next::Prepare { .. } = machine.receive(b'P', Ok(message)) {
-            let parameters = vec![SqlType::Int8; parameters];
-            machine.prepared(Ok(Described { parameters, columns: None, plan: () }));
-        }
-    }
-
-    fn bind(machine: &mut Machine<()>, portal: &str) {
-        let bind = crate::pgwire::frame::Bind {
-            portal: portal.to_owned(),
-            statement: "s".to_owned(),
-            parameter_formats: Vec::new(),
-            parameters: Vec::new(),
-            result_formats: Vec::new(),
-        };
-        machine.receive(b'B', Ok(Message::Bind(bind)));
-    }
-
-    /// Whether the last message was refused with 54000.
-    fn refused(machine: &mut Machine<()>) -> bool {
-        let bytes = std::mem::take(&mut machine.replies.bytes);
-        bytes.windows(6).any(|window| window == b"C54000")
-    }
-
-    #[test]
-    fn prepared_statements_are_bounded_in_number() {
-        let mut machine = Machine::default();
-        for number in 0..STATEMENTS_MAX {
-            parse(&mut machine, &format!("s{number}"), "", 0);
-        }
-        assert!(!refused(&mut machine));
-        parse(&mut machine, "one more", "", 0);
-        assert!(refused(&mut machine));
-        machine.receive(b'S', Ok(Message::Sync));
-        machine.receive(b'C', Ok(Message::Close(Target::Statement("s0".to_owned()))));
-        parse(&mut machine, "one more", "", 0);
-        assert!(!refused(&mut machine));
-    }
-
-    #[test]
-    fn deallocated_statements_are_gone_but_for_the_unnamed_one() {
-        let mut machine = Machine::default();
-        for name in ["", "a", "b", "c"] {
-            parse(&mut machine, name, "", 0);
-        }
-        machine.receive(b'C', Ok(Message::Close(Target::Statement("a".to_owned()))));
-        machine.deallocate(Some("b"));
-        machine.deallocate(Some("nothing"));
-        assert_eq!(machine.names.iter().collect::<Vec<_>>(), ["c"]);
-        assert_eq!(machine.statements.keys().collect::<Vec<_>>(), ["", "c"]);
-        machine.deallocate(None);
-        assert!(machine.names.is_empty());
-        assert_eq!(machine.statements.keys().collect::<Vec<_>>(), [""]);
-    }
-
-    #[test]
-    fn prepared_statements_are_bounded_in_bytes_and_parameters() {
-        let mut machine = Machine::default();
-        let half = " ".repeat(SESSION_BYTES_MAX / 2);
-        parse(&mut machine, "a", &half, PARAMETERS_MAX);
-        parse(&mut machine, "b", &half, 0);
-        assert!(!refused(&mut machine));
-        parse(&mut machine, "c", " ", 0);
-        assert!(refused(&mut machine));
-        let mut machine = Machine::default();
-        parse(&mut machine, "a", "", PARAMETERS_MAX + 1);
-        assert!(refused(&mut machine));
-    }
-
-    #[test]
-    fn portals_are_bounded_and_end_at_sync() {
-        let mut machine = Machine::default();
-        parse(&mut machine, "s", "", 0);
-        for number in 0..PORTALS_MAX {
-            bind(&mut machine, &format!("p{number}"));
-        }
-        assert!(!refused(&mut machine));
-        bind(&mut machine, "one more");
-        assert!(refused(&mut machine));
-        machine.receive(b'S', Ok(Message::Sync));
-        bind(&mut machine, "p0");
-        assert!(!refused(&mut machine));
-        assert!(!machine.is_idle());
-    }
-
-    /// The status that the last ReadyForQuery told.
-    fn told(machine: &mut Machine<()>) -> Option<char> {
-        let bytes = std::mem::take(&mut machine.replies.bytes);
-        bytes.ends_with(&[b'Z', 0, 0, 0, 5, bytes[bytes.len() - 1]]).then(|| bytes[bytes.len() - 1].into())
-    }
-
-    fn run(machine: &mut Machine<()>, block: Status, result: Result<Response, SqlError>) {
-        machine.receive(b'Q', Ok(Message::Query("x".to_owned())));
-        machine.split(Ok(vec!["x".to_owned()]));
-        machine.block = block;
-        machine.executed(Executed { result, notices: Vec::new(), changes: Vec::new() });
-    }
-
-    #[test]
-    fn the_client_is_told_where_its_transaction_is() {
-        let mut machine = Machine::default();
-        let done = || Ok(Response { tag: "BEGIN".to_owned(), rows: None, copy: None });
-        for (block, letter) in [(Status::Open, 'T'), (Status::Failed, 'E'), (Status::Idle, 'I')] {
-            run(&mut machine, block, done());
-            assert_eq!(told(&mut machine), Some(letter));
-        }
-        run(&mut machine, Status::Open, done());
-        machine.receive(b'Q', Ok(Message::Query("x y".to_owned())));
-        machine.split(Err(SqlError::syntax("x")));
-        assert_eq!((told(&mut machine), machine.block), (Some('E'), Status::Failed));
-        run(&mut machine, Status::Idle, done());
-        machine.receive(b'Q', Err(FrameError::NotUtf8));
-        assert_eq!(told(&mut machine), Some('I'));
-    }
-
-    #[test]
-    fn the_statements_of_a_text_know_their_places() {
-        let mut machine = Machine::<()>::default();
-        let place = |next: Next<()>| match next {
-            Next::Run(_, place) => Some(place),
-            _ => None,
-        };
-        let done = || Executed {
-            result: Ok(Response { tag: "SET".to_owned(), rows: None, copy: None }),
-            notices: Vec::new(),
-            changes: Vec::new(),
-        };
-        for (count, places) in [(1, vec![Place::Alone]), (3, vec![Place::Inner, Place::Inner, Place::Last])] {
-            machine.receive(b'Q', Ok(Message::Query("x".to_owned())));
-            let mut next = place(machine.split(Ok(vec!["x".to_owned(); count])));
-            for expected in places {
-                assert_eq!(next, Some(expected));
-                next = place(machine.executed(done()));
-            }
-            assert_eq!(next, None);
-        }
-    }
-
-    #[test]
-    fn portals_of_a_block_live_as_long_as_it_does() {
-        let mut machine = Machine::default();
-        parse(&mut machine, "s", "", 0);
-        machine.block = Status::Open;
-        bind(&mut machine, "p");
-        assert!(!machine.is_idle());
-        machine.receive(b'S', Ok(Message::Sync));
-        assert!(machine.is_idle() && machine.portals.contains_key("p"));
-        machine.block = Status::Idle;
-        machine.receive(b'S', Ok(Message::Sync));
-        assert!(machine.portals.is_empty());
-    }
 }

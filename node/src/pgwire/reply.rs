@@ -101,7 +101,7 @@ impl Replies {
     /// ReadyForQuery.
     pub fn ready(&mut self, block: Status) {
         let status = match block {
-            Status::Idle => TransactionStatus::Idle,
+            Status::Idle | Status::Implicit => TransactionStatus::Idle,
             Status::Open => TransactionStatus::Transaction,
             Status::Failed => TransactionStatus::Error,
         };

@@ -36,6 +36,8 @@ pub enum Status {
     /// Not in a transaction block.
     #[default]
     Idle,
+    /// In a transaction that nobody began: it ends with its text, or at Sync. Clients never see it.
+    Implicit,
     /// In one.
     Open,
     /// In one that waits for its end.
@@ -47,7 +49,7 @@ pub enum Status {
 pub enum Kind {
     /// BEGIN.
     Explicit,
-    /// A text of several statements.
+    /// Several statements in one text, or before one Sync.
     Implicit,
 }
 
@@ -107,6 +109,8 @@ pub struct Transaction {
     pub began_micros: i64,
     /// How far it is.
     pub phase: Phase,
+    /// How many rows its statements changed; a way back takes none of them off, as in CockroachDB.
+    pub rows_written: u64,
     read_only: bool,
     savepoints: Vec<Savepoint>,
     before: Before,
@@ -154,6 +158,7 @@ impl Block {
     pub fn status(&self) -> Status {
         match self {
             Self::Idle => Status::Idle,
+            Self::Open(open) if open.kind == Kind::Implicit => Status::Implicit,
             Self::Open(_) => Status::Open,
             Self::Failed(_) => Status::Failed,
         }
@@ -189,6 +194,7 @@ impl Block {
                     kind,
                     began_micros,
                     phase: Phase::Fresh,
+                    rows_written: 0,
                     read_only,
                     savepoints: Vec::new(),
                     before,
@@ -196,7 +202,8 @@ impl Block {
                 }));
                 None
             }
-            // As in PostgreSQL: what stood before BEGIN in the same text becomes part of the block.
+            // As in PostgreSQL: what stood before BEGIN in the same text, or since the last Sync, becomes part of the
+            // block.
             (Self::Open(open), Kind::Explicit) if open.kind == Kind::Implicit => {
                 open.kind = Kind::Explicit;
                 open.read_only |= read_only;
@@ -255,7 +262,7 @@ impl Block {
         self.open().map(|open| open.read_only)
     }
 
-    /// Whether a text of several statements ends here.
+    /// Whether it ends with its text, or at Sync.
     pub fn is_implicit(&self) -> bool {
         self.open().is_some_and(|open| open.kind == Kind::Implicit)
     }

@@ -2,6 +2,8 @@
 
 use grantd_catalog::refusal::{Refusal, SqlState};
 
+use crate::activity::Stop;
+
 /// SQLSTATEs that only SQL uses. The catalog's own are in `grantd_catalog::refusal::state`.
 #[allow(missing_docs, reason = "PostgreSQL's condition names")]
 pub mod state {
@@ -43,6 +45,8 @@ pub mod state {
     pub const INVALID_TABLE_DEFINITION: SqlState = SqlState::new("42P16");
     pub const INVALID_FUNCTION_DEFINITION: SqlState = SqlState::new("42P13");
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: SqlState = SqlState::new("55000");
+    pub const LOCK_NOT_AVAILABLE: SqlState = SqlState::new("55P03");
+    pub const OUT_OF_MEMORY: SqlState = SqlState::new("53200");
     pub const QUERY_CANCELED: SqlState = SqlState::new("57014");
     pub const CANNOT_CONNECT_NOW: SqlState = SqlState::new("57P03");
     pub const INTERNAL: SqlState = SqlState::new("XX000");
@@ -95,6 +99,21 @@ impl SqlError {
     /// 57014.
     pub fn cancelled() -> Self {
         Self::new(state::QUERY_CANCELED, "query execution canceled")
+    }
+
+    /// Of a statement that was stopped for this reason: 57014.
+    pub fn stopped(stop: Stop) -> Self {
+        let message = match stop {
+            Stop::Cancelled => return Self::cancelled(),
+            Stop::StatementTimeout => "query execution canceled due to statement timeout",
+            Stop::TransactionTimeout => "query execution canceled due to transaction timeout",
+        };
+        Self::new(state::QUERY_CANCELED, message)
+    }
+
+    /// 55P03: the writer was not free in time.
+    pub fn lock_timeout() -> Self {
+        Self::new(state::LOCK_NOT_AVAILABLE, "canceling statement due to lock timeout")
     }
 
     /// The same with a hint.

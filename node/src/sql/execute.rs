@@ -5,49 +5,53 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use grantd_catalog::command::Command;
-use grantd_catalog::require::{Need, Requirement};
-use grantd_catalog::role::RoleOption;
 use grantd_catalog::view::View;
-use grantd_raft::entry::Proposal;
-use grantd_raft::rows::{CancelCheck, RowSet};
+use grantd_raft::rows::{CancelCheck, RowSet, Share};
 
 use crate::activity::cluster::ClusterActivity;
 use crate::activity::{Activity, Cancelled};
-use crate::gate::{Gate, ReadOutcome, Replica, applied};
+use crate::gate::{Gate, ReadOutcome, Replica};
+use crate::session::Session;
 use crate::session::block::{Kind, Phase, Status};
-use crate::session::{Notice, Session};
 use crate::sql::error::{SqlError, state};
+use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
 use crate::sql::parse::session::SetStatement;
 use crate::sql::parse::show::ShowStatement;
 use crate::sql::parse::transaction::Modes;
-use crate::sql::parse::{self, Statement};
 use crate::sql::plan::{self, Change, Origin, Plan};
 use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
+use crate::sql::system::variable::Reading;
 use crate::sql::system::{activity, show, variable};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+use self::limit::TimeLimit;
+use self::local::Here;
 use self::served::Served;
+use self::texts::Texts;
 
+mod limit;
 mod activity_statement;
 mod copy;
 mod block;
+mod command;
 mod cursor;
 mod foreign_key;
 mod forward;
+mod local;
 mod named;
 mod password;
 mod run;
 mod served;
 mod table;
+mod texts;
 mod write;
 
-pub use self::copy::{Copy, CopyIn, CopyOut, RowSink};
+pub use self::copy::{CopiedRows, Copy, CopyIn, CopyOut, RowSink};
+pub use self::cursor::columns as cursor_columns;
 
 /// How often a statement is planned anew because the catalog or the rows moved on under it.
 const REPLANS_MAX: usize = 16;
@@ -61,6 +65,13 @@ pub struct Prepared {
     pub columns: Option<Vec<ColumnInfo>>,
     text: Arc<str>,
     statement: Arc<Statement>,
+}
+
+impl Prepared {
+    /// Whether it is a COPY FROM.
+    pub fn copies_in(&self) -> bool {
+        matches!(*self.statement, Statement::Copy(CopyStatement::From(_)))
+    }
 }
 
 /// Without the text: it may hold a password.
@@ -85,12 +96,14 @@ pub struct Response {
 }
 
 /// The rows of a result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     /// Their columns.
     pub columns: Vec<ColumnInfo>,
     /// Each as long as `columns`.
     pub rows: Vec<Vec<Datum>>,
+    /// What they take of the memory that all results may have, until they are sent.
+    pub held: Share,
 }
 
 /// Runs statements of sessions against the cluster. Cheap to clone.
@@ -99,16 +112,17 @@ pub struct Engine {
     gate: Gate,
     activity: ClusterActivity,
     served: Served,
+    texts: Texts,
 }
 
-/// Where a statement of the simple protocol stands in its text.
+/// Where a statement stands in its text, or among the Executes before one Sync.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// Alone.
     Alone,
-    /// Before others: they are one transaction, unless they say otherwise.
+    /// With others, which may follow: they are one transaction, unless they say otherwise.
     Inner,
-    /// Behind others.
+    /// Behind others, as the last one.
     Last,
 }
 
@@ -117,10 +131,11 @@ impl Engine {
     pub fn new(replica: Arc<dyn Replica>) -> Self {
         let gate = Gate::new(Arc::clone(&replica));
         let activity = ClusterActivity::new(Activity::new(replica.node_id()), replica);
-        let served = Served::new(gate.clone(), activity.own().clone());
+        let texts = Texts::default();
+        let served = Served::new(gate.clone(), activity.own().clone(), texts.clone());
         let server = forward::Server::new(gate.clone(), activity.own().clone(), served.clone());
         gate.serve_forwards(Arc::new(server));
-        Self { gate, activity, served }
+        Self { gate, activity, served, texts }
     }
 
     /// The sessions of this node and, through it, of the others.
@@ -135,7 +150,7 @@ impl Engine {
 
     /// Splits a simple query's text into its statements. One syntax error anywhere refuses the whole text (42601).
     pub fn split(&self, text: &str) -> Result<Vec<String>, SqlError> {
-        Ok(parse::parse_all(text)?.into_iter().map(|(text, _)| text).collect())
+        self.texts.split(text)
     }
 
     /// Parses and types one statement. `hints`: parameter types that the client gave.
@@ -145,13 +160,29 @@ impl Engine {
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Prepared, SqlError> {
-        Ok(self.prepare_on_view(session, parse::parse(text)?, text, hints).await?.0)
+        Ok(self.prepare_on_view(session, self.texts.parse(text)?, text, hints).await?.0)
+    }
+
+    /// The same, and the session keeps the view for the statement that it executes next, if that is here already: then
+    /// one round to the leader does for both.
+    pub async fn prepare_next(
+        &self,
+        session: &mut Session,
+        text: &str,
+        hints: &[Option<SqlType>],
+    ) -> Result<Prepared, SqlError> {
+        session.newest = None;
+        let (prepared, view) = self.prepare_on_view(session, self.texts.parse(text)?, text, hints).await?;
+        session.newest = view;
+        Ok(prepared)
     }
 
     /// Prepares one statement without parameters and executes it at once, as the simple protocol asks. One view does
     /// for both: the round that brought it began when the statement was here.
     pub async fn run(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
-        let result = self.run_at(session, text, place).await;
+        let limit = TimeLimit::of(session);
+        let cancelled = session.cancelled.clone();
+        let result = limit.hold(&cancelled, Box::pin(self.run_at(session, text, place))).await;
         if result.is_err() {
             session.fail();
         }
@@ -159,38 +190,55 @@ impl Engine {
     }
 
     async fn run_at(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
-        let statement = parse::parse(text)?;
-        let controls = matches!(statement, Statement::Transaction(_));
-        if place == Place::Inner && !controls && session.block.status() == Status::Idle {
-            block::begin(session, Kind::Implicit, Modes::default());
+        session.newest = None;
+        let statement = self.texts.parse(text)?;
+        if !matches!(*statement, Statement::Transaction(_)) {
+            begin_at(session, place);
         }
         let (prepared, view) = self.prepare_on_view(session, statement, text, &[]).await?;
         if !prepared.parameters.is_empty() {
             return Err(SqlError::no_parameter());
         }
-        let mut response = self.execute_on_view(session, &prepared, &[], view).await?;
-        if place == Place::Last && session.block.is_implicit() {
-            match &mut response.copy {
-                Some(Copy::In(_, sink)) => sink.commit_at_end(),
-                Some(Copy::Out(_)) | None => drop(self.commit(session).await?),
-            }
+        let response = self.execute_on_view(session, &prepared, &[], view).await?;
+        // The rows of a COPY are still to come.
+        if !matches!(response.copy, Some(Copy::In(..))) {
+            self.end_at(session, place).await?;
         }
         Ok(response)
+    }
+
+    /// Ends a transaction that nobody began, if it ends with a statement in this place.
+    async fn end_at(&self, session: &mut Session, place: Place) -> Result<(), SqlError> {
+        match place {
+            Place::Inner => Ok(()),
+            Place::Alone | Place::Last => self.end_implicit(session).await,
+        }
+    }
+
+    /// Ends a transaction that nobody began, if the session is in such: all of it takes effect, or nothing.
+    pub async fn end_implicit(&self, session: &mut Session) -> Result<(), SqlError> {
+        match session.block.is_implicit() {
+            true => {
+                session.newest = None;
+                self.commit(session).await.map(drop)
+            }
+            false => Ok(()),
+        }
     }
 
     /// The second value: the view that it was planned on, if it needed one.
     async fn prepare_on_view(
         &self,
         session: &Session,
-        statement: Statement,
+        statement: Arc<Statement>,
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<(Prepared, Option<Arc<View>>), SqlError> {
-        if !matches!(statement, Statement::Transaction(_)) {
+        if !matches!(*statement, Statement::Transaction(_)) {
             session.block.allow()?;
         }
         let mut planned_on = None;
-        let (parameters, columns) = match &statement {
+        let (parameters, columns) = match &*statement {
             Statement::Query(_)
             | Statement::Explain(_)
             | Statement::Insert(..)
@@ -198,14 +246,26 @@ impl Engine {
             | Statement::Update(..)
             | Statement::Truncate(_)
             | Statement::Delete(..) => {
-                let view = unless_cancelled(session, self.gate.view()).await?;
-                let plan = plan_rows(&*self.seen(session, &view).await?, session, &statement, hints)?;
-                planned_on = Some(view);
+                let again = match self.planned_here(session, &statement, hints) {
+                    Some(plan) => Some(plan),
+                    None => {
+                        self.planned_again_elsewhere(session, &statement, hints).await.map(|(plan, _)| plan)
+                    }
+                };
+                let plan = match again {
+                    Some(plan) => plan,
+                    None => {
+                        let view = unless_cancelled(session, self.gate.view()).await?;
+                        let own = self.seen(session, &view).await?;
+                        planned_on = Some(view);
+                        plan_rows(&own, session, &statement, hints)?
+                    }
+                };
                 (plan.parameters, plan.columns)
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
             Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
-            Statement::Named(statement) => (Vec::new(), self.columns_of_named(session, statement).await?),
+            Statement::Named(statement) => self.shape_of_named(session, statement, hints).await?,
             Statement::Empty
             | Statement::Table(_)
             | Statement::CreateView(_)
@@ -217,7 +277,7 @@ impl Engine {
             | Statement::Set(_)
             | Statement::Transaction(_) => (Vec::new(), None),
         };
-        let prepared = Prepared { parameters, columns, text: text.into(), statement: Arc::new(statement) };
+        let prepared = Prepared { parameters, columns, text: text.into(), statement };
         Ok((prepared, planned_on))
     }
 
@@ -230,7 +290,32 @@ impl Engine {
         prepared: &Prepared,
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
-        let result = self.execute_on_view(session, prepared, parameters, None).await;
+        self.execute_at(session, prepared, parameters, Place::Alone).await
+    }
+
+    /// Executes a prepared statement that others may stand beside. They are one transaction, which lasts to
+    /// [`Self::end_implicit`].
+    pub async fn execute_at(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        parameters: &[Datum],
+        place: Place,
+    ) -> Result<Response, SqlError> {
+        let by_itself = match prepared.statement.as_ref() {
+            Statement::Transaction(_) => true,
+            // It would be refused in a block, and PostgreSQL too lets it be the first of several.
+            Statement::Housekeeping(statement) => statement.tag == "VACUUM",
+            _ => false,
+        };
+        if !by_itself {
+            begin_at(session, place);
+        }
+        let view = session.newest.take();
+        let limit = TimeLimit::of(session);
+        let cancelled = session.cancelled.clone();
+        let running = Box::pin(self.execute_on_view(session, prepared, parameters, view));
+        let result = limit.hold(&cancelled, running).await;
         if result.is_err() {
             session.fail();
         }
@@ -246,7 +331,7 @@ impl Engine {
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
         let running = session.begin(&prepared.text);
-        if session.cancelled.is_raised() {
+        if session.cancelled.is_raised() && !block::is_way_back(&prepared.statement) {
             return Err(SqlError::cancelled());
         }
         block::may_run(session, &prepared.statement)?;
@@ -256,7 +341,7 @@ impl Engine {
             Statement::Housekeeping(statement) => self.housekeeping(session, statement).await,
             Statement::Empty => Ok(Response { tag: String::new(), rows: None, copy: None }),
             Statement::Transaction(statement) => self.control(session, statement).await,
-            Statement::Named(statement) => self.named(session, statement, prepared).await,
+            Statement::Named(statement) => self.named(session, statement, (prepared, parameters)).await,
             Statement::Query(_) | Statement::Explain(_) => match in_block {
                 true => self.read_in_block(session, prepared, parameters, view).await,
                 false => self.read(session, prepared, parameters, view).await,
@@ -315,42 +400,32 @@ impl Engine {
         self.gate.permit(&view, session.actor, &needed)?;
         let (rows, tag) = show::rows(statement, &view, session)?;
         let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
-        Ok(Response { tag, rows: Some(Rows { columns: show::columns(statement), rows }), copy: None })
+        Ok(Response {
+            tag,
+            rows: Some(Rows { columns: show::columns(statement), rows, held: Share::default() }),
+            copy: None,
+        })
     }
 
-    /// What needs nothing but the catalog.
-    async fn plain_command(
+    /// A plan upon what this node has applied, and upon which view, for a statement that the leader plans and decides again:
+    /// that saves the round which the newest view costs. None: it has to be made upon that one. What was applied is not
+    /// enough to refuse upon, nor to tell a client what columns come, but in a transaction that holds the writer: then the
+    /// shape of nothing changes.
+    async fn planned_again_elsewhere(
         &self,
-        session: &mut Session,
-        command: &Command,
-        tag: &str,
-    ) -> Result<Response, SqlError> {
-        if let Command::AlterRoleSettings { role, change, .. } = command {
-            let view = self.view_for_change(session).await?;
-            variable::check_change(&view, change)
-                .map_err(|error| first_denied(&view, session, role.is_none()).unwrap_or(error))?;
+        session: &Session,
+        statement: &Statement,
+        hints: &[Option<SqlType>],
+    ) -> Option<(Plan, Arc<View>)> {
+        let is_writing = matches!(session.block.open().map(|open| &open.phase), Some(Phase::Writing { .. }));
+        let is_read = matches!(statement, Statement::Query(_) | Statement::Explain(_));
+        if is_read && !is_writing {
+            return None;
         }
-        self.command(session, command.clone(), tag).await
-    }
-
-    /// CREATE VIEW and CREATE FUNCTION: what the catalog asks comes first, as in the original, then what only the plan
-    /// of the text knows.
-    async fn stored(
-        &self,
-        session: &mut Session,
-        (command, needed): (Command, &Requirement),
-        view: &View,
-        tag: &str,
-    ) -> Result<Response, SqlError> {
-        let context = session.name_context();
-        let commands = vec![command.clone()];
-        let proposal = Proposal { actor: session.actor, context, commands };
-        match session.block.open() {
-            Some(_) => self.gate.try_commands(view, &proposal)?,
-            None => drop(self.gate.permit_commands(proposal).await?),
-        }
-        self.gate.permit(view, session.actor, needed)?;
-        self.command(session, command, tag).await
+        let own = self.seen(session, &self.gate.applied_view()).await.ok()?;
+        let plan = plan_rows(&own, session, statement, hints).ok()?;
+        let tells_nothing = plan.columns.is_none() && plan.parameters.is_empty();
+        (is_writing || tells_nothing).then_some((plan, own))
     }
 
     /// What is newest of all, if it is `needed`; else what was applied here, which costs no round.
@@ -371,35 +446,9 @@ impl Engine {
         self.seen(session, &view).await
     }
 
-    /// A change of the catalog.
-    async fn command(
-        &self,
-        session: &mut Session,
-        command: Command,
-        tag: &str,
-    ) -> Result<Response, SqlError> {
-        let context = session.name_context();
-        let proposal = Proposal { actor: session.actor, context, commands: vec![command] };
-        let told = match session.block.open() {
-            Some(_) => self.propose_in_block(session, proposal).await?,
-            None => {
-                let permit = self.gate.permit_commands(proposal).await?;
-                let receipt = self.gate.propose(permit).await?;
-                applied(&receipt)?;
-                let told = |outcome| match outcome {
-                    grantd_catalog::command::Outcome::Done(done) => done.notices,
-                    grantd_catalog::command::Outcome::Refused(_) => Vec::new(),
-                };
-                receipt.outcomes.into_iter().flat_map(told).collect()
-            }
-        };
-        session.notices.extend(told.into_iter().map(|body| Notice { severity: "NOTICE", body }));
-        Ok(Response { tag: tag.to_owned(), rows: None, copy: None })
-    }
-
-    /// A query, on this node's own rows.
+    /// A query, on this node's own rows: as new as everything acknowledged before, unless the session asks for less.
     ///
-    /// One that moves a sequence is a write.
+    /// One that moves a sequence, or changes rows in its WITH, is a write.
     async fn read(
         &self,
         session: &mut Session,
@@ -408,6 +457,16 @@ impl Engine {
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
+        self.reached(session).await?;
+        let view = match view {
+            None if variable::reading(session) != Reading::Linearizable => {
+                match self.read_here(session, prepared, &values).await? {
+                    Here::Answer(response) => return Ok(*response),
+                    Here::Newest(view) => Some(view),
+                }
+            }
+            view => view,
+        };
         let hints = run::hints(&prepared.parameters);
         // Raised for good when this execution is given up: its reader may still be at work then, and the session's own
         // flag is for the next statement.
@@ -420,8 +479,8 @@ impl Engine {
         for _ in 0..REPLANS_MAX {
             let plan = plan_rows(&view, session, &prepared.statement, &hints)?;
             run::same_columns(prepared, &plan)?;
-            if plan.moves() {
-                block::refuse_read_only(session, "nextval()")?;
+            if let Some(word) = plan.changes() {
+                block::refuse_read_only(session, word)?;
                 return self.write(session, prepared, parameters).await;
             }
             let permit = self.gate.permit(&view, session.actor, &plan.requirement)?;
@@ -459,20 +518,20 @@ impl Engine {
             now_micros: session.block.open().map_or_else(now_micros, |open| open.began_micros),
             node_id: self.gate.node_id(),
             session: Some(Arc::new(session.clone())),
+            memory: variable::bounds(session).memory,
             live,
             sequences: Arc::new(Sequences::of(session.sequences.clone())),
             proposed: Arc::default(),
+            kept: Arc::default(),
         }
     }
 }
 
-/// Whether somebody may ALTER ROLE … SET comes before what the variable takes. None: they may.
-fn first_denied(view: &View, session: &Session, all_roles: bool) -> Option<SqlError> {
-    let need = match all_roles {
-        true => Need::Admin { action: "ALTER ROLE ALL ... SET".to_owned() },
-        false => Need::Option(RoleOption::CreateRole),
-    };
-    view.state().check(session.actor.current, &need).err().map(SqlError::from)
+/// Begins the transaction that a statement in this place is part of, unless it is in one or is one.
+fn begin_at(session: &mut Session, place: Place) {
+    if place == Place::Inner && session.block.status() == Status::Idle {
+        block::begin(session, Kind::Implicit, Modes::default());
+    }
 }
 
 /// Plans a query or a change of rows.
@@ -494,8 +553,8 @@ pub fn plan_with(
 ) -> Result<Plan, SqlError> {
     match statement {
         Statement::Query(query) => plan::select(origin, query, hints),
-        Statement::Insert(insert, with) => {
-            plan::change(origin, with.as_deref(), Change::Insert(insert), hints)
+        Statement::Insert(insert, with, overriding) => {
+            plan::change(origin, with.as_deref(), Change::Insert(insert, *overriding), hints)
         }
         Statement::Upsert(insert) => plan::change(origin, None, Change::Upsert(insert), hints),
         Statement::Update(update, with) => {
@@ -537,17 +596,10 @@ async fn unless_cancelled<T, E: Into<SqlError>>(
     }
 }
 
-/// True when the statement was cancelled or given up, or `statement_timeout` has passed.
+/// True when the statement was stopped or given up.
 fn cancel_check(session: &Session, given_up: &Cancelled) -> CancelCheck {
     let (cancelled, given_up) = (session.cancelled.clone(), given_up.clone());
-    let deadline = variable::statement_timeout(session).and_then(|limit| Instant::now().checked_add(limit));
-    let stopped = move || given_up.is_raised() || cancelled.is_raised();
-    Arc::new(move || stopped() || deadline.is_some_and(|deadline| Instant::now() >= deadline))
-}
-
-/// How long a forwarded statement may take: `statement_timeout`, or the most that is waited for a leader.
-fn time_left(session: &Session) -> Duration {
-    variable::statement_timeout(session).unwrap_or(write::FORWARD_TIMEOUT).min(write::FORWARD_TIMEOUT)
+    Arc::new(move || given_up.is_raised() || cancelled.is_raised())
 }
 
 /// What a client is told of the row store's rows.
@@ -573,7 +625,7 @@ fn response(prepared: &Prepared, tag: &str, rows: RowSet) -> Result<Response, Sq
     }
     Ok(Response {
         tag: if tag == "EXPLAIN" { tag.to_owned() } else { format!("{tag} {count}") },
-        rows: Some(Rows { columns: columns.clone(), rows: converted }),
+        rows: Some(Rows { columns: columns.clone(), rows: converted, held: rows.held }),
         copy: None,
     })
 }

@@ -57,8 +57,8 @@ pub enum Statement {
     /// Nothing but blanks and comments.
     Empty,
     Query(Box<ast::Query>),
-    /// With what WITH holds before it.
-    Insert(Box<ast::Insert>, Option<Box<ast::With>>),
+    /// With what WITH holds before it, and OVERRIDING.
+    Insert(Box<ast::Insert>, Option<Box<ast::With>>, Option<Overriding>),
     /// UPSERT, read as the INSERT that it resembles.
     Upsert(Box<ast::Insert>),
     Update(Box<ast::Update>, Option<Box<ast::With>>),
@@ -87,6 +87,15 @@ pub enum Statement {
     Explain(Box<Statement>),
     /// PREPARE, EXECUTE, DECLARE, FETCH and the like.
     Named(NamedStatement),
+}
+
+/// What an INSERT says of values for identity columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overriding {
+    /// They count, also where the column is GENERATED ALWAYS.
+    System,
+    /// They do not: the sequence's are taken.
+    User,
 }
 
 /// TRUNCATE.
@@ -234,6 +243,14 @@ fn check_shape(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// Takes INTO out of a query.
+fn into_of(query: &mut ast::Query) -> Option<ast::SelectInto> {
+    match query.body.as_mut() {
+        ast::SetExpr::Select(select) => select.into.take(),
+        _ => None,
+    }
+}
+
 /// A query, or the change of rows that stands behind WITH.
 fn with_change(query: Box<ast::Query>) -> Result<Statement, SqlError> {
     if !matches!(*query.body, ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_)) {
@@ -248,7 +265,9 @@ fn with_change(query: Box<ast::Query>) -> Result<Statement, SqlError> {
     }
     let with = query.with.map(Box::new);
     match *query.body {
-        ast::SetExpr::Insert(ast::Statement::Insert(insert)) => Ok(Statement::Insert(Box::new(insert), with)),
+        ast::SetExpr::Insert(ast::Statement::Insert(insert)) => {
+            Ok(Statement::Insert(Box::new(insert), with, None))
+        }
         ast::SetExpr::Update(ast::Statement::Update(update)) => Ok(Statement::Update(Box::new(update), with)),
         ast::SetExpr::Delete(ast::Statement::Delete(delete)) => Ok(Statement::Delete(Box::new(delete), with)),
         _ => Err(SqlError::unsupported("this form of a data-modifying WITH")),
@@ -264,10 +283,47 @@ fn parse_tokens(text: &str, mut tokens: Vec<TokenWithSpan>) -> Result<Statement,
     spell_out_table(&mut tokens);
     enclose_source(&mut tokens);
     table::spell_out_columns(&mut tokens);
+    let overriding = take_overriding(&mut tokens);
     let mut reader = Reader { text, parser: parser(tokens) };
-    let statement = reader.statement()?;
+    let mut statement = reader.statement()?;
     end_of(text, &mut reader.parser)?;
+    if overriding.is_some() {
+        match inserting(&mut statement) {
+            Some(place) => *place = overriding,
+            None => return Err(SqlError::syntax("syntax error at or near \"OVERRIDING\"")),
+        }
+    }
     Ok(statement)
+}
+
+/// Takes `OVERRIDING SYSTEM VALUE` and its like out: `sqlparser` does not know it. One within parentheses is of another
+/// INSERT than the statement's own, and stays.
+fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
+    let mut depth = 0_usize;
+    let at = tokens.windows(3).position(|words| {
+        match words[0].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0
+            && is_word(&words[0].token, "OVERRIDING")
+            && (is_word(&words[1].token, "SYSTEM") || is_word(&words[1].token, "USER"))
+            && is_word(&words[2].token, "VALUE")
+    })?;
+    let overriding =
+        if is_word(&tokens[at + 1].token, "SYSTEM") { Overriding::System } else { Overriding::User };
+    tokens.drain(at..at + 3);
+    Some(overriding)
+}
+
+/// The place of OVERRIDING in a statement that inserts.
+fn inserting(statement: &mut Statement) -> Option<&mut Option<Overriding>> {
+    match statement {
+        Statement::Insert(_, _, overriding) => Some(overriding),
+        Statement::Explain(explained) => inserting(explained),
+        _ => None,
+    }
 }
 
 /// `TABLE t` is `SELECT * FROM t`; `sqlparser` knows it behind UNION only.
@@ -401,7 +457,10 @@ impl Reader<'_> {
 
     fn query(&mut self) -> Result<Statement, SqlError> {
         match self.sql(Parser::parse_statement)? {
-            ast::Statement::Query(query) => with_change(query),
+            ast::Statement::Query(mut query) => match into_of(&mut query) {
+                Some(into) => table::select_into(into, query),
+                None => with_change(query),
+            },
             _ => Err(SqlError::unsupported("a data-modifying WITH")),
         }
     }
@@ -410,7 +469,7 @@ impl Reader<'_> {
         let token = self.parser.next_token();
         match self.sql(|parser| parser.parse_insert(token))? {
             ast::Statement::Insert(insert) if upsert => Ok(Statement::Upsert(Box::new(insert))),
-            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert), None)),
+            ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert), None, None)),
             _ => Err(SqlError::unsupported("this form of INSERT")),
         }
     }

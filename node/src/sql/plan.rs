@@ -23,6 +23,7 @@ use crate::sql::translate::{self, Parameters, function};
 use crate::sql::value::{ColumnInfo, SqlType};
 
 mod scope;
+mod step;
 mod written;
 mod stored;
 mod sequence;
@@ -42,7 +43,9 @@ mod query;
 mod dml;
 pub mod explain;
 mod conflict;
+mod joined;
 mod update;
+mod changing;
 mod introspect;
 pub mod copy;
 mod foreign_key;
@@ -52,13 +55,15 @@ pub mod table;
 pub mod alter;
 pub mod object;
 
-pub use self::dml::{Change, change};
-pub use self::query::select;
+pub use self::changing::{change, changes, select};
+pub use self::dml::Change;
 pub use self::truncate::truncate;
 
 pub use self::foreign_key::Kept;
+pub use self::step::Step;
 
 use self::scope::Scope;
+use self::step::{Part, Past};
 
 /// The deepest expression, counted in its own recursion.
 const DEPTH_MAX: usize = 100;
@@ -68,8 +73,8 @@ const DEPTH_MAX: usize = 100;
 pub struct Plan {
     /// The version of the catalog that it was made from.
     pub version: Version,
-    /// What runs before `sql`: of a TRUNCATE, the other tables.
-    pub before: Vec<String>,
+    /// What runs before `sql`: of a TRUNCATE, the other tables; the items of a WITH that changes rows.
+    pub before: Vec<Step>,
     /// The row store's text.
     pub sql: String,
     /// The types of its parameters.
@@ -109,6 +114,15 @@ pub struct Usage {
     pub updates: bool,
     pub deletes: bool,
     pub truncates: bool,
+}
+
+impl Usage {
+    /// What a change of the table is called in messages.
+    fn word(&self) -> Option<&'static str> {
+        let Self { reads: _, inserts, updates, deletes, truncates } = *self;
+        let words = [(inserts, "INSERT"), (updates, "UPDATE"), (deletes, "DELETE"), (truncates, "TRUNCATE")];
+        words.into_iter().find_map(|(is_so, word)| is_so.then_some(word))
+    }
 }
 
 /// How a statement moves a sequence.
@@ -158,9 +172,15 @@ impl Plan {
         accesses.iter().try_for_each(|access| self.covers_one(access))
     }
 
-    /// Whether it moves a sequence, which is a change.
-    pub fn moves(&self) -> bool {
-        !self.explains && !self.sequences.is_empty()
+    /// What a query that changes something is called in messages: it moves a sequence, or an item of its WITH changes
+    /// rows.
+    pub fn changes(&self) -> Option<&'static str> {
+        if self.explains {
+            return None;
+        }
+        // FOR UPDATE is no change, though it needs the right to one.
+        let with = self.before.first().and_then(|_| self.tables.values().find_map(Usage::word));
+        with.or_else(|| (!self.sequences.is_empty()).then_some("nextval()"))
     }
 
     fn requires(&self, need: &Need) -> Result<(), String> {
@@ -305,6 +325,18 @@ struct Planner<'a> {
     lateral: Option<introspect::Lateral>,
     /// The collations of what rows are grouped by, by its text.
     collations: BTreeMap<String, &'static str>,
+    /// What runs before the statement's last part.
+    parts: Vec<Part>,
+    /// How many numbers were given to kept rows.
+    numbers: usize,
+    /// The kept rows that the part which is being planned reads.
+    named: BTreeSet<usize>,
+    /// What tables held when the statement began, of those that a part has changed.
+    past: BTreeMap<ObjectId, Past>,
+    /// Set while RETURNING is for another step, not for the client.
+    returns_raw: bool,
+    /// Set while the SELECT of an INSERT is planned: the types of the columns that its select list goes to.
+    wanted: Vec<SqlType>,
     /// Cleared where no row may be read: DEFAULT, CHECK, VALUES of an INSERT are no such place, but these are.
     allows_subquery: bool,
 }
@@ -330,6 +362,12 @@ impl<'a> Planner<'a> {
             locks: false,
             lateral: None,
             collations: BTreeMap::new(),
+            parts: Vec::new(),
+            numbers: 0,
+            named: BTreeSet::new(),
+            past: BTreeMap::new(),
+            returns_raw: false,
+            wanted: Vec::new(),
             allows_subquery: true,
         }
     }

@@ -14,6 +14,7 @@ use sqlparser::ast;
 use crate::sql::error::{SqlError, state};
 use crate::sql::value::SqlType;
 
+pub mod pattern;
 pub mod scalar;
 pub mod enums;
 pub mod cast;
@@ -128,7 +129,7 @@ impl Parameters {
             )),
             Some(_) => Ok(()),
             None => {
-                self.types[index] = Some(sql_type);
+                self.types[index] = Some(sql_type.any_length());
                 Ok(())
             }
         }

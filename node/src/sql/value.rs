@@ -33,7 +33,8 @@ pub enum SqlType {
     Interval,
     Numeric,
     Jsonb,
-    Bpchar,
+    /// CHAR(n), whose values are shown with blanks up to n characters; 0: as they are.
+    Bpchar(u32),
     Oid,
     Name,
     TextArray,
@@ -183,7 +184,7 @@ impl SqlType {
         Self::Interval,
         Self::Numeric,
         Self::Jsonb,
-        Self::Bpchar,
+        Self::Bpchar(0),
         Self::Oid,
         Self::Name,
         Self::TextArray,
@@ -233,7 +234,7 @@ impl SqlType {
             Self::Varchar => 1043,
             Self::TimestampTz => 1184,
             Self::Float4 => 700,
-            Self::Bpchar => 1042,
+            Self::Bpchar(_) => 1042,
             Self::Date => 1082,
             Self::Time => 1083,
             Self::Timestamp => 1114,
@@ -258,7 +259,7 @@ impl SqlType {
             Self::Bool => Family::Bool,
             Self::Int2 | Self::Int4 | Self::Int8 | Self::Oid | Self::Reg(_) => Family::Int,
             Self::Float4 | Self::Float8 => Family::Float,
-            Self::Text | Self::Varchar | Self::Bpchar | Self::Name => Family::Text,
+            Self::Text | Self::Varchar | Self::Bpchar(_) | Self::Name => Family::Text,
             Self::Bytea => Family::Bytes,
             Self::Uuid => Family::Uuid,
             Self::TimestampTz => Family::Timestamp,
@@ -294,7 +295,7 @@ impl SqlType {
             Self::Interval => "interval",
             Self::Numeric => "decimal",
             Self::Jsonb => "jsonb",
-            Self::Bpchar => "char",
+            Self::Bpchar(_) => "char",
             Self::Oid => "oid",
             Self::Name => "name",
             Self::TextArray => "string[]",
@@ -336,8 +337,17 @@ impl SqlType {
             ColumnType::Interval => Self::Interval,
             ColumnType::Decimal { .. } => Self::Numeric,
             ColumnType::Jsonb => Self::Jsonb,
-            ColumnType::Char { .. } => Self::Bpchar,
+            ColumnType::Char { chars } => Self::Bpchar(chars),
             ColumnType::Enum(id) => Self::Enum(id),
+        }
+    }
+
+    /// The same without a length that values are filled up to: of what a client sends, and of what comes from several places.
+    #[must_use]
+    pub const fn any_length(self) -> Self {
+        match self {
+            Self::Bpchar(_) => Self::Bpchar(0),
+            other => other,
         }
     }
 
@@ -362,7 +372,7 @@ impl SqlType {
             | Self::Interval
             | Self::Numeric
             | Self::Jsonb
-            | Self::Bpchar
+            | Self::Bpchar(_)
             | Self::Name
             | Self::TextArray
             | Self::Array(_)

@@ -3,6 +3,7 @@
 
 mod copy;
 mod login;
+mod pipeline;
 mod protocol;
 mod raw;
 mod scripted;

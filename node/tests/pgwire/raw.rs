@@ -206,5 +206,9 @@ pub fn close_statement(name: &str) -> Vec<u8> {
     frame(b'C', &[b"S", name.as_bytes(), &[0]].concat())
 }
 
+pub fn close_portal(name: &str) -> Vec<u8> {
+    frame(b'C', &[b"P", name.as_bytes(), &[0]].concat())
+}
+
 pub const SYNC: &[u8] = &[b'S', 0, 0, 0, 4];
 pub const FLUSH: &[u8] = &[b'H', 0, 0, 0, 4];

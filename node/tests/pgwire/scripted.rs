@@ -1,5 +1,6 @@
 //! A server whose statements are a small script, and the certificates around it.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use grantd_node::pgclient::Tls;
 use grantd_node::pgwire::backend::Backend;
 use grantd_node::pgwire::machine::Described;
 use grantd_node::pgwire::{Limits, Plaintext, Server, ServerConfig};
-use grantd_node::session::block::Kind;
+use grantd_node::session::block::{Kind, Status};
 use grantd_node::session::{Cancelled, Notice, Session};
 use grantd_node::sql::error::SqlError;
-use grantd_node::sql::execute::{Copy, CopyIn, CopyOut, Response, RowSink, Rows};
+use grantd_node::sql::execute::{CopiedRows, Copy, CopyIn, CopyOut, Place, Response, RowSink, Rows};
 use grantd_node::sql::parse::copy::{CopyOptions, CopyStatement};
 use grantd_node::sql::parse::{self, Statement};
 use grantd_node::sql::value::{ColumnInfo, Datum, SqlType, text};
@@ -40,6 +41,9 @@ pub struct Script {
     pub released: Arc<Notify>,
     copied: Arc<Mutex<Vec<String>>>,
     copying: Arc<Mutex<Cancelled>>,
+    places: Arc<Mutex<Vec<Place>>>,
+    commits: Arc<AtomicUsize>,
+    fails: Arc<AtomicBool>,
 }
 
 impl Script {
@@ -62,10 +66,10 @@ impl RowSink for Kept {
     fn push_batch<'a>(
         &'a mut self,
         _: &'a mut Session,
-        values: Vec<Datum>,
+        rows: CopiedRows,
     ) -> BoxFuture<'a, Result<(), SqlError>> {
         async move {
-            let values: Vec<_> = values.iter().map(|value| text::format(value).unwrap()).collect();
+            let values: Vec<_> = rows.values.iter().map(|value| text::format(value).unwrap()).collect();
             if values.iter().any(|value| value == "refused") {
                 return Err(SqlError::new(state::INSUFFICIENT_PRIVILEGE, "no more"));
             }
@@ -75,7 +79,12 @@ impl RowSink for Kept {
         .boxed()
     }
 
-    fn finish<'a>(self: Box<Self>, _: &'a mut Session) -> BoxFuture<'a, Result<Response, SqlError>> {
+    fn finish<'a>(
+        self: Box<Self>,
+        session: &'a mut Session,
+        place: Place,
+    ) -> BoxFuture<'a, Result<Response, SqlError>> {
+        placed(session, place);
         let tag = format!("COPY {}", self.0.lock().unwrap().len() / 2);
         std::future::ready(Ok(Response { tag, rows: None, copy: None })).boxed()
     }
@@ -136,7 +145,7 @@ impl Backend for Script {
 
     async fn prepare(
         &self,
-        _: &Session,
+        _: &mut Session,
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Described<String>, SqlError> {
@@ -161,13 +170,68 @@ impl Backend for Script {
             "unknown" => return Err(SqlError::new(state::UNDEFINED_TABLE, "relation does not exist")),
             _ => (Vec::new(), None),
         };
-        Ok(Described { parameters, columns, plan: text.to_owned() })
+        Ok(Described { parameters, columns, copies_in: word == "copyin", plan: text.to_owned() })
     }
 
     async fn execute(
         &self,
         session: &mut Session,
         plan: &String,
+        parameters: &[Datum],
+        place: Place,
+    ) -> Result<Response, SqlError> {
+        placed(session, place);
+        self.places.lock().unwrap().push(place);
+        let result = self.executed(session, plan, parameters).await;
+        match place {
+            _ if result.is_err() => session.fail(),
+            // At Sync, or with the COPY.
+            Place::Inner | Place::Alone => {}
+            Place::Last => self.commit(session).await?,
+        }
+        result
+    }
+
+    async fn commit(&self, session: &mut Session) -> Result<(), SqlError> {
+        if session.block.is_implicit() {
+            session.block.take();
+            self.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        match self.fails.swap(false, Ordering::Relaxed) {
+            true => Err(SqlError::new(SqlState::new("40001"), "not committed")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Begins a transaction for a statement that others stand beside.
+fn placed(session: &mut Session, place: Place) {
+    if place == Place::Inner && session.block.status() == Status::Idle {
+        let before = session.before();
+        session.block.begin(Kind::Implicit, false, before, 0);
+    }
+}
+
+impl Script {
+    /// Where the statements stood that were executed since this was last called.
+    pub fn places(&self) -> Vec<Place> {
+        std::mem::take(&mut self.places.lock().unwrap())
+    }
+
+    /// How many transactions that nobody began were committed.
+    pub fn commits(&self) -> usize {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// The next commit fails.
+    pub fn fail_commit(&self) {
+        self.fails.store(true, Ordering::Relaxed);
+    }
+
+    async fn executed(
+        &self,
+        session: &mut Session,
+        plan: &str,
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
         let (word, rest) = plan.split_once(' ').unwrap_or((plan, ""));
@@ -176,19 +240,19 @@ impl Backend for Script {
         let columns = statement.columns.unwrap_or_default();
         match word {
             "echo" => {
-                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
+                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()], ..Rows::default() });
                 Ok(Response { tag: "SELECT 1".to_owned(), rows, copy: None })
             }
             "hinted" => {
                 let column = |_: &Datum| ColumnInfo { name: "c1".to_owned(), sql_type: SqlType::Int8 };
                 let columns = parameters.iter().map(column).collect();
-                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()] });
+                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()], ..Rows::default() });
                 Ok(Response { tag: "SELECT 1".to_owned(), rows, copy: None })
             }
             "rows" => {
                 let count: i64 = rest.parse().unwrap();
                 let row = |number| vec![Datum::Int(number), Datum::Text("x".repeat(100))];
-                let rows = Some(Rows { columns, rows: (1..=count).map(row).collect() });
+                let rows = Some(Rows { columns, rows: (1..=count).map(row).collect(), ..Rows::default() });
                 Ok(Response { tag: format!("SELECT {count}"), rows, copy: None })
             }
             "copyin" => Ok(self.copy_in(session)),
@@ -239,9 +303,7 @@ impl Backend for Script {
             _ => done(&word.to_uppercase()),
         }
     }
-}
 
-impl Script {
     fn copy_in(&self, session: &Session) -> Response {
         self.copied.lock().unwrap().clear();
         *self.copying.lock().unwrap() = session.cancelled.clone();
@@ -257,7 +319,8 @@ fn copy_out() -> Response {
     let rows = vec![vec![Datum::Int(1), Datum::Text("a\tb".to_owned())], vec![Datum::Int(2), Datum::Null]];
     let column = |sql_type| ColumnInfo { name: "c".to_owned(), sql_type };
     let columns = [SqlType::Int8, SqlType::Text].map(column).to_vec();
-    let copy = Some(Copy::Out(CopyOut { options: copy_options(), rows: Rows { columns, rows } }));
+    let copy =
+        Some(Copy::Out(CopyOut { options: copy_options(), rows: Rows { columns, rows, ..Rows::default() } }));
     Response { tag: "COPY 2".to_owned(), rows: None, copy }
 }
 

@@ -29,7 +29,10 @@ pub struct Local {
     follows: Mutex<bool>,
     before_read: Mutex<Option<BoxFuture<'static, ()>>>,
     rounds: AtomicUsize,
+    before_round: Mutex<Option<BoxFuture<'static, ()>>>,
+    reads: AtomicUsize,
     loses_answers: AtomicBool,
+    has_lease: AtomicBool,
 }
 
 pub struct Inner {
@@ -53,13 +56,26 @@ impl Local {
             follows: Mutex::new(false),
             before_read: Mutex::new(None),
             rounds: AtomicUsize::new(0),
+            before_round: Mutex::new(None),
+            reads: AtomicUsize::new(0),
             loses_answers: AtomicBool::new(false),
+            has_lease: AtomicBool::new(false),
         }
     }
 
     /// How often the newest view was asked for since this was last called.
     pub fn rounds(&self) -> usize {
         self.rounds.swap(0, Ordering::Relaxed)
+    }
+
+    /// How many reads of rows have ended.
+    pub fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+
+    /// What happens while it is next asked for the newest view.
+    pub fn before_next_round(&self, act: BoxFuture<'static, ()>) {
+        *self.before_round.lock().unwrap() = Some(act);
     }
 
     pub fn current(&self) -> Arc<View> {
@@ -76,6 +92,11 @@ impl Local {
         self.loses_answers.store(loses, Ordering::Relaxed);
     }
 
+    /// Whether it may decide by itself from now on.
+    pub fn lease(&self, has: bool) {
+        self.has_lease.store(has, Ordering::Relaxed);
+    }
+
     /// What happens after the next reader has decided and before it reads.
     pub fn before_next_read(&self, act: BoxFuture<'static, ()>) {
         *self.before_read.lock().unwrap() = Some(act);
@@ -85,10 +106,8 @@ impl Local {
         let mut inner = self.inner.lock().unwrap();
         let inner = &mut *inner;
         let version = Version(inner.view.version().0 + 1);
-        inner.store.begin().unwrap();
-        inner.store.enforce_foreign_keys(true).unwrap();
+        inner.store.begin_captures().unwrap();
         let captured = inner.store.capture(|rows| write.run(&inner.view, rows)).unwrap();
-        inner.store.enforce_foreign_keys(false).unwrap();
         inner.store.rollback().unwrap();
         let changeset = match captured {
             Captured::Changed(_, changeset) => changeset,
@@ -96,7 +115,7 @@ impl Local {
             Captured::Lost(_) => panic!("a statement ended the transaction"),
         };
         inner.store.begin().unwrap();
-        inner.store.apply_changeset(&changeset).unwrap();
+        inner.store.apply_changeset(&changeset, &mut |_| Ok(())).unwrap();
         inner.store.put_meta(MetaKey::Applied, &version.0.to_le_bytes()).unwrap();
         inner.store.commit().unwrap();
         let state = inner.view.state().clone();
@@ -115,15 +134,25 @@ impl Replica for Local {
         self.current()
     }
 
+    fn is_current(&self, view: &View) -> bool {
+        self.current().state() == view.state() && self.has_lease.load(Ordering::Relaxed)
+    }
+
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable> {
         self.rounds.fetch_add(1, Ordering::Relaxed);
+        let act = self.before_round.lock().unwrap().take();
+        if let Some(act) = act {
+            act.await;
+        }
         Ok(self.current())
     }
 
     async fn at_least(&self, version: Version) -> Result<Arc<View>, Unavailable> {
         let view = self.current();
-        assert!(view.version() >= version);
-        Ok(view)
+        match view.version() >= version {
+            true => Ok(view),
+            false => Err(Unavailable::NoLeader(Duration::ZERO)),
+        }
     }
 
     async fn propose(&self, proposal: Proposal) -> Result<Receipt, Unavailable> {
@@ -183,6 +212,7 @@ impl Replica for Local {
         })
         .await
         .unwrap();
+        self.reads.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Rows to bytes.
 
 use bytes::{BufMut, BytesMut};
+use grantd_raft::rows::Share;
 
 use super::binary::SIGNATURE;
 use crate::pgwire::datum::{self, Format};
@@ -19,6 +20,8 @@ pub struct Encoder {
     next: Part,
     /// One value's text, before it is quoted.
     scratch: BytesMut,
+    /// The rows' memory.
+    _held: Share,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,7 @@ impl Encoder {
             rows: rows.rows.into_iter(),
             next: Part::Header,
             scratch: BytesMut::new(),
+            _held: rows.held,
         }
     }
 

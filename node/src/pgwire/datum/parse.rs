@@ -10,7 +10,7 @@ use crate::sql::value::interval::Interval;
 use crate::sql::value::json::Json;
 use crate::sql::value::text::time::{DAYS, MICROS_PER_DAY};
 use crate::sql::value::text::{self, ARRAY_ITEMS_MAX};
-use crate::sql::value::{Datum, Element, SqlType};
+use crate::sql::value::{Datum, Family, SqlType};
 
 /// Decodes parameter `index` (from 0) of `sql_type`.
 ///
@@ -98,9 +98,8 @@ fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
             let micros = i64::from_be_bytes(array(bytes)?).checked_add(POSTGRES_EPOCH_MICROS);
             micros.map(Datum::TimestampTz).ok_or(Fault::Range)
         }
-        SqlType::TextArray | SqlType::Array(Element::Name) => binary_array(bytes.clone()),
-        // Clients send arrays of numbers as text unless they were told otherwise.
-        SqlType::Array(_) => Err(Fault::Binary),
+        SqlType::TextArray => binary_array(bytes.clone(), SqlType::Text),
+        SqlType::Array(element) => binary_array(bytes.clone(), element.wire_type()),
         SqlType::Float4 => array(bytes).map(|bytes| Datum::Float4(f32::from_be_bytes(bytes))),
         SqlType::Timestamp => {
             let micros = i64::from_be_bytes(array(bytes)?);
@@ -129,14 +128,13 @@ fn from_binary(bytes: &Bytes, sql_type: SqlType) -> Result<Datum, Fault> {
             Ok(Datum::Interval(Interval { months, days, micros }))
         }
         SqlType::Numeric => binary_numeric(bytes.clone()),
-        SqlType::Jsonb => match bytes.split_first() {
-            Some((&JSONB_VERSION, text)) => {
-                let json = Json::parse(utf8(text)?).map_err(|_| Fault::Binary)?;
-                Ok(Datum::Jsonb(json.to_string()))
-            }
-            _ => Err(Fault::Binary),
-        },
-        SqlType::Bpchar => utf8(bytes).map(|text| Datum::Text(text.trim_end_matches(' ').to_owned())),
+        SqlType::Jsonb => {
+            // The binary form of JSON is its text, which never begins with this byte.
+            let text = bytes.strip_prefix(&[JSONB_VERSION]).unwrap_or(bytes);
+            let json = Json::parse(utf8(text)?).map_err(|_| Fault::Binary)?;
+            Ok(Datum::Jsonb(json.to_string()))
+        }
+        SqlType::Bpchar(_) => utf8(bytes).map(|text| Datum::Text(text.trim_end_matches(' ').to_owned())),
     }
 }
 
@@ -165,10 +163,16 @@ fn binary_numeric(mut bytes: Bytes) -> Result<Datum, Fault> {
         .ok_or(Fault::Binary)
 }
 
-fn binary_array(mut bytes: Bytes) -> Result<Datum, Fault> {
+/// An array of one dimension; its items are kept as texts.
+fn binary_array(mut bytes: Bytes, of: SqlType) -> Result<Datum, Fault> {
     let word = |bytes: &mut Bytes| bytes.try_get_i32().map_err(|_| Fault::Binary);
     let dimensions = word(&mut bytes)?;
-    let (_has_null, _element) = (word(&mut bytes)?, word(&mut bytes)?);
+    let _has_null = word(&mut bytes)?;
+    let element = bytes.try_get_u32().map_err(|_| Fault::Binary)?;
+    let is_text = |oid: u32| SqlType::from_oid(oid).is_some_and(|known| known.family() == Family::Text);
+    if element != of.oid() && !(is_text(element) && is_text(of.oid())) {
+        return Err(Fault::Binary);
+    }
     if dimensions == 0 && bytes.is_empty() {
         return Ok(Datum::TextArray(Vec::new()));
     }
@@ -188,7 +192,7 @@ fn binary_array(mut bytes: Bytes) -> Result<Datum, Fault> {
                 if length > bytes.len() {
                     return Err(Fault::Binary);
                 }
-                Some(utf8(&bytes.split_to(length))?.to_owned())
+                text::format(&from_binary(&bytes.split_to(length), of)?)
             }
         });
     }

@@ -2,6 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
+use crate::sql::value::Element;
 
 fn encoded(datum: &Datum, sql_type: SqlType, format: Format) -> Bytes {
     let mut out = BytesMut::new();
@@ -158,6 +159,36 @@ fn parameters_that_do_not_fit_name_the_argument() {
     assert_eq!(error.body.message, "error in argument for $7: invalid binary data for type int4");
 }
 
+#[test]
+fn binary_arrays_of_numbers_are_read_and_others_are_not_taken_for_them() {
+    let mut array = BytesMut::new();
+    let items = ["7", "-1"].map(|item| Some(item.to_owned())).into_iter().chain([None]).collect();
+    let sent = Datum::TextArray(items);
+    encode(&sent, SqlType::Array(Element::Int8), Format::Binary, &mut array).unwrap();
+    let bytes = array.split_off(4).freeze();
+    let read = |sql_type| parameter(Some(&bytes), sql_type, Format::Binary, 0);
+    assert_eq!(read(SqlType::Array(Element::Int8)).unwrap(), sent);
+    for other in [SqlType::Array(Element::Int4), SqlType::TextArray] {
+        assert_eq!(read(other).unwrap_err().body.code, state::INVALID_BINARY_REPRESENTATION);
+    }
+    let empty = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20]);
+    let empty = parameter(Some(&empty), SqlType::Array(Element::Int8), Format::Binary, 0).unwrap();
+    assert_eq!(empty, Datum::TextArray(Vec::new()));
+}
+
+#[test]
+fn json_in_binary_is_its_text_with_or_without_a_version() {
+    let read =
+        |bytes: &'static [u8]| parameter(Some(&Bytes::from_static(bytes)), SqlType::Jsonb, Format::Binary, 0);
+    assert_eq!(type_of_oid(114).unwrap(), Some(SqlType::Jsonb));
+    for bytes in [b"\x01{\"a\":1}".as_slice(), b"{\"a\":1}"] {
+        assert_eq!(read(bytes).unwrap(), Datum::Jsonb("{\"a\": 1}".to_owned()));
+    }
+    for bytes in [b"\x02{}".as_slice(), b"", b"\x01\x01{}"] {
+        assert_eq!(read(bytes).unwrap_err().body.code, state::INVALID_BINARY_REPRESENTATION);
+    }
+}
+
 fn any_value() -> impl Strategy<Value = (SqlType, Datum)> {
     let word = "[^\0]{0,12}";
     prop_oneof![
@@ -219,7 +250,7 @@ fn binary_forms_are_those_of_postgresql() {
         ("0.00001", SqlType::Numeric, &[0, 1, 0xff, 0xfe, 0, 0, 0, 5, 0x03, 0xe8]),
         ("100000000", SqlType::Numeric, &[0, 1, 0, 2, 0, 0, 0, 0, 0, 1]),
         ("{\"a\":1}", SqlType::Jsonb, b"\x01{\"a\": 1}"),
-        ("ab  ", SqlType::Bpchar, b"ab"),
+        ("ab  ", SqlType::Bpchar(0), b"ab"),
     ];
     for (text, sql_type, expected) in cases {
         let datum = read(text, sql_type).unwrap();
@@ -243,5 +274,22 @@ proptest! {
             let _ = parameter(Some(&bytes), sql_type, Format::Binary, 0);
             let _ = parameter(Some(&bytes), sql_type, Format::Text, 0);
         }
+    }
+}
+
+#[test]
+fn values_of_char_are_shown_with_the_blanks_that_they_are_held_without() {
+    let encoded = |text: &str, chars: u32, format| {
+        let mut out = BytesMut::new();
+        let result = encode(&Datum::Text(text.to_owned()), SqlType::Bpchar(chars), format, &mut out);
+        result.map(|()| out[4..].to_vec()).map_err(|error| error.body.code.as_str().to_owned())
+    };
+    for format in [Format::Text, Format::Binary] {
+        assert_eq!(encoded("\u{f1}", 3, format), Ok("\u{f1}  ".as_bytes().to_vec()));
+        assert_eq!(encoded("abc", 3, format), Ok(b"abc".to_vec()));
+        assert_eq!(encoded("ab", 0, format), Ok(b"ab".to_vec()));
+        let most = u32::try_from(BLANKS_MAX).unwrap();
+        assert_eq!(encoded("", most, format).unwrap().len(), BLANKS_MAX);
+        assert_eq!(encoded("", most + 1, format), Err("54000".to_owned()));
     }
 }

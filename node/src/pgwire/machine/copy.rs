@@ -3,14 +3,15 @@
 //! A COPY FROM that has failed is over for the server at once. What the client still sends of it is ignored: in a simple
 //! query as COPY's messages are outside of COPY, in the extended protocol up to Sync (P1).
 
-use super::{Machine, Next, frame_error};
+use super::{Machine, Next, Pending, frame_error};
 use crate::pgwire::copy::{Decoder, Encoder};
 use crate::pgwire::datum::Format;
 use crate::pgwire::frame::{FrameError, Message};
 use crate::pgwire::machine::portal::CHUNK_BYTES;
 use crate::pgwire::reply::state;
+use crate::session::block::Status;
 use crate::sql::error::SqlError;
-use crate::sql::execute::{CopyIn, CopyOut, RowSink};
+use crate::sql::execute::{CopyIn, CopyOut, Place, RowSink};
 use crate::sql::parse::copy::CopyFormat;
 
 /// A COPY that has begun.
@@ -39,10 +40,10 @@ impl<P> Machine<P> {
     /// The client pauses: rows of a COPY that are here are handed on.
     pub fn paused(&mut self) -> Option<Next<P>> {
         let Some(Copying::In { decoder, sink }) = &mut self.copying else { return None };
-        let values = decoder.take();
-        match values.is_empty() {
+        let rows = decoder.take();
+        match rows.values.is_empty() {
             true => None,
-            false => Some(Next::CopyRows { sink: sink.take().expect("one message at a time"), values }),
+            false => Some(Next::CopyRows { sink: sink.take().expect("one message at a time"), rows }),
         }
     }
 
@@ -102,12 +103,22 @@ impl<P> Machine<P> {
         if !done && !decoder.is_full() {
             return Next::Read;
         }
-        let (values, sink) = (decoder.take(), sink.take().expect("one message at a time"));
         if done {
-            self.copying = None;
-            return Next::CopyEnd { sink, values };
+            return match &self.pending {
+                Pending::Simple { place, .. } => self.end_copy_in(*place),
+                _ if self.block == Status::Idle => Next::Look,
+                _ => self.end_copy_in(Place::Inner),
+            };
         }
-        Next::CopyRows { sink, values }
+        Next::CopyRows { rows: decoder.take(), sink: sink.take().expect("one message at a time") }
+    }
+
+    /// The last rows are here, and it is known what follows.
+    pub(super) fn end_copy_in(&mut self, place: Place) -> Next<P> {
+        let Some(Copying::In { mut decoder, sink }) = self.copying.take() else {
+            unreachable!("rows come");
+        };
+        Next::CopyEnd { sink: sink.expect("one message at a time"), rows: decoder.take(), place }
     }
 
     /// Sends rows of a COPY until they end or enough is encoded to be sent.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use grantd_raft::rows::Share;
 
 use super::{
     Described, Machine, PORTALS_MAX, SESSION_BYTES_MAX, changed_columns, no_portal, no_statement, too_many,
@@ -11,7 +12,7 @@ use crate::pgwire::datum::{self, Format};
 use crate::pgwire::frame::{Bind, Target};
 use crate::pgwire::reply::{COLUMNS_MAX, Replies, state};
 use crate::sql::error::SqlError;
-use crate::sql::execute::Response;
+use crate::sql::execute::{Response, Rows};
 use crate::sql::value::{Datum, SqlType};
 
 /// Replies of more bytes are sent before more rows are encoded.
@@ -46,6 +47,8 @@ pub(super) struct Run {
     /// Rows sent since the last Execute.
     sent: usize,
     suspended: bool,
+    /// The rows' memory.
+    _held: Share,
 }
 
 /// How sending rows went.
@@ -79,7 +82,7 @@ impl<P> Portal<P> {
 
 impl Run {
     pub(super) fn new(response: Response, formats: Vec<Format>) -> Self {
-        let (columns, rows) = response.rows.map_or_else(Default::default, |rows| (rows.columns, rows.rows));
+        let Rows { columns, rows, held } = response.rows.unwrap_or_default();
         Self {
             rows: rows.into_iter(),
             types: columns.iter().map(|column| column.sql_type).collect(),
@@ -87,6 +90,7 @@ impl Run {
             tag: response.tag,
             sent: 0,
             suspended: false,
+            _held: held,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use grantd_catalog::refusal::{Refusal, state};
+use grantd_raft::rows::Share;
 use sqlparser::ast;
 
 use super::{Engine, Prepared, Response, Rows, plan_rows};
@@ -43,7 +44,11 @@ impl Engine {
             }
         };
         let columns = activity::columns(statement).unwrap_or_default();
-        Ok(Response { tag: format!("{tag} {}", rows.len()), rows: Some(Rows { columns, rows }), copy: None })
+        Ok(Response {
+            tag: format!("{tag} {}", rows.len()),
+            rows: Some(Rows { columns, rows, held: Share::default() }),
+            copy: None,
+        })
     }
 
     async fn listing(&self, session: &mut Session, scope: Scope) -> Result<Listing, SqlError> {

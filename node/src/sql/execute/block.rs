@@ -5,22 +5,23 @@
 //! once more by every node.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use grantd_catalog::id::{ObjectId, Timestamp, Version};
 use grantd_catalog::object::Body;
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::view::View;
+use grantd_raft::config::TURN_TIME_MAX;
 use grantd_raft::entry::Proposal;
 use grantd_raft::handle::ReadSet;
 use grantd_raft::rows::Value;
 
 use super::served::{Begun, Call, Reply, StatementCall};
 use super::write::{FORWARD_TIMEOUT, INTERRUPT_INTERVAL, PAUSE_FIRST, PAUSE_MAX, no_leader, tag};
-use super::{
-    Engine, Prepared, Response, cancel_check, forward, plan_rows, response, run, time_left, unless_cancelled,
-};
+use super::{Engine, Prepared, Response, cancel_check, forward, plan_rows, response, run, unless_cancelled};
 use crate::activity::{Cancelled, Id};
 use crate::gate::{self, restart};
 use crate::session::block::{Block, Holding, Kind, Phase, START, none_in_progress, read_only};
@@ -116,9 +117,10 @@ impl Engine {
             }
             Block::Open(open) => open,
         };
+        session.cursors = Default::default();
         if let Held::Writer(ticket) = std::mem::take(&mut session.held) {
             let id = ticket.id();
-            let committed = match self.sent(session, id, Call::Commit).await {
+            let committed = match self.sent(id, Call::Commit).await {
                 Reply::Committed(version) => Ok(version),
                 Reply::Refused(refusal) | Reply::Lost(refusal) => Err(refusal),
                 other => Err(out_of_turn(&other).body),
@@ -140,7 +142,6 @@ impl Engine {
             return Ok("COMMIT");
         }
         session.held = Held::Nothing;
-        session.cursors = Default::default();
         if let Some(kept) = open.kept() {
             session.set_variables(kept);
         }
@@ -155,16 +156,26 @@ impl Engine {
         parameters: &[Datum],
         view: Option<Arc<View>>,
     ) -> Result<Response, SqlError> {
+        self.reached(session).await?;
+        let hints = run::hints(&prepared.parameters);
+        if view.is_none()
+            && let Some((plan, own)) =
+                self.planned_again_elsewhere(session, &prepared.statement, &hints).await
+            && !is_computed(&plan, &own)
+        {
+            run::same_columns(prepared, &plan)?;
+            refuse_moves(session, &plan)?;
+            return self.change_in_block(session, prepared, parameters).await;
+        }
         let newest = match view {
             Some(view) => view,
             None => unless_cancelled(session, self.gate.view()).await?,
         };
-        let hints = run::hints(&prepared.parameters);
         let own = self.seen(session, &newest).await?;
         let plan = plan_rows(&own, session, &prepared.statement, &hints)?;
         run::same_columns(prepared, &plan)?;
-        if plan.locks || plan.moves() {
-            refuse_read_only(session, if plan.locks { "SELECT FOR UPDATE" } else { "nextval()" })?;
+        if moved(&plan).is_some() {
+            refuse_moves(session, &plan)?;
             return self.change_in_block(session, prepared, parameters).await;
         }
         let Some(open) = session.block.open_mut() else { return Err(no_block()) };
@@ -247,7 +258,7 @@ impl Engine {
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
-        self.change_bound(session, prepared, values).await
+        self.change_bound(session, prepared, (values, Vec::new())).await
     }
 
     /// The same with values as the row store takes them; of a COPY, those of many rows.
@@ -255,24 +266,61 @@ impl Engine {
         &self,
         session: &mut Session,
         prepared: &Prepared,
-        values: Vec<Value>,
+        rows: (Vec<Value>, Vec<u64>),
     ) -> Result<Response, SqlError> {
+        let sending = self.send_bound(session, prepared, rows).await?;
+        self.sent_bound(session, prepared, sending).await
+    }
+
+    /// Begins to send one; until [`Engine::sent_bound`] has its answer the transaction is asked nothing else.
+    pub(super) async fn send_bound(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        (values, lines): (Vec<Value>, Vec<u64>),
+    ) -> Result<Sending, SqlError> {
         self.enter(session).await?;
+        let Held::Writer(ticket) = &session.held else { return Err(no_block()) };
+        let statement = self.activity.own().next_id();
         let call = StatementCall {
-            id: self.activity.own().next_id(),
+            id: statement,
             text: Arc::clone(&prepared.text),
             statement: Arc::clone(&prepared.statement),
             types: prepared.parameters.clone(),
             values,
+            lines,
             actor: session.actor,
             context: session.name_context(),
             remembered: session.sequences.clone(),
             now_micros: session.block.open().map_or_else(now_micros, |open| open.began_micros),
-            timeout: variable::statement_timeout(session),
+            bounds: variable::bounds(session),
         };
-        match self.ask(session, Call::Run(Box::new(call))).await? {
+        let (engine, transaction, left) = (self.clone(), ticket.id(), FORWARD_TIMEOUT + SILENCE);
+        let took = Arc::new(OnceLock::new());
+        let took_there = Arc::clone(&took);
+        let sent = async move {
+            let began = Instant::now();
+            let reply = engine.sent_at_once(transaction, Call::Run(Box::new(call)), left).await;
+            took_there.get_or_init(|| began.elapsed());
+            reply
+        };
+        Ok(Sending { statement, reply: sent.boxed(), took })
+    }
+
+    /// What came of it.
+    pub(super) async fn sent_bound(
+        &self,
+        session: &mut Session,
+        prepared: &Prepared,
+        Sending { statement, reply, .. }: Sending,
+    ) -> Result<Response, SqlError> {
+        let reply = interrupted(session, reply, || self.activity.interrupt(statement)).await;
+        match heard(session, reply)? {
             Reply::Rows(rows, remembers) => {
                 session.sequences = remembers;
+                if let Some(open) = session.block.open_mut() {
+                    open.rows_written += rows.changes;
+                }
                 response(prepared, tag(&prepared.statement), rows)
             }
             other => Err(out_of_turn(&other)),
@@ -329,11 +377,19 @@ impl Engine {
         let id = self.activity.own().next_id();
         let ticket = self.ticket(id);
         let idle = variable::idle_limit(session, true) + SILENCE;
-        let deadline = Instant::now() + time_left(session);
+        let bounds = variable::bounds(session);
+        let patience = bounds.lock_timeout.and_then(|limit| Instant::now().checked_add(limit));
+        let deadline = Instant::now() + FORWARD_TIMEOUT;
         let mut pause = PAUSE_FIRST;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let begun = unless_cancelled(session, self.begun(id, read.clone(), idle, left)).await;
+            let begun = self.begun(id, read.clone(), idle, TURN_TIME_MAX + SILENCE);
+            let begun = unless_cancelled(session, begun);
+            let begun = tokio::select! {
+                biased;
+                begun = begun => begun,
+                () = until(patience) => return Err(SqlError::lock_timeout()),
+            };
             match begun {
                 Ok(Some(base)) => {
                     session.held = Held::Writer(ticket);
@@ -399,30 +455,17 @@ impl Engine {
     /// Asks the session's transaction. An error that ends it is noted in the session.
     async fn ask(&self, session: &mut Session, call: Call) -> Result<Reply, SqlError> {
         let Held::Writer(ticket) = &session.held else { return Err(no_block()) };
-        let id = ticket.id();
-        match self.sent(session, id, call).await {
-            Reply::Refused(refusal) => Err(refusal.into()),
-            Reply::Lost(refusal) => {
-                lose(session);
-                Err(refusal.into())
-            }
-            reply => Ok(reply),
-        }
+        let reply = self.sent(ticket.id(), call).await;
+        heard(session, reply)
     }
 
-    /// Sends a request to a transaction, here or at the leader. A statement that is cancelled is still waited for, as the
-    /// transaction is asked one thing at a time; meanwhile it is told to stop.
-    async fn sent(&self, session: &Session, transaction: Id, call: Call) -> Reply {
-        let (statement, left) = match &call {
-            Call::Run(call) => (Some(call.id), time_left(session) + SILENCE),
-            Call::Commit | Call::Propose(_) => (None, LARGE_TIMEOUT),
-            Call::Mark | Call::RollBackTo(_) | Call::RollBack => (None, FORWARD_TIMEOUT),
+    /// Sends what is no statement to a transaction, here or at the leader.
+    async fn sent(&self, transaction: Id, call: Call) -> Reply {
+        let left = match &call {
+            Call::Commit | Call::Propose(_) => LARGE_TIMEOUT,
+            Call::Run(_) | Call::Mark | Call::RollBackTo(_) | Call::RollBack => FORWARD_TIMEOUT,
         };
-        let reply = self.sent_at_once(transaction, call, left);
-        match statement {
-            None => reply.await,
-            Some(statement) => interrupted(session, reply, || self.activity.interrupt(statement)).await,
-        }
+        self.sent_at_once(transaction, call, left).await
     }
 
     async fn sent_at_once(&self, transaction: Id, call: Call, left: Duration) -> Reply {
@@ -434,7 +477,42 @@ impl Engine {
     }
 }
 
-/// Waits for `reply`; from when the session's statement is cancelled on calls `interrupt` again and again.
+/// A statement on its way to its transaction.
+pub(super) struct Sending {
+    statement: Id,
+    reply: BoxFuture<'static, Reply>,
+    /// How long it took, once it is answered.
+    took: Arc<OnceLock<Duration>>,
+}
+
+impl Sending {
+    /// Lets it go on while the session does something else.
+    pub(super) fn meanwhile(self) -> Self {
+        let task = tokio::spawn(self.reply);
+        let lost = move |_| Reply::Lost(restart("the statement met a bug in this node"));
+        Self { reply: task.map(move |reply| reply.unwrap_or_else(lost)).boxed(), ..self }
+    }
+
+    /// How long it took, once it is answered.
+    pub(super) fn took(&self) -> Arc<OnceLock<Duration>> {
+        Arc::clone(&self.took)
+    }
+}
+
+/// An error that ends the transaction is noted in the session.
+fn heard(session: &mut Session, reply: Reply) -> Result<Reply, SqlError> {
+    match reply {
+        Reply::Refused(refusal) => Err(refusal.into()),
+        Reply::Lost(refusal) => {
+            lose(session);
+            Err(refusal.into())
+        }
+        reply => Ok(reply),
+    }
+}
+
+/// Waits for `reply`, of a statement: one that is cancelled is still waited for, as its transaction is asked one thing at a
+/// time; from when the session's statement is cancelled on calls `interrupt` again and again.
 async fn interrupted<I: Future<Output = ()>>(
     session: &Session,
     reply: impl Future<Output = Reply>,
@@ -452,6 +530,22 @@ async fn interrupted<I: Future<Output = ()>>(
         reply = reply => reply,
         () = interrupts => Reply::Refused(SqlError::cancelled().body),
     }
+}
+
+/// For ever if there is no such moment.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether it undoes what a statement that was stopped has left.
+pub(super) fn is_way_back(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Transaction(TransactionStatement::Rollback | TransactionStatement::RollbackTo(_))
+    )
 }
 
 /// Begins a block.
@@ -499,6 +593,16 @@ pub(super) fn refuse_read_only(session: &Session, word: &str) -> Result<(), SqlE
         true => Err(read_only(word).into()),
         false => Ok(()),
     }
+}
+
+/// 25006, if a query does what such a transaction does not.
+fn refuse_moves(session: &Session, plan: &Plan) -> Result<(), SqlError> {
+    moved(plan).map_or(Ok(()), |word| refuse_read_only(session, word))
+}
+
+/// What a query is called in messages that runs where changes do.
+fn moved(plan: &Plan) -> Option<&'static str> {
+    plan.changes().or_else(|| plan.locks.then_some("SELECT FOR UPDATE"))
 }
 
 /// What a statement that changes data is called in messages; none: it changes nothing.

@@ -14,7 +14,7 @@ use grantd_catalog::refusal::SqlState;
 use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 
 use super::run::{self, RunError};
-use super::{Engine, Prepared, Response, Rows, block, plan_rows, unless_cancelled};
+use super::{Engine, Place, Prepared, Response, Rows, TimeLimit, block, plan_rows, unless_cancelled};
 use crate::activity::Running;
 use crate::session::Session;
 use crate::session::block::{Kind, code};
@@ -55,26 +55,40 @@ pub struct CopyOut {
     pub rows: Rows,
 }
 
+/// Rows that came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CopiedRows {
+    /// The values of one row after the other.
+    pub values: Vec<Datum>,
+    /// The line of the data that each row ends on, for messages.
+    pub lines: Vec<u64>,
+}
+
 /// Where the rows of a COPY FROM go. Who drops it before it is finished fails the session's transaction.
 pub trait RowSink: fmt::Debug + Send {
-    /// Takes the values of whole rows, one row after the other.
+    /// Takes whole rows.
     fn push_batch<'a>(
         &'a mut self,
         session: &'a mut Session,
-        values: Vec<Datum>,
+        rows: CopiedRows,
     ) -> BoxFuture<'a, Result<(), SqlError>>;
 
-    /// There are no more rows.
-    fn finish<'a>(self: Box<Self>, session: &'a mut Session) -> BoxFuture<'a, Result<Response, SqlError>>;
-
-    /// The session's transaction ends with this COPY. For a sink without transactions: nothing to do.
-    fn commit_at_end(&mut self) {}
+    /// There are no more rows. `place`: of the COPY, which tells whether a transaction that nobody began ends here.
+    fn finish<'a>(
+        self: Box<Self>,
+        session: &'a mut Session,
+        place: Place,
+    ) -> BoxFuture<'a, Result<Response, SqlError>>;
 }
 
 /// So many rows go to the leader together, or fewer of so many bytes: what takes it a few hundredths of a second, far below
 /// what one statement may take there.
 const BATCH_ROWS: usize = 2_000;
 const BATCH_BYTES: usize = 256 << 10;
+/// A batch that took longer than this is followed by one of half as many rows, down to so few: however slow the leader is,
+/// none comes near what one statement may take.
+const BATCH_TIME: Duration = Duration::from_millis(400);
+const BATCH_ROWS_MIN: usize = 50;
 /// After this long fewer go too, so that a transaction whose client is slow is not taken for idle.
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
 /// What a value takes in an entry beside its text or bytes, at least.
@@ -88,12 +102,17 @@ struct TableSink {
     prepared: Prepared,
     /// What was not sent yet.
     values: Vec<Value>,
+    lines: Vec<u64>,
     bytes: usize,
+    /// How many rows go together.
+    batch_rows: usize,
     /// How many rows were sent, and when the last ones were.
     sent: usize,
     sent_at: Instant,
-    /// Whether the transaction ends with the last row.
-    commits: bool,
+    /// What was sent last, until its answer is there: meanwhile the client's next rows are taken.
+    sending: Option<block::Sending>,
+    /// When the statement is stopped.
+    limit: TimeLimit,
     /// As long as it is there the statement is seen to run.
     _running: Option<Running>,
 }
@@ -106,12 +125,13 @@ impl fmt::Debug for TableSink {
 }
 
 impl TableSink {
-    fn take(&mut self, session: &Session, values: &[Datum]) -> Result<(), SqlError> {
+    fn take(&mut self, session: &Session, rows: CopiedRows) -> Result<(), SqlError> {
         if session.cancelled.is_raised() {
             return Err(SqlError::cancelled());
         }
-        self.values.reserve(values.len());
-        for (datum, sql_type) in values.iter().zip(self.prepared.parameters.iter().cycle()) {
+        self.lines.extend(rows.lines);
+        self.values.reserve(rows.values.len());
+        for (datum, sql_type) in rows.values.iter().zip(self.prepared.parameters.iter().cycle()) {
             let value = datum.to_row(*sql_type)?;
             self.bytes += match &value {
                 Value::Null => VALUE_BYTES_MIN,
@@ -128,15 +148,29 @@ impl TableSink {
     async fn send(&mut self, session: &mut Session) -> Result<(), SqlError> {
         if session.block.open().is_none() {
             block::begin(session, Kind::Implicit, Modes::default());
-            self.commits = true;
         }
         let values = std::mem::take(&mut self.values);
+        let lines = std::mem::take(&mut self.lines);
         self.bytes = 0;
         self.sent_at = Instant::now();
         self.sent += values.len() / self.prepared.parameters.len().max(1);
+        self.settle(session).await?;
         if !values.is_empty() {
-            self.engine.change_bound(session, &self.prepared, values).await?;
+            let sending = self.engine.send_bound(session, &self.prepared, (values, lines)).await?;
+            self.sending = Some(sending.meanwhile());
         }
+        Ok(())
+    }
+
+    /// Waits for what was sent last: one thing at a time, so that rows come in their order.
+    async fn settle(&mut self, session: &mut Session) -> Result<(), SqlError> {
+        let Some(sending) = self.sending.take() else { return Ok(()) };
+        let took = sending.took();
+        self.engine.sent_bound(session, &self.prepared, sending).await?;
+        self.batch_rows = match took.get().is_some_and(|took| *took > BATCH_TIME) {
+            true => (self.batch_rows / 2).max(BATCH_ROWS_MIN),
+            false => (self.batch_rows * 2).min(BATCH_ROWS),
+        };
         Ok(())
     }
 }
@@ -145,44 +179,43 @@ impl RowSink for TableSink {
     fn push_batch<'a>(
         &'a mut self,
         session: &'a mut Session,
-        values: Vec<Datum>,
+        rows: CopiedRows,
     ) -> BoxFuture<'a, Result<(), SqlError>> {
-        async move {
-            self.take(session, &values)?;
+        let (limit, cancelled) = (self.limit, session.cancelled.clone());
+        let pushed = async move {
+            self.take(session, rows)?;
             let overdue = session.block.open().is_some() && self.sent_at.elapsed() >= SEND_INTERVAL;
             let width = self.prepared.parameters.len().max(1);
-            match self.values.len() >= BATCH_ROWS * width || self.bytes >= BATCH_BYTES || overdue {
+            match self.values.len() >= self.batch_rows * width || self.bytes >= BATCH_BYTES || overdue {
                 true => self.send(session).await,
                 false => Ok(()),
             }
-        }
-        .boxed()
+        };
+        async move { limit.hold(&cancelled, Box::pin(pushed)).await }.boxed()
     }
 
     fn finish<'a>(
         mut self: Box<Self>,
         session: &'a mut Session,
+        place: Place,
     ) -> BoxFuture<'a, Result<Response, SqlError>> {
-        async move {
-            self.take(session, &[])?;
+        let (limit, cancelled) = (self.limit, session.cancelled.clone());
+        let finished = async move {
+            self.take(session, CopiedRows::default())?;
+            super::begin_at(session, place);
             if session.block.open().is_none() && !self.values.is_empty() {
                 // Few rows: a write like others.
-                let values = std::mem::take(&mut self.values);
-                return self.engine.write_bound(session, &self.prepared, values).await;
+                let rows = (std::mem::take(&mut self.values), std::mem::take(&mut self.lines));
+                return self.engine.write_bound(session, &self.prepared, rows).await;
             }
             if session.block.open().is_some() {
                 self.send(session).await?;
+                self.settle(session).await?;
             }
-            if self.commits {
-                self.engine.commit(session).await?;
-            }
+            self.engine.end_at(session, place).await?;
             Ok(Response { tag: format!("COPY {}", self.sent), rows: None, copy: None })
-        }
-        .boxed()
-    }
-
-    fn commit_at_end(&mut self) {
-        self.commits = true;
+        };
+        async move { limit.hold(&cancelled, Box::pin(finished)).await }.boxed()
     }
 }
 
@@ -213,15 +246,18 @@ impl Engine {
                 let plan = plan_rows(&view, session, &prepared.statement, &[])?;
                 self.gate.permit(&view, session.actor, &plan.requirement)?;
                 let (relation, columns) = plan::copy::columns(origin, table)?;
-                let parameters = columns.iter().map(|column| column.sql_type).collect();
+                let parameters = columns.iter().map(|column| column.sql_type.any_length()).collect();
                 let sink = TableSink {
                     engine: self.clone(),
                     prepared: Prepared { parameters, ..prepared.clone() },
                     values: Vec::new(),
+                    lines: Vec::new(),
+                    batch_rows: BATCH_ROWS,
                     bytes: 0,
                     sent: 0,
                     sent_at: Instant::now(),
-                    commits: false,
+                    sending: None,
+                    limit: TimeLimit::of(session),
                     _running: running,
                 };
                 let into = CopyIn { relation, columns, options: table.options.clone() };
@@ -233,6 +269,9 @@ impl Engine {
         };
         let statement = Statement::Query(query);
         let plan = plan_rows(&view, session, &statement, &[])?;
+        if !plan.before.is_empty() {
+            return Err(SqlError::unsupported("COPY of a WITH that changes rows"));
+        }
         if !plan.parameters.is_empty() {
             return Err(SqlError::no_parameter());
         }
@@ -272,13 +311,17 @@ impl Engine {
 pub(super) fn insert(
     copy: &CopyTable,
     decided: &Plan,
-    (types, values): (&[SqlType], &[Value]),
+    (types, values, lines): (&[SqlType], &[Value], &[u64]),
     rows: &mut dyn Transaction,
     info: &StatementInfo,
     cancel: &CancelCheck,
 ) -> Result<RowSet, RunError> {
     let width = types.len();
-    if decided.parameters != types || width == 0 || !values.len().is_multiple_of(width) {
+    let planned_types = decided.parameters.iter().map(|known| known.any_length());
+    if !planned_types.eq(types.iter().map(|known| known.any_length()))
+        || width == 0
+        || !values.len().is_multiple_of(width)
+    {
         return Err(moved().into());
     }
     let origin = Origin { view: &info.view, actor: info.actor, context: &info.context };
@@ -292,16 +335,52 @@ pub(super) fn insert(
     let each = plan::copy::rows_each(width) * width;
     let mut result = RowSet::default();
     let mut plan: Option<(usize, Plan)> = None;
-    for part in values.chunks(each) {
+    for (at, part) in values.chunks(each).enumerate() {
         let fitting = match plan.take() {
             Some((length, plan)) if length == part.len() => plan,
             _ => planned(part.len() / width)?,
         };
-        let inserted = run::checked(&fitting, rows, part, info.clone(), Arc::clone(cancel))?;
+        let mut one =
+            |plan: &Plan, values| run::checked(plan, rows, values, info.clone(), Arc::clone(cancel));
+        let inserted = match one(&fitting, part) {
+            Err(RunError::Sql(error)) if is_of_row(&error) => {
+                let lines = lines.get(at * each / width..).unwrap_or_default();
+                let (relation, _) = plan::copy::columns(origin, copy)?;
+                // What is inserted by this is undone with the rest.
+                let single = planned(1)?;
+                for (line, row) in lines.iter().zip(part.chunks(width)) {
+                    match one(&single, row) {
+                        Err(RunError::Sql(error)) if is_of_row(&error) => {
+                            return Err(placed(error, &relation, *line).into());
+                        }
+                        Err(other) => return Err(other),
+                        Ok(_) => {}
+                    }
+                }
+                return Err(error.into());
+            }
+            inserted => inserted?,
+        };
         result.changes += inserted.changes;
         plan = Some((part.len(), fitting));
     }
     Ok(result)
+}
+
+/// Whether a row is wrong, and not all of them: data exceptions and violated constraints.
+fn is_of_row(error: &SqlError) -> bool {
+    let code = error.body.code.as_str();
+    code.starts_with("22") || code.starts_with("23")
+}
+
+/// The error with where it is, as those of values that cannot be read.
+fn placed(error: SqlError, relation: &str, line: u64) -> SqlError {
+    let place = format!("COPY {relation}, line {line}");
+    let detail = match &error.body.detail {
+        Some(detail) => format!("{detail} {place}"),
+        None => place,
+    };
+    error.with_detail(detail)
 }
 
 /// 40001: the values were read for columns that are others now.

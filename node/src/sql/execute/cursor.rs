@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use grantd_catalog::name::Name;
-use grantd_raft::rows::Value;
+use grantd_raft::rows::{Share, Value};
 
 use super::named::{changed_type, done};
-use super::{Engine, Prepared, Response, Rows};
+use super::{Engine, Prepared, Response, Rows, run};
 use crate::session::{Cursor, Session};
 use crate::sql::error::{SqlError, state};
+use crate::sql::parse;
 use crate::sql::parse::named::Direction;
 use crate::sql::system::context::now_micros;
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
@@ -23,9 +24,8 @@ impl Engine {
     pub(super) async fn declare(
         &self,
         session: &mut Session,
-        name: &Name,
-        scrolls: bool,
-        text: &str,
+        (name, scrolls, text): (&Name, bool, &str),
+        (prepared, parameters): (&Prepared, &[Datum]),
     ) -> Result<Response, SqlError> {
         if !in_transaction(session) {
             return Err(SqlError::new(
@@ -33,11 +33,9 @@ impl Engine {
                 "DECLARE CURSOR can only be used in transaction blocks",
             ));
         }
-        let inner = Box::pin(self.prepare(session, text, &[])).await?;
-        if !inner.parameters.is_empty() {
-            return Err(SqlError::no_parameter());
-        }
-        let response = Box::pin(self.execute_on_view(session, &inner, &[], None)).await?;
+        let (query, hints) = (parse::parse(text)?, run::hints(&prepared.parameters));
+        let (inner, view) = Box::pin(self.prepare_on_view(session, Arc::new(query), text, &hints)).await?;
+        let response = Box::pin(self.execute_on_view(session, &inner, parameters, view)).await?;
         let rows = response.rows.ok_or_else(|| SqlError::internal("a query without rows"))?;
         open(session, name, scrolls, text, rows)?;
         Ok(done("DECLARE CURSOR"))
@@ -72,14 +70,23 @@ fn open(session: &mut Session, name: &Name, scrolls: bool, text: &str, rows: Row
     let cursor = Cursor {
         text: text.into(),
         since_micros: now_micros(),
-        columns: rows.columns.into_iter().map(|column| (column.name, column.sql_type.oid())).collect(),
+        columns: rows.columns.into_iter().map(kept_column).collect(),
         rows: kept.into(),
         bytes,
+        held: rows.held,
         scrolls,
         at: 0,
     };
     Arc::make_mut(&mut session.cursors).insert(name.clone(), cursor);
     Ok(())
+}
+
+fn kept_column(column: ColumnInfo) -> (String, u32, u32) {
+    let length = match column.sql_type {
+        SqlType::Bpchar(length) => length,
+        _ => 0,
+    };
+    (column.name, column.sql_type.oid(), length)
 }
 
 fn size(value: &Value) -> usize {
@@ -92,14 +99,17 @@ fn size(value: &Value) -> usize {
 }
 
 /// The columns of a cursor.
-pub(super) fn columns(session: &Session, name: &Name) -> Result<Vec<ColumnInfo>, SqlError> {
+pub fn columns(session: &Session, name: &Name) -> Result<Vec<ColumnInfo>, SqlError> {
     let cursor = session.cursors.get(name).ok_or_else(|| no_cursor(name))?;
     cursor
         .columns
         .iter()
-        .map(|(name, oid)| {
-            let sql_type = SqlType::from_oid(*oid);
-            let sql_type = sql_type.ok_or_else(|| SqlError::internal("a column of an unknown type"))?;
+        .map(|(name, oid, length)| {
+            let sql_type = match SqlType::from_oid(*oid) {
+                Some(SqlType::Bpchar(_)) => SqlType::Bpchar(*length),
+                Some(known) => known,
+                None => return Err(SqlError::internal("a column of an unknown type")),
+            };
             Ok(ColumnInfo { name: name.clone(), sql_type })
         })
         .collect()
@@ -133,7 +143,11 @@ pub(super) fn fetch(
                 .collect::<Result<Vec<_>, _>>()?,
         );
     }
-    Ok(Response { tag: format!("FETCH {}", rows.len()), rows: Some(Rows { columns, rows }), copy: None })
+    Ok(Response {
+        tag: format!("FETCH {}", rows.len()),
+        rows: Some(Rows { columns, rows, held: Share::default() }),
+        copy: None,
+    })
 }
 
 /// The numbers of the rows that are passed, in that order, and where the cursor is then.

@@ -1,12 +1,12 @@
 //! Which foreign key a statement violates: SQLite does not say.
 
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::object::{Body, ForeignKey, Object, Table};
+use grantd_catalog::object::{Body, ForeignKey, Object, ReferentialAction, Table};
 use grantd_catalog::view::View;
 use grantd_raft::rows::{Transaction, Value};
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::plan::{Plan, Source};
+use crate::sql::plan::{Plan, Source, Step};
 use crate::sql::system::foreign_key::referring;
 use crate::sql::translate::{enums, function, quote};
 use crate::sql::value::{Datum, SqlType, text};
@@ -14,7 +14,7 @@ use crate::sql::value::{Datum, SqlType, text};
 /// 23503, with the key that is not there, or still referred to. The rows are as they were before the statement. What was
 /// decided for it covers the question: the values are those of its own rows.
 pub(super) fn violated(
-    plan: &Plan,
+    (plan, step): (&Plan, &Step),
     view: &View,
     rows: &mut dyn Transaction,
     parameters: &[Value],
@@ -25,7 +25,7 @@ pub(super) fn violated(
     let usable =
         |source: &Option<Source>| source.clone().filter(|source| !function::is_volatile(&source.sql));
     let mut named = None;
-    if let Some(source) = usable(&plan.source)
+    if let Some(source) = usable(&step.source)
         && let Some((object, table)) = described(view, source.table)
     {
         let source = computed(source, table);
@@ -46,9 +46,14 @@ pub(super) fn violated(
         }
     }
     let changed = plan.tables.iter().filter(|(_, usage)| usage.updates || usage.deletes || usage.truncates);
-    for id in changed.map(|(id, _)| *id) {
+    for (id, usage) in changed {
+        let id = *id;
         let Some((object, table)) = described(view, id) else { continue };
-        for (child, key) in referring(catalog, id) {
+        let follows = |key: &ForeignKey| {
+            let action = if usage.updates { key.on_update } else { key.on_delete };
+            matches!(action, ReferentialAction::Cascade | ReferentialAction::SetNull)
+        };
+        for (child, key) in referring(catalog, id).filter(|(_, key)| !follows(key)) {
             let Some((from, referrer)) = described(view, child) else { continue };
             let error = SqlError::new(
                 state::FOREIGN_KEY_VIOLATION,
@@ -57,7 +62,7 @@ pub(super) fn violated(
                     object.name, key.name, from.name
                 ),
             );
-            if let Some(gone) = usable(&plan.gone).filter(|gone| gone.table == id)
+            if let Some(gone) = usable(&step.gone).filter(|gone| gone.table == id)
                 && let Some(row) = ask(&referred(&gone, (child, referrer), (table, key)))
             {
                 let shown = shown(table, &key.target_columns, row);

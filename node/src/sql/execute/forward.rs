@@ -19,16 +19,18 @@ use grantd_raft::handle::ForwardHandler;
 use grantd_raft::rows::{RowSet, Value};
 
 use super::served::Served;
+use super::texts::Texts;
 use super::write::{StatementWrite, Written, serve};
 use crate::activity::{Activity, Cancelled, Id};
 use crate::gate::Gate;
 use crate::session::SequenceValues;
 use crate::sql::error::SqlError;
+use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
-use crate::sql::parse::{self, Statement};
+use crate::sql::system::variable::Bounds;
 use crate::sql::value::SqlType;
 
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 3;
 
 #[derive(Encode, Decode)]
 struct RequestV1 {
@@ -40,7 +42,19 @@ struct RequestV1 {
     /// PostgreSQL's OIDs.
     types: Vec<u32>,
     values: Vec<ValueV1>,
+    /// Of a COPY: where each row stands in the client's data.
+    lines: Vec<u64>,
     sequences: SequencesV1,
+    bounds: BoundsV1,
+}
+
+/// What bounds the statement.
+#[derive(Encode, Decode)]
+struct BoundsV1 {
+    memory_bytes: u64,
+    lock_timeout_ms: Option<u64>,
+    rows_written: u64,
+    rows_written_most: Option<u64>,
 }
 
 /// What a session remembers of sequences.
@@ -84,6 +98,28 @@ impl From<SequencesV1> for SequenceValues {
     }
 }
 
+impl From<Bounds> for BoundsV1 {
+    fn from(bounds: Bounds) -> Self {
+        Self {
+            memory_bytes: bounds.memory as u64,
+            lock_timeout_ms: bounds.lock_timeout.map(transaction::millis),
+            rows_written: bounds.rows_written,
+            rows_written_most: bounds.rows_written_most,
+        }
+    }
+}
+
+impl From<BoundsV1> for Bounds {
+    fn from(bounds: BoundsV1) -> Self {
+        Self {
+            memory: usize::try_from(bounds.memory_bytes).unwrap_or(usize::MAX),
+            lock_timeout: bounds.lock_timeout_ms.map(Duration::from_millis),
+            rows_written: bounds.rows_written,
+            rows_written_most: bounds.rows_written_most,
+        }
+    }
+}
+
 impl From<Value> for ValueV1 {
     fn from(value: Value) -> Self {
         match value {
@@ -122,7 +158,9 @@ pub(super) async fn ask(
         text: text.to_owned(),
         types: write.types.iter().map(|known| known.oid()).collect(),
         values: write.values.iter().cloned().map(ValueV1::from).collect(),
+        lines: write.lines.clone(),
         sequences: write.remembered.clone().into(),
+        bounds: write.bounds.into(),
     };
     let bytes = seal_value(Kind::Message, FORMAT, &request);
     if bytes.len() > FORWARD_BYTES_MAX {
@@ -134,7 +172,7 @@ pub(super) async fn ask(
     match open_value(Kind::Message, FORMAT, &answer) {
         Ok(AnswerV1::Done { version, columns, rows, changes, sequences }) => {
             let rows = rows.into_iter().map(|row| row.into_iter().map(Value::from).collect()).collect();
-            Ok(Some((version, RowSet { columns, rows, changes }, sequences.into())))
+            Ok(Some((version, RowSet { columns, rows, changes, ..RowSet::default() }, sequences.into())))
         }
         Ok(AnswerV1::Refused(refusal)) => Err(refusal.into()),
         Ok(AnswerV1::NotLeader) => Ok(None),
@@ -166,7 +204,7 @@ impl ForwardHandler for Server {
             if matches!(open(Kind::Message, &request), Ok((transaction::FORMAT, _))) {
                 return Bytes::from(transaction::serve(&served, &request).await);
             }
-            let answer = match run(&gate, &activity, &request).await {
+            let answer = match run(&gate, &activity, served.texts(), &request).await {
                 Ok(Some((version, rows, remembers))) => AnswerV1::Done {
                     version,
                     columns: rows.columns,
@@ -197,13 +235,18 @@ impl ForwardHandler for Server {
     }
 }
 
-async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option<Written>, SqlError> {
+async fn run(
+    gate: &Gate,
+    activity: &Activity,
+    texts: &Texts,
+    request: &Bytes,
+) -> Result<Option<Written>, SqlError> {
     let request: RequestV1 = open_value(Kind::Message, FORMAT, request)
         .map_err(|error| SqlError::internal(format!("a forwarded statement cannot be read: {error}")))?;
     let types = types_of(&request.types)?;
-    let statement = parse::parse(&request.text)?;
+    let statement = texts.parse(&request.text)?;
     if !matches!(
-        statement,
+        *statement,
         Statement::Query(_)
             | Statement::Insert(..)
             | Statement::Upsert(_)
@@ -218,13 +261,15 @@ async fn run(gate: &Gate, activity: &Activity, request: &Bytes) -> Result<Option
     let (cancelled, given_up) = (forwarded.cancelled().clone(), Cancelled::default());
     let stopped = given_up.clone();
     let write = StatementWrite {
-        statement: Arc::new(statement),
+        statement,
         types,
         values: request.values.into_iter().map(Value::from).collect(),
+        lines: request.lines,
         actor: request.actor,
         context: request.context,
         node_id: gate.node_id(),
         now_micros: None,
+        bounds: request.bounds.into(),
         cancel: Arc::new(move || cancelled.is_raised() || stopped.is_raised()),
         id: request.id,
         given_up,

@@ -21,31 +21,35 @@ pub const STATEMENTS_MAX: usize = 1_000;
 pub const STATEMENT_TEXTS_BYTES_MAX: usize = 8 << 20;
 
 impl Engine {
-    /// The columns that such a statement returns.
-    pub(super) async fn columns_of_named(
+    /// The parameters that such a statement has, and the columns that it returns.
+    pub(super) async fn shape_of_named(
         &self,
         session: &Session,
         statement: &NamedStatement,
-    ) -> Result<Option<Vec<ColumnInfo>>, SqlError> {
-        match statement {
-            NamedStatement::Execute { name, .. } => Ok(self.prepared_again(session, name).await?.columns),
+        hints: &[Option<SqlType>],
+    ) -> Result<(Vec<SqlType>, Option<Vec<ColumnInfo>>), SqlError> {
+        let columns = match statement {
+            NamedStatement::Execute { name, .. } => self.prepared_again(session, name).await?.columns,
             NamedStatement::Fetch { name, moves: false, .. } => {
-                super::cursor::columns(session, name).map(Some)
+                super::cursor::columns(session, name).map(Some)?
+            }
+            NamedStatement::Declare { text, .. } => {
+                return Ok((Box::pin(self.prepare(session, text, hints)).await?.parameters, None));
             }
             NamedStatement::Prepare { .. }
             | NamedStatement::Deallocate(_)
-            | NamedStatement::Declare { .. }
             | NamedStatement::Fetch { .. }
-            | NamedStatement::Close(_) => Ok(None),
-        }
+            | NamedStatement::Close(_) => None,
+        };
+        Ok((Vec::new(), columns))
     }
 
-    /// `prepared`: what was made of the statement itself.
+    /// `prepared`: what was made of the statement itself, with values for its parameters.
     pub(super) async fn named(
         &self,
         session: &mut Session,
         statement: &NamedStatement,
-        prepared: &Prepared,
+        (prepared, parameters): (&Prepared, &[Datum]),
     ) -> Result<Response, SqlError> {
         match statement {
             NamedStatement::Prepare { name, types, text } => {
@@ -61,7 +65,7 @@ impl Engine {
             }
             NamedStatement::Deallocate(Some(name)) => {
                 if Arc::make_mut(&mut session.statements).remove(name).is_none() {
-                    if !session.protocol_statements.contains(name.as_str()) {
+                    if !session.protocol_statements.contains_key(name.as_str()) {
                         return Err(no_statement(name));
                     }
                     session.deallocated.push(Some(name.clone()));
@@ -74,7 +78,7 @@ impl Engine {
                 Ok(done("DEALLOCATE ALL"))
             }
             NamedStatement::Declare { name, scrolls, text } => {
-                self.declare(session, name, *scrolls, text).await
+                self.declare(session, (name, *scrolls, text), (prepared, parameters)).await
             }
             NamedStatement::Fetch { name, direction, moves } => {
                 super::cursor::fetch(session, name, *direction, *moves, prepared)
@@ -90,7 +94,7 @@ impl Engine {
         types: &[ast::DataType],
         text: &str,
     ) -> Result<Response, SqlError> {
-        if session.statements.contains_key(name) || session.protocol_statements.contains(name.as_str()) {
+        if session.statements.contains_key(name) || session.protocol_statements.contains_key(name.as_str()) {
             return Err(SqlError::new(
                 state::DUPLICATE_PREPARED_STATEMENT,
                 format!("prepared statement \"{name}\" already exists"),

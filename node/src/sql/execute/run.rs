@@ -6,11 +6,12 @@ use std::sync::Arc;
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{Body, Index, Table};
 use grantd_catalog::view::View;
+use grantd_raft::rows::ddl;
 use grantd_raft::rows::{CancelCheck, RowSet, RowsError, StatementContext, Transaction, Value};
 
 use super::{Prepared, foreign_key};
 use crate::sql::error::{SqlError, state};
-use crate::sql::plan::{self, Plan};
+use crate::sql::plan::{self, Plan, Step};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::sequence::Position;
 use crate::sql::translate::{enums, function, quote, scalar};
@@ -69,9 +70,10 @@ pub(super) fn checked(
     cancel: CancelCheck,
 ) -> Result<RowSet, RunError> {
     // Each run counts for itself.
-    let info = Arc::new(StatementInfo { proposed: Arc::default(), ..info });
+    let info = Arc::new(StatementInfo { proposed: Arc::default(), kept: Arc::default(), ..info });
     rows.set_context(Some(Arc::clone(&info) as StatementContext));
     rows.set_cancel(Some(cancel));
+    rows.set_memory(info.memory);
     let outcome = prepare_and_run(plan, rows, parameters, &info);
     rows.set_cancel(None);
     rows.set_context(None);
@@ -86,7 +88,7 @@ fn prepare_and_run(
 ) -> Result<RowSet, RunError> {
     let view = info.view.as_ref();
     let mut accesses = Vec::new();
-    for sql in plan.before.iter().chain([&plan.sql]) {
+    for sql in plan.before.iter().map(|step| &step.sql).chain([&plan.sql]) {
         accesses.extend(rows.prepare(sql).map_err(|error| explain(plan, view, &error))?);
     }
     if let Err(hole) = plan.covers(&accesses) {
@@ -94,32 +96,58 @@ fn prepare_and_run(
         return Err(SqlError::internal("the statement touches more than it was allowed for").into());
     }
     if plan.explains {
-        let tree = rows.run(&plan.sql, parameters).map_err(|error| explain(plan, view, &error))?;
-        return Ok(plan::explain::rows(&tree, &plan.names, &plan.requirement, view));
+        let texts = plan.before.iter().map(|step| &step.sql).chain([&plan.sql]);
+        let trees = texts.map(|sql| rows.run(sql, parameters)).collect::<Result<Vec<_>, _>>();
+        let trees = trees.map_err(|error| explain(plan, view, &error))?;
+        return Ok(plan::explain::rows(&trees, &plan.names, &plan.requirement, view));
     }
     for id in plan.sequences.keys() {
         let position = position(*id, rows).map_err(|error| explain(plan, view, &error))?;
         info.sequences.load(*id, position.ok_or_else(|| SqlError::internal("a sequence without a row"))?);
     }
-    let ran = plan.before.iter().try_for_each(|sql| rows.run(sql, parameters).map(drop));
-    let ran = ran.and_then(|()| rows.run(&plan.sql, parameters));
-    if let Err(error) = &ran
-        && error.message.contains("FOREIGN KEY constraint failed")
-    {
-        return Err(foreign_key::violated(plan, view, rows, parameters).into());
-    }
-    let result = ran.map_err(|error| match explain(plan, view, &error) {
-        RunError::Sql(sql) if sql.body.code == state::UNIQUE_VIOLATION => {
-            RunError::Sql(with_key(sql, plan, view, rows, parameters, &error.message))
+    for step in &plan.before {
+        let found = run_one(plan, step, rows, parameters, info)?;
+        if let Some(number) = step.keeps {
+            info.keep(number, found.rows);
         }
-        other => other,
-    })?;
+    }
+    let last =
+        Step { sql: plan.sql.clone(), keeps: None, source: plan.source.clone(), gone: plan.gone.clone() };
+    let mut result = run_one(plan, &last, rows, parameters, info)?;
+    if plan.columns.is_some() && !plan.before.is_empty() {
+        // The rows that a step before it changed.
+        result.changes = result.rows.len() as u64;
+    }
     for (id, position) in info.sequences.changed() {
         let sql = format!("UPDATE t{id} SET last_value = ?1, is_called = ?2");
         let values = [Value::Integer(position.last), Value::Integer(position.is_called.into())];
         rows.run(&sql, &values).map_err(|error| explain(plan, view, &error))?;
     }
     Ok(result)
+}
+
+/// Runs one step of a plan.
+fn run_one(
+    plan: &Plan,
+    step: &Step,
+    rows: &mut dyn Transaction,
+    parameters: &[Value],
+    info: &StatementInfo,
+) -> Result<RowSet, RunError> {
+    let view = info.view.as_ref();
+    info.propose_anew();
+    let ran = rows.run(&step.sql, parameters);
+    if let Err(error) = &ran
+        && error.message.contains("FOREIGN KEY constraint failed")
+    {
+        return Err(foreign_key::violated((plan, step), view, rows, parameters).into());
+    }
+    ran.map_err(|error| match explain(plan, view, &error) {
+        RunError::Sql(sql) if sql.body.code == state::UNIQUE_VIOLATION => {
+            RunError::Sql(with_key(sql, step, view, rows, parameters, &error.message))
+        }
+        other => other,
+    })
 }
 
 /// Where a sequence is; none: it has no row.
@@ -141,6 +169,10 @@ fn explain(plan: &Plan, view: &View, error: &RowsError) -> RunError {
     }
     if error.code & 0xff == SQLITE_INTERRUPT {
         return SqlError::cancelled().into();
+    }
+    if error.is_out_of_memory() {
+        let hint = "Let it need less, for example by a LIMIT, an index or a COPY, or SET distsql_workmem.";
+        return SqlError::new(state::OUT_OF_MEMORY, message).with_hint(hint).into();
     }
     if error.code & 0xff == SQLITE_TOOBIG {
         return SqlError::too_large(message).into();
@@ -170,6 +202,15 @@ fn explain(plan: &Plan, view: &View, error: &RowsError) -> RunError {
 fn constraint(view: &View, message: &str) -> Option<SqlError> {
     let (kind, subject) = message.split_once(" constraint failed: ")?;
     match kind {
+        "UNIQUE" if subject.starts_with("index '") => {
+            let stored = subject.trim_start_matches("index '").trim_end_matches('\'').replace("''", "'");
+            let id = ddl::object_of_table(stored.split(':').next()?)?;
+            let name = ddl::Shape::of(id, view.state())?.index_called(&stored)?;
+            Some(SqlError::new(
+                state::UNIQUE_VIOLATION,
+                format!("duplicate key value violates unique constraint \"{name}\""),
+            ))
+        }
         "UNIQUE" => {
             let (id, columns) = subject_columns(subject)?;
             let name = constraint_name(view, id, &columns);
@@ -228,9 +269,7 @@ fn constraint_name(view: &View, id: ObjectId, columns: &[String]) -> String {
     };
     let unique = table.unique.iter().find(|unique| named(&unique.columns)).map(|unique| &unique.name);
     let index = || {
-        let of = |index: &&Index| {
-            index.unique && named(&index.keys.iter().map(|key| key.column).collect::<Vec<_>>())
-        };
+        let of = |index: &&Index| index.unique && index.columns().is_some_and(|columns| named(&columns));
         table.indexes.iter().find(of).map(|index| &index.name)
     };
     let found = if named(&table.primary_key) { None } else { unique.or_else(index) };
@@ -241,7 +280,7 @@ fn constraint_name(view: &View, id: ObjectId, columns: &[String]) -> String {
 /// statement covers this: the key was in the client's own rows.
 fn with_key(
     error: SqlError,
-    plan: &Plan,
+    step: &Step,
     view: &View,
     rows: &mut dyn Transaction,
     parameters: &[Value],
@@ -249,7 +288,7 @@ fn with_key(
 ) -> SqlError {
     let mut key = || -> Option<String> {
         // To run it again would take other values.
-        let source = plan.source.as_ref().filter(|source| !function::is_volatile(&source.sql))?;
+        let source = step.source.as_ref().filter(|source| !function::is_volatile(&source.sql))?;
         let (_, subject) = message.split_once(" constraint failed: ")?;
         let (id, columns) = subject_columns(subject)?;
         let (_, table) = described(view, id)?;
@@ -348,9 +387,11 @@ mod tests {
             now_micros: 0,
             node_id: 1,
             session: None,
+            memory: grantd_raft::memory::STATEMENT_BYTES,
             live: std::collections::BTreeMap::new(),
             sequences: Arc::default(),
             proposed: Arc::default(),
+            kept: Arc::default(),
         };
         (directory, store, info)
     }
@@ -365,8 +406,7 @@ mod tests {
     }
 
     fn run(store: &mut Store, info: &StatementInfo, plan: &Plan) -> Result<RowSet, RunError> {
-        store.enforce_foreign_keys(true).unwrap();
-        store.begin().unwrap();
+        store.begin_captures().unwrap();
         let outcome =
             store.capture(|rows| checked(plan, rows, &[], info.clone(), Arc::new(|| false))).unwrap();
         store.rollback().unwrap();
@@ -410,6 +450,17 @@ mod tests {
             ("EXPLAIN SELECT v FROM t", Privilege::Select),
             ("EXPLAIN UPDATE t SET v = 1", Privilege::Update),
             ("SELECT k FROM t FOR UPDATE", Privilege::Select),
+            ("WITH w AS (INSERT INTO t VALUES (1, 1) RETURNING k) SELECT k FROM w", Privilege::Insert),
+            ("WITH w AS (UPDATE t SET v = 1 RETURNING k) SELECT k FROM w", Privilege::Update),
+            ("WITH w AS (DELETE FROM t) SELECT 1", Privilege::Delete),
+            ("WITH w AS (DELETE FROM t RETURNING k) SELECT w.k FROM w, t", Privilege::Select),
+            (
+                "WITH w AS (SELECT k FROM t), x AS (DELETE FROM t RETURNING k) SELECT * FROM w",
+                Privilege::Select,
+            ),
+            ("UPDATE t SET v = q.n FROM (SELECT 1 AS n) AS q RETURNING q.n", Privilege::Update),
+            ("DELETE FROM t RETURNING (SELECT max(v) FROM t)", Privilege::Delete),
+            ("EXPLAIN WITH w AS (DELETE FROM t RETURNING k) SELECT k FROM w", Privilege::Delete),
         ];
         for (text, planted) in statements {
             let mut plan = planned(&info, text);
@@ -472,6 +523,11 @@ mod tests {
             ("SELECT x.v FROM u, LATERAL (SELECT v FROM w WHERE v = u.k) AS x", "w"),
             ("WITH RECURSIVE r AS (SELECT 1 AS k UNION SELECT w.v FROM r, w) SELECT * FROM r", "w"),
             ("EXPLAIN SELECT v FROM w", "w"),
+            ("WITH x AS (DELETE FROM u RETURNING k) SELECT x.k FROM x, w", "w"),
+            ("WITH x AS (INSERT INTO u SELECT v FROM w RETURNING k) SELECT k FROM x", "w"),
+            ("WITH x AS (INSERT INTO d DEFAULT VALUES RETURNING k) SELECT k FROM x", "s"),
+            ("UPDATE u SET k = t.v FROM t WHERE t.k = u.k RETURNING t.v", "t"),
+            ("DELETE FROM u USING w WHERE w.v = u.k RETURNING w.v", "w"),
             ("EXPLAIN SELECT nextval('s')", "s"),
         ];
         for (text, object) in statements {

@@ -4,7 +4,7 @@
 //! gone, and when it was asked nothing for as long as it may be idle: a node that fell silent keeps nobody waiting.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use grantd_catalog::command::{Actor, NameContext};
@@ -15,12 +15,14 @@ use grantd_raft::handle::ReadSet;
 use grantd_raft::rows::{RowSet, Value};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::texts::Texts;
 use super::write::StatementWrite;
 use crate::activity::{Activity, Cancelled, Id};
 use crate::gate::{self, Gate, Open, Stopped};
 use crate::session::SequenceValues;
 use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
+use crate::sql::system::variable::Bounds;
 use crate::sql::value::SqlType;
 
 /// The most transactions that are open or wait for their turn: each is a task.
@@ -36,13 +38,14 @@ pub(super) struct StatementCall {
     pub(super) statement: Arc<Statement>,
     pub(super) types: Vec<SqlType>,
     pub(super) values: Vec<Value>,
+    /// Of a COPY: where each row stands in the client's data.
+    pub(super) lines: Vec<u64>,
     pub(super) actor: Actor,
     pub(super) context: NameContext,
     pub(super) remembered: SequenceValues,
     /// When the transaction began.
     pub(super) now_micros: i64,
-    /// How long it may run; none: as long as it takes.
-    pub(super) timeout: Option<Duration>,
+    pub(super) bounds: Bounds,
 }
 
 /// What an open transaction is asked to do.
@@ -104,14 +107,20 @@ struct Asked {
 pub(super) struct Served {
     gate: Gate,
     activity: Activity,
+    texts: Texts,
     open: Arc<DashMap<Id, mpsc::Sender<Asked>>>,
     places: Arc<Semaphore>,
 }
 
 impl Served {
-    pub(super) fn new(gate: Gate, activity: Activity) -> Self {
+    pub(super) fn new(gate: Gate, activity: Activity, texts: Texts) -> Self {
         let places = Arc::new(Semaphore::new(TRANSACTIONS_MAX));
-        Self { gate, activity, open: Arc::default(), places }
+        Self { gate, activity, texts, open: Arc::default(), places }
+    }
+
+    /// How statements that came lately are written.
+    pub(super) fn texts(&self) -> &Texts {
+        &self.texts
     }
 
     /// Begins the transaction `id`, if this node leads, when its turn comes. Dropping the future gives it up.
@@ -170,13 +179,7 @@ impl Served {
             Ok(gate::Begun::NotLeader) => return drop(began.send(Begun::NotLeader)),
             Err(refusal) => return drop(began.send(Begun::Refused(refusal))),
         };
-        let base = match open.view().await {
-            Ok(view) => view.version(),
-            Err(Stopped::Refused(refusal) | Stopped::Lost(refusal)) => {
-                return drop(began.send(Begun::Refused(refusal)));
-            }
-        };
-        if began.send(Begun::Open(base)).is_err() {
+        if began.send(Begun::Open(open.base())).is_err() {
             return;
         }
         loop {
@@ -210,18 +213,17 @@ impl Served {
     async fn run(&self, open: &mut Open, call: StatementCall) -> Result<Reply, Stopped> {
         let forwarded = self.activity.forwarded(call.id);
         let cancelled = forwarded.cancelled().clone();
-        let deadline = call.timeout.and_then(|limit| Instant::now().checked_add(limit));
         let write = StatementWrite {
             statement: call.statement,
             types: call.types,
             values: call.values,
+            lines: call.lines,
             actor: call.actor,
             context: call.context,
             node_id: self.gate.node_id(),
             now_micros: Some(call.now_micros),
-            cancel: Arc::new(move || {
-                cancelled.is_raised() || deadline.is_some_and(|deadline| Instant::now() >= deadline)
-            }),
+            bounds: call.bounds,
+            cancel: Arc::new(move || cancelled.is_raised()),
             id: call.id,
             given_up: Cancelled::default(),
             begun: Arc::default(),

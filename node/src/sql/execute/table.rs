@@ -15,10 +15,17 @@ use crate::session::Session;
 use crate::session::block::Kind;
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse;
-use crate::sql::parse::table::{CreateTableAs, TableStatement};
+use crate::sql::parse::table::{AlterTable, CreateTableAs, TableStatement};
 use crate::sql::parse::transaction::Modes;
+use crate::sql::plan::alter::{Altered, Filled, Part};
 use crate::sql::plan::{self, Origin, Plan};
 use crate::sql::system::context::LiveRows;
+
+/// What is done step by step, in one transaction.
+enum Steps<'s> {
+    CreateAs(&'s CreateTableAs),
+    Alter(Box<Altered>),
+}
 
 impl Engine {
     pub(super) async fn table_statement(
@@ -26,21 +33,53 @@ impl Engine {
         session: &mut Session,
         statement: &TableStatement,
     ) -> Result<Response, SqlError> {
-        let TableStatement::CreateAs(create) = statement else {
-            let command = self.table_command(session, statement).await?;
-            return self.command(session, command, statement.tag()).await;
+        let steps = match statement {
+            TableStatement::CreateAs(create) => Steps::CreateAs(create),
+            TableStatement::Create(_) | TableStatement::CreateIndex(_) => {
+                let command = self.table_command(session, statement).await?;
+                return self.command(session, command, statement.tag()).await;
+            }
+            TableStatement::Alter(alter) => {
+                let planned = self.planned(session, alter).await?;
+                if planned.before.is_empty() {
+                    let command = self.part(session, planned.last).await?;
+                    return self.command(session, command, statement.tag()).await;
+                }
+                Steps::Alter(Box::new(planned))
+            }
         };
         let alone = session.block.open().is_none();
         if alone {
             block::begin(session, Kind::Implicit, Modes::default());
         }
-        let created = self.create_as(session, create, statement.tag()).await;
-        match &created {
+        let done = match steps {
+            Steps::CreateAs(create) => self.create_as(session, create, statement.tag()).await,
+            Steps::Alter(planned) => self.alter_in_parts(session, *planned, statement.tag()).await,
+        };
+        match &done {
             Ok(_) if alone => drop(self.commit(session).await?),
             Err(_) if alone => session.fail(),
             Ok(_) | Err(_) => {}
         }
-        created
+        done
+    }
+
+    /// An ALTER TABLE in a transaction: commands, and the rows that are filled between them.
+    async fn alter_in_parts(
+        &self,
+        session: &mut Session,
+        planned: Altered,
+        tag: &str,
+    ) -> Result<Response, SqlError> {
+        for Filled { part, update } in planned.before {
+            let command = self.part(session, part).await?;
+            self.command(session, command, tag).await?;
+            let statement = Arc::new(parse::parse(&update)?);
+            let prepared = Prepared { parameters: Vec::new(), columns: None, text: update.into(), statement };
+            self.change_in_block(session, &prepared, &[]).await?;
+        }
+        let command = self.part(session, planned.last).await?;
+        self.command(session, command, tag).await
     }
 
     /// The table, then its rows, in one transaction.
@@ -77,28 +116,36 @@ impl Engine {
         let origin = Origin { view: &view, actor: session.actor, context: &context };
         match statement {
             TableStatement::Create(table) => plan::table::create(origin, table),
-            TableStatement::CreateAs(_) => Err(SqlError::internal("CREATE TABLE AS is two statements")),
+            TableStatement::CreateAs(_) | TableStatement::Alter(_) => {
+                Err(SqlError::internal("a statement of several parts is not one command"))
+            }
             TableStatement::CreateIndex(index) => match plan::alter::index(origin, index) {
                 Ok(command) => Ok(command),
                 Err(error) => Err(self.told(session, &view, &index.table, error)),
             },
-            TableStatement::Alter(table) => {
-                let planned = match plan::alter::alter(origin, table) {
-                    Ok(planned) => planned,
-                    Err(error) => return Err(self.told(session, &view, &table.name, error)),
-                };
-                let mut command = planned.command;
-                for (action, plan) in planned.values {
-                    let value = self.value(session, &view, plan).await?;
-                    if let Command::AlterTable { actions, .. } = &mut command
-                        && let Some(TableAction::AddColumn { fill, .. }) = actions.get_mut(action)
-                    {
-                        *fill = Some(value);
-                    }
-                }
-                Ok(command)
+        }
+    }
+
+    async fn planned(&self, session: &mut Session, alter: &AlterTable) -> Result<Altered, SqlError> {
+        let view = self.view_for_change(session).await?;
+        let context = session.name_context();
+        let origin = Origin { view: &view, actor: session.actor, context: &context };
+        plan::alter::alter(origin, alter).map_err(|error| self.told(session, &view, &alter.name, error))
+    }
+
+    /// The command of a part, with the values that it wants.
+    async fn part(&self, session: &mut Session, part: Part) -> Result<Command, SqlError> {
+        let Part { mut command, values } = part;
+        for (action, plan) in values {
+            let view = self.view_for_change(session).await?;
+            let value = self.value(session, &view, plan).await?;
+            if let Command::AlterTable { actions, .. } = &mut command
+                && let Some(TableAction::AddColumn { fill, .. }) = actions.get_mut(action)
+            {
+                *fill = Some(value);
             }
         }
+        Ok(command)
     }
 
     /// `error`, or that the table may not be changed.

@@ -11,7 +11,7 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 
 use super::run::{self, RunError};
-use super::{Engine, Prepared, Response, cancel_check, copy, forward, plan_with, response, time_left};
+use super::{Engine, Prepared, Response, cancel_check, copy, forward, plan_with, response};
 use crate::activity::{Cancelled, Id};
 use crate::gate::{Gate, Permit, Write, WriteOutcome};
 use crate::session::{SequenceValues, Session};
@@ -21,6 +21,7 @@ use crate::sql::parse::copy::CopyStatement;
 use crate::sql::plan::{Origin, Plan};
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
+use crate::sql::system::variable::{self, Bounds};
 use crate::sql::value::{Datum, SqlType};
 use grantd_catalog::refusal::Refusal;
 
@@ -37,11 +38,14 @@ pub(super) struct StatementWrite {
     pub(super) statement: Arc<Statement>,
     pub(super) types: Vec<SqlType>,
     pub(super) values: Vec<Value>,
+    /// Of a COPY: where each row stands in the client's data.
+    pub(super) lines: Vec<u64>,
     pub(super) actor: Actor,
     pub(super) context: NameContext,
     pub(super) node_id: u64,
     /// When its transaction began; none: when it runs.
     pub(super) now_micros: Option<i64>,
+    pub(super) bounds: Bounds,
     pub(super) cancel: CancelCheck,
     /// Its number in the cluster, by which another node stops it.
     pub(super) id: Id,
@@ -84,18 +88,21 @@ impl Write for StatementWrite {
             now_micros: self.now_micros.unwrap_or_else(now_micros),
             node_id: self.node_id,
             session: None,
+            memory: self.bounds.memory,
             live: LiveRows::new(),
             proposed: Arc::default(),
+            kept: Arc::default(),
         };
         let outcome = match self.statement.as_ref() {
             Statement::Copy(CopyStatement::From(table)) => {
-                let values = (self.types.as_slice(), self.values.as_slice());
+                let values = (self.types.as_slice(), self.values.as_slice(), self.lines.as_slice());
                 copy::insert(table, &plan, values, rows, &info, &self.cancel)
             }
             _ => run::checked(&plan, rows, &self.values, info, Arc::clone(&self.cancel)),
         };
         match outcome {
             Ok(result) => {
+                self.bounds.check_written(result.changes).map_err(|error| error.body)?;
                 self.result = Some(result);
                 self.remembers = sequences.session();
                 Ok(())
@@ -118,7 +125,7 @@ impl Engine {
         parameters: &[Datum],
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
-        self.write_bound(session, prepared, values).await
+        self.write_bound(session, prepared, (values, Vec::new())).await
     }
 
     /// The same with values as the row store takes them; of a COPY, those of all its rows.
@@ -126,19 +133,21 @@ impl Engine {
         &self,
         session: &mut Session,
         prepared: &Prepared,
-        values: Vec<Value>,
+        (values, lines): (Vec<Value>, Vec<u64>),
     ) -> Result<Response, SqlError> {
-        let deadline = Instant::now() + time_left(session);
+        let deadline = Instant::now() + FORWARD_TIMEOUT;
         let mut pause = PAUSE_FIRST;
         let given_up = Cancelled::default();
         let mut write = StatementWrite {
             statement: Arc::clone(&prepared.statement),
             types: prepared.parameters.clone(),
             values,
+            lines,
             actor: session.actor,
             context: session.name_context(),
             node_id: self.gate.node_id(),
             now_micros: None,
+            bounds: variable::bounds(session),
             cancel: cancel_check(session, &given_up),
             id: self.activity.own().next_id(),
             given_up,
@@ -208,10 +217,18 @@ async fn run_here(
     cancelled: &Cancelled,
 ) -> Result<(WriteOutcome, StatementWrite), SqlError> {
     let (begun, given_up) = (Arc::clone(&write.begun), write.given_up.clone());
+    let lock_timeout = write.bounds.lock_timeout;
     let mut running = std::pin::pin!(gate.write(write));
     let (outcome, back) = tokio::select! {
         biased;
         done = &mut running => done,
+        () = waited_too_long(lock_timeout, &begun) => {
+            given_up.raise();
+            if !begun.load(Ordering::SeqCst) {
+                return Err(SqlError::lock_timeout());
+            }
+            running.await
+        }
         () = cancelled.raised() => {
             given_up.raise();
             if !begun.load(Ordering::SeqCst) {
@@ -222,6 +239,17 @@ async fn run_here(
     };
     let back = back.ok_or_else(|| SqlError::internal("a write was lost"));
     Ok((outcome?, back?))
+}
+
+/// Returns when the writer did not take the write in time; never if it did.
+async fn waited_too_long(limit: Option<Duration>, begun: &AtomicBool) {
+    if let Some(limit) = limit {
+        tokio::time::sleep(limit).await;
+        if !begun.load(Ordering::SeqCst) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// The change is made; that this node does not have it yet must not read as a refusal.

@@ -163,6 +163,9 @@ impl Reader<'_> {
         self.expect_words(&["FOR"])?;
         let (text, statement) = self.inner()?;
         match statement {
+            Statement::Query(query) if query.with.as_ref().is_some_and(crate::sql::plan::changes) => {
+                Err(SqlError::unsupported("a cursor of a WITH that changes rows"))
+            }
             Statement::Query(query) if query.locks.is_empty() => {
                 Ok(named(NamedStatement::Declare { name, scrolls, text }))
             }

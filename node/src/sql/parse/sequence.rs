@@ -15,13 +15,7 @@ impl Reader<'_> {
         let if_not_exists = self.if_not_exists();
         let name = self.object_name()?;
         let options = self.sequence_options()?;
-        let increment = options.increment.unwrap_or(1);
-        // As in PostgreSQL: from 1 upwards, or from -1 downwards.
-        let (least, greatest) = if increment < 0 { (i64::MIN, -1) } else { (1, i64::MAX) };
-        let min = options.min.flatten().unwrap_or(least);
-        let max = options.max.flatten().unwrap_or(greatest);
-        let start = options.start.unwrap_or(if increment < 0 { max } else { min });
-        let sequence = Sequence { start, increment, min, max, owned_by: None };
+        let sequence = sequence_of(&options, i64::MIN, i64::MAX);
         let owned_by = options.owned_by.flatten();
         let command = Command::CreateSequence { name, sequence, owned_by, if_not_exists };
         Ok(Statement::Command(command, "CREATE SEQUENCE"))
@@ -53,7 +47,7 @@ impl Reader<'_> {
         Ok(options)
     }
 
-    fn sequence_option(&mut self, options: &mut SequenceOptions) -> Result<(), SqlError> {
+    pub(super) fn sequence_option(&mut self, options: &mut SequenceOptions) -> Result<(), SqlError> {
         if self.words(&["INCREMENT"]) {
             let _ = self.words(&["BY"]);
             let value = self.integer()?;
@@ -144,6 +138,16 @@ impl Reader<'_> {
         };
         Ok(Some(Statement::Command(Command::AlterType { name: name.clone(), change }, "ALTER TYPE")))
     }
+}
+
+/// The sequence that options make: as in PostgreSQL from 1 upwards, or from -1 downwards, within what its type holds.
+pub fn sequence_of(options: &SequenceOptions, least: i64, greatest: i64) -> Sequence {
+    let increment = options.increment.unwrap_or(1);
+    let (least, greatest) = if increment < 0 { (least, -1) } else { (1, greatest) };
+    let min = options.min.flatten().unwrap_or(least);
+    let max = options.max.flatten().unwrap_or(greatest);
+    let start = options.start.unwrap_or(if increment < 0 { max } else { min });
+    Sequence { start, increment, min, max, owned_by: None }
 }
 
 fn once<T>(option: &mut Option<T>, value: T) -> Result<(), SqlError> {

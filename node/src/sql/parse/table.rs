@@ -1,13 +1,13 @@
 //! CREATE TABLE, ALTER TABLE and CREATE INDEX. Columns and constraints are read by `sqlparser`, what is around them
 //! here: it knows neither CockroachDB's `INDEX` in CREATE TABLE nor what a table may be altered by.
 
-use grantd_catalog::command::{Command, DropBehavior, IndexName, LIST_MAX, ObjectName};
+use grantd_catalog::command::{Command, DropBehavior, IndexName, LIST_MAX, ObjectName, SequenceOptions};
 use grantd_catalog::name::Name;
 use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{Reader, Statement, is_word};
+use super::{Reader, Statement, is_word, name_of};
 use crate::sql::error::SqlError;
 
 /// A statement that is planned before the catalog has a command for it.
@@ -63,9 +63,17 @@ pub struct CreateTableAs {
 pub struct IndexClause {
     pub name: Option<Name>,
     pub unique: bool,
-    /// Columns, and whether each is DESC.
-    pub keys: Vec<(Name, bool)>,
+    /// Columns and expressions, and whether each is DESC.
+    pub keys: Vec<(IndexPart, bool)>,
     pub predicate: Option<Box<ast::Expr>>,
+}
+
+/// What a key of an index is of.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "each is what its name says")]
+pub enum IndexPart {
+    Column(Name),
+    Expression(Box<ast::Expr>),
 }
 
 /// CREATE INDEX.
@@ -102,6 +110,8 @@ pub enum AlterAction {
     DropConstraint { name: Name, if_exists: bool, behavior: DropBehavior },
     RenameConstraint { name: Name, to: Name },
     ValidateConstraint { name: Name },
+    AddIdentity { column: Name, always: bool, options: SequenceOptions },
+    DropIdentity { column: Name, if_exists: bool },
 }
 
 impl Reader<'_> {
@@ -272,15 +282,17 @@ impl Reader<'_> {
         }
     }
 
-    fn index_key(&mut self) -> Result<(Name, bool), SqlError> {
+    fn index_key(&mut self) -> Result<(IndexPart, bool), SqlError> {
         let is_call = self.parser.peek_nth_token_ref(1).token == Token::LParen;
-        if is_call || self.parser.peek_token_ref().token == Token::LParen {
-            return Err(SqlError::unsupported("an index on an expression"));
-        }
-        let name = self.name()?;
+        let part = match is_call || self.parser.peek_token_ref().token == Token::LParen {
+            true => IndexPart::Expression(Box::new(self.sql(Parser::parse_expr)?)),
+            false => IndexPart::Column(self.name()?),
+        };
         if self.words(&["COLLATE"]) {
             return Err(SqlError::unsupported("COLLATE in an index"));
         }
+        // Texts are in the order of their bytes anyway, which is all that these ask for.
+        let _ = PATTERN_CLASSES.into_iter().any(|word| self.words(&[word]));
         let next = &self.parser.peek_token_ref().token;
         let known = ["ASC", "DESC", "NULLS"].into_iter().any(|word| self.next_is(word));
         if !known && matches!(next, Token::Word(_)) {
@@ -290,7 +302,7 @@ impl Reader<'_> {
         let _ = self.words(&["ASC"]);
         // Where NULLs are in an index changes no answer.
         let _ = self.words(&["NULLS", "FIRST"]) || self.words(&["NULLS", "LAST"]);
-        Ok((name, descending))
+        Ok((part, descending))
     }
 
     /// `[WITH (fillfactor = 100, …)]`: how PostgreSQL stores rows, which is not how they are stored here.
@@ -434,6 +446,13 @@ impl Reader<'_> {
         if self.words(&["SET", "DEFAULT"]) {
             return Ok(AlterAction::SetDefault { column, default: Box::new(self.sql(Parser::parse_expr)?) });
         }
+        if self.words(&["ADD", "GENERATED"]) {
+            return self.add_identity(column);
+        }
+        if self.words(&["DROP", "IDENTITY"]) {
+            let if_exists = self.if_exists();
+            return Ok(AlterAction::DropIdentity { column, if_exists });
+        }
         if self.words(&["DROP", "DEFAULT"]) {
             return Ok(AlterAction::DropDefault { column });
         }
@@ -461,6 +480,22 @@ impl Reader<'_> {
             }
             None => Err(self.expected("SET, DROP or TYPE")),
         }
+    }
+
+    /// After ALTER COLUMN c ADD GENERATED.
+    fn add_identity(&mut self, column: Name) -> Result<AlterAction, SqlError> {
+        let always = self.words(&["ALWAYS"]);
+        if !always {
+            self.expect_words(&["BY", "DEFAULT"])?;
+        }
+        self.expect_words(&["AS", "IDENTITY"])?;
+        let mut options = SequenceOptions::default();
+        if self.parser.consume_token(&Token::LParen) {
+            while !self.parser.consume_token(&Token::RParen) {
+                self.sequence_option(&mut options)?;
+            }
+        }
+        Ok(AlterAction::AddIdentity { column, always, options })
     }
 
     /// Whether these words come next; nothing is consumed.
@@ -502,8 +537,11 @@ impl Reader<'_> {
     }
 }
 
+/// Operator classes of PostgreSQL that order texts by their bytes.
+const PATTERN_CLASSES: [&str; 3] = ["TEXT_PATTERN_OPS", "VARCHAR_PATTERN_OPS", "BPCHAR_PATTERN_OPS"];
+
 /// CockroachDB's words where `sqlparser` knows only those of PostgreSQL: `AS (…) STORED` behind a column, and
-/// `NOT VISIBLE`.
+/// `NOT VISIBLE`; and the options of `AS IDENTITY (…)` in the one order that it reads.
 pub(super) fn spell_out_columns(tokens: &mut Vec<TokenWithSpan>) {
     let is =
         |token: Option<&TokenWithSpan>, word: &str| token.is_some_and(|token| is_word(&token.token, word));
@@ -526,6 +564,9 @@ pub(super) fn spell_out_columns(tokens: &mut Vec<TokenWithSpan>) {
                 && is(tokens.get(at), "AS")
                 && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
                 && !is(tokens.get(at - 1), "ALWAYS");
+            if is(tokens.get(at), "IDENTITY") && is(tokens.get(at.wrapping_sub(1)), "AS") {
+                sort_options(&mut tokens[at + 1..]);
+            }
             if is_computed {
                 let span = tokens[at].span;
                 let words = ["GENERATED", "ALWAYS"].map(Token::make_keyword);
@@ -541,6 +582,38 @@ pub(super) fn spell_out_columns(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
+/// The options of a sequence that stand in parentheses next, in the order that `sqlparser` reads.
+fn sort_options(tokens: &mut [TokenWithSpan]) {
+    const BEGIN: [&str; 6] = ["INCREMENT", "MINVALUE", "MAXVALUE", "START", "CACHE", "CYCLE"];
+    if tokens.first().is_none_or(|token| token.token != Token::LParen) {
+        return;
+    }
+    let Some(end) = tokens.iter().position(|token| token.token == Token::RParen) else { return };
+    let mut options: Vec<(usize, Vec<TokenWithSpan>)> = Vec::new();
+    let mut negated = false;
+    for token in &tokens[1..end] {
+        match BEGIN.iter().position(|word| is_word(&token.token, word)) {
+            // NO has begun it.
+            Some(place) if negated => {
+                if let Some(last) = options.last_mut() {
+                    last.0 = place;
+                    last.1.push(token.clone());
+                }
+            }
+            Some(place) => options.push((place, vec![token.clone()])),
+            None if is_word(&token.token, "NO") => options.push((BEGIN.len(), vec![token.clone()])),
+            None => match options.last_mut() {
+                Some(last) => last.1.push(token.clone()),
+                None => options.push((0, vec![token.clone()])),
+            },
+        }
+        negated = is_word(&token.token, "NO");
+    }
+    options.sort_by_key(|(place, _)| *place);
+    let sorted = options.into_iter().flat_map(|(_, option)| option);
+    tokens[1..end].iter_mut().zip(sorted).for_each(|(token, sorted)| *token = sorted);
+}
+
 fn with_name(constraint: ast::TableConstraint, name: ast::Ident) -> ast::TableConstraint {
     use ast::TableConstraint::{Check, ForeignKey, PrimaryKey, Unique};
     let name = Some(name);
@@ -551,4 +624,23 @@ fn with_name(constraint: ast::TableConstraint, name: ast::Ident) -> ast::TableCo
         Check(found) => Check(ast::CheckConstraint { name, ..found }),
         other => other,
     }
+}
+
+/// `SELECT … INTO t …` is CREATE TABLE AS.
+pub(super) fn select_into(into: ast::SelectInto, query: Box<ast::Query>) -> Result<Statement, SqlError> {
+    let ast::SelectInto { temporary, unlogged, table: _, targets } = into;
+    if temporary || unlogged {
+        return Err(SqlError::unsupported("SELECT INTO a temporary or unlogged table"));
+    }
+    let parts: Option<Vec<_>> = match targets.as_slice() {
+        [ast::Expr::Identifier(ident)] => Some(vec![name_of(ident)]),
+        [ast::Expr::CompoundIdentifier(parts)] => Some(parts.iter().map(name_of).collect()),
+        _ => None,
+    };
+    let Some(parts) = parts.filter(|parts| parts.len() <= 3) else {
+        return Err(SqlError::syntax("INTO takes the name of a table"));
+    };
+    let name = ObjectName { parts };
+    let statement = CreateTableAs { name, if_not_exists: false, columns: Vec::new(), query, with_data: true };
+    Ok(Statement::Table(Box::new(TableStatement::CreateAs(statement))))
 }

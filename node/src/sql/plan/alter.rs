@@ -1,23 +1,32 @@
 //! ALTER TABLE and CREATE INDEX: what only the plan knows of them, expressions and values; the rest the catalog decides
 //! where the command is applied.
 
-use grantd_catalog::command::{Command, NewIndexKey, TableAction};
+use grantd_catalog::command::{Command, NewConstraint, TableAction};
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Body, Column, Expression, Table};
+use grantd_catalog::object::{Body, Column, Expression, IndexKey, Table};
 use grantd_catalog::refusal::state::UNDEFINED_OBJECT;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::parse::table::{AlterAction, AlterTable, CreateIndex};
+use crate::sql::parse::table::{AlterAction, AlterTable, CreateIndex, IndexPart};
 use crate::sql::translate::function;
 use crate::sql::value::SqlType;
 
 use super::shape::Shape;
+use super::written::quoted;
 use super::{Origin, Plan, Planner, no_column, not_a_table};
 
-/// What an ALTER TABLE became.
+/// What an ALTER TABLE became: one part, or several that are done in one transaction.
 pub struct Altered {
+    /// What comes before the last part.
+    pub before: Vec<Filled>,
+    /// The last part, most often the only one.
+    pub last: Part,
+}
+
+/// A command, and what it wants to know.
+pub struct Part {
     /// The command.
     pub command: Command,
     /// The values that new columns have in the rows that there are, where they are yet to be computed, once for all rows
@@ -25,22 +34,35 @@ pub struct Altered {
     pub values: Vec<(usize, Plan)>,
 }
 
+/// A command that ends with a new column of which every row has a value of its own. They are made where rows are changed, on
+/// the leader, and travel as rows: all replicas get the same.
+pub struct Filled {
+    /// The command.
+    pub part: Part,
+    /// The UPDATE that fills the column.
+    pub update: String,
+}
+
 /// The command of an ALTER TABLE. A table that is not there is left to the catalog.
 pub fn alter(origin: Origin<'_>, statement: &AlterTable) -> Result<Altered, SqlError> {
     let AlterTable { name, if_exists, actions } = statement;
     let command = |actions| Command::AlterTable { name: name.clone(), if_exists: *if_exists, actions };
+    let part = |made, values| Part { command: command(made), values };
     let found = match origin.view.state().resolve_relation(origin.context, name) {
         Ok(id) => id,
-        Err(_) if *if_exists => return Ok(Altered { command: command(Vec::new()), values: Vec::new() }),
+        Err(_) if *if_exists => {
+            return Ok(Altered { before: Vec::new(), last: part(Vec::new(), Vec::new()) });
+        }
         Err(error) => return Err(error.into()),
     };
-    let (name, table) = described(origin, found)?;
+    let (short, table) = described(origin, found)?;
     let mut planned = Actions {
         origin,
         table,
-        shape: Shape::new(origin, name.clone(), table.columns.clone()),
+        shape: Shape::new(origin, short.clone(), table.columns.clone()),
         made: Vec::new(),
         values: Vec::new(),
+        filled: Vec::new(),
     };
     for action in actions {
         let renames =
@@ -51,29 +73,36 @@ pub fn alter(origin: Origin<'_>, statement: &AlterTable) -> Result<Altered, SqlE
         }
         planned.action(action)?;
     }
-    Ok(Altered { command: command(planned.made), values: planned.values })
+    let target: Vec<_> = name.parts.iter().map(quoted).collect();
+    let filled = |Unfilled { made, values, column }| Filled {
+        part: part(made, values),
+        update: format!("UPDATE {} SET {} = DEFAULT", target.join("."), quoted(&column)),
+    };
+    Ok(Altered {
+        before: planned.filled.into_iter().map(filled).collect(),
+        last: part(planned.made, planned.values),
+    })
 }
 
 /// The command of a CREATE INDEX.
 pub fn index(origin: Origin<'_>, statement: &CreateIndex) -> Result<Command, SqlError> {
     let CreateIndex { table, if_not_exists, index } = statement;
-    let predicate = match &index.predicate {
-        None => None,
-        Some(predicate) => {
+    let plain = |(part, _): &(IndexPart, bool)| matches!(part, IndexPart::Column(_));
+    let (keys, predicate) = match index.predicate.is_none() && index.keys.iter().all(plain) {
+        // All that is to be said of plain columns the catalog says.
+        true => (Shape::new(origin, Name::from(""), Vec::new()).keys(&index.keys)?, None),
+        false => {
             let id = origin.view.state().resolve_relation(origin.context, table)?;
             let (name, found) = described(origin, id)?;
             let mut shape = Shape::new(origin, name.clone(), found.columns.clone());
-            shape.predicate(Some(predicate))?
+            (shape.keys(&index.keys)?, shape.predicate(index.predicate.as_deref())?)
         }
     };
-    let keys = index.keys.iter();
-    let keys =
-        keys.map(|(column, descending)| NewIndexKey { column: column.clone(), descending: *descending });
     Ok(Command::CreateIndex {
         name: index.name.clone(),
         if_not_exists: *if_not_exists,
         table: table.clone(),
-        keys: keys.collect(),
+        keys,
         unique: index.unique,
         predicate,
     })
@@ -95,6 +124,15 @@ struct Actions<'a> {
     shape: Shape<'a>,
     made: Vec<TableAction>,
     values: Vec<(usize, Plan)>,
+    /// What is to be done before `made`, each with the column that is to be filled then.
+    filled: Vec<Unfilled>,
+}
+
+/// Actions that end with a column that is yet to be filled.
+struct Unfilled {
+    made: Vec<TableAction>,
+    values: Vec<(usize, Plan)>,
+    column: Name,
 }
 
 impl Actions<'_> {
@@ -139,6 +177,26 @@ impl Actions<'_> {
             AlterAction::RenameConstraint { name, to } => {
                 TableAction::RenameConstraint { constraint: name.clone(), to: to.clone() }
             }
+            AlterAction::AddIdentity { column, always, options } => {
+                let Column { nullable, column_type, .. } = self.column(column)?;
+                let column_type = *column_type;
+                if *nullable {
+                    return Err(SqlError::new(
+                        grantd_catalog::refusal::state::NOT_IN_PREREQUISITE_STATE,
+                        format!(
+                            "column \"{column}\" of relation \"{}\" must be declared NOT NULL before identity can be \
+                             added",
+                            self.shape.name()
+                        ),
+                    ));
+                }
+                self.shape.count(column.clone(), column_type, *always, options);
+                self.count();
+                return Ok(());
+            }
+            AlterAction::DropIdentity { column, if_exists } => {
+                TableAction::DropIdentity { column: column.clone(), if_exists: *if_exists }
+            }
             // Every constraint is valid.
             AlterAction::ValidateConstraint { name } => return self.is_constraint(name),
         };
@@ -164,6 +222,7 @@ impl Actions<'_> {
         if self.shape.columns[..count].iter().any(|column| column.name == name) {
             // The catalog refuses it or leaves it out.
             let column = self.shape.columns.remove(count);
+            self.shape.identities.clear();
             let constraints = Vec::new();
             self.made.push(TableAction::AddColumn { column, if_not_exists, fill: None, constraints });
             return Ok(());
@@ -171,6 +230,11 @@ impl Actions<'_> {
         self.shape.compute(std::slice::from_ref(written))?;
         let constraints = self.shape.constraints_of(written)?;
         let column = self.shape.columns[count].clone();
+        let differs = column.default.as_ref().is_some_and(|default| function::is_volatile(&default.stored));
+        if differs || !self.shape.identities.is_empty() {
+            self.add_filled(column, if_not_exists, constraints);
+            return Ok(());
+        }
         let fill = match &column.default {
             None => None,
             Some(default) => self.fill(default)?,
@@ -179,12 +243,34 @@ impl Actions<'_> {
         Ok(())
     }
 
+    /// A column of which every row has a value of its own: it is NULL until it is filled.
+    fn add_filled(&mut self, column: Column, if_not_exists: bool, constraints: Vec<NewConstraint>) {
+        let (name, nullable) = (column.name.clone(), column.nullable);
+        self.made.push(TableAction::AddColumn {
+            column: Column { nullable: true, ..column },
+            if_not_exists,
+            fill: None,
+            constraints: Vec::new(),
+        });
+        self.count();
+        let (made, values) = (std::mem::take(&mut self.made), std::mem::take(&mut self.values));
+        self.filled.push(Unfilled { made, values, column: name.clone() });
+        if !nullable {
+            self.made.push(TableAction::SetNullable { column: name, nullable: false });
+        }
+        let added = constraints.into_iter();
+        self.made
+            .extend(added.map(|constraint| TableAction::AddConstraint { constraint, if_not_exists: false }));
+    }
+
+    /// What was noted as counting its rows does so.
+    fn count(&mut self) {
+        let identities = std::mem::take(&mut self.shape.identities);
+        self.made.extend(identities.into_iter().map(TableAction::AddIdentity));
+    }
+
     /// What the rows that there are get by a DEFAULT; none: it is yet to be computed.
     fn fill(&mut self, default: &Expression) -> Result<Option<String>, SqlError> {
-        if function::is_volatile(&default.stored) {
-            return Err(SqlError::unsupported("ADD COLUMN with a DEFAULT that differs from row to row")
-                .with_hint("Add the column, UPDATE the rows, then ALTER COLUMN … SET DEFAULT."));
-        }
         if function::unstable(&default.stored).is_none() {
             return Ok(Some(default.stored.clone()));
         }
@@ -208,8 +294,11 @@ impl Actions<'_> {
         for (before, text) in texts {
             let computed =
                 self.table.columns.iter().position(|column| column.computed.as_ref() == Some(before));
+            let mut keys =
+                self.table.indexes.iter().flat_map(|index| &index.keys).filter_map(IndexKey::expression);
             let after = match computed.and_then(|at| u16::try_from(at).ok()) {
                 Some(at) => self.shape.computed(&text, at, std::iter::empty())?,
+                None if keys.any(|key| key == before) => self.shape.key(&text)?,
                 None => self.shape.check(&text)?,
             };
             expressions.push((before.clone(), after));
@@ -226,27 +315,19 @@ impl Actions<'_> {
         let column = self.column(name)?.clone();
         let column_type = self.shape.column_type(data_type)?;
         let is_other = SqlType::of_column(column_type) != SqlType::of_column(column.column_type);
-        // What is stored with the table was made for the type that the column had.
         if is_other {
-            let checks = self.table.checks.iter().map(|check| &check.expression);
-            let computed = self.table.columns.iter().filter_map(|column| column.computed.as_ref());
-            let predicates = self.table.indexes.iter().filter_map(|index| index.predicate.as_ref());
-            if column.computed.is_some() || computed.clone().any(|expression| expression.mentions(name)) {
+            let mut computed = self.table.columns.iter().filter_map(|column| column.computed.as_ref());
+            if column.computed.is_some() || computed.any(|expression| expression.mentions(name)) {
                 return Err(SqlError::unsupported(
                     "ALTER COLUMN TYPE of a column that a generated column uses",
                 ));
-            }
-            if checks.chain(predicates).any(|expression| expression.mentions(name)) {
-                return Err(SqlError::unsupported(
-                    "ALTER COLUMN TYPE of a column that a CHECK or the WHERE of an index uses",
-                )
-                .with_hint("Drop the constraint or index, and add it again afterwards."));
             }
         }
         let using = self.shape.converted(&column, using, column_type)?;
         let at = usize::from(self.shape.position(name)?);
         self.shape.columns[at].column_type = column_type;
-        self.made.push(TableAction::SetType { column: name.clone(), column_type, using });
+        let expressions = self.retyped(name)?;
+        self.made.push(TableAction::SetType { column: name.clone(), column_type, using, expressions });
         if let Some(default) = column.default {
             let default = self.shape.default_of(&default.sql, name, column_type).map_err(|_| {
                 SqlError::new(
@@ -259,6 +340,23 @@ impl Actions<'_> {
             self.made.push(TableAction::SetDefault { column: name.clone(), default: Some(default) });
         }
         Ok(())
+    }
+
+    /// The CHECKs and expressions of indexes that read a column, which has another type now: they must mean something of
+    /// it still.
+    fn retyped(&mut self, column: &Name) -> Result<Vec<(Expression, Expression)>, SqlError> {
+        let mut made = Vec::new();
+        let conditions = self.table.checks.iter().map(|check| &check.expression);
+        let conditions =
+            conditions.chain(self.table.indexes.iter().filter_map(|index| index.predicate.as_ref()));
+        for condition in conditions.filter(|condition| condition.mentions(column)) {
+            made.push((condition.clone(), self.shape.check(&condition.sql)?));
+        }
+        let keys = self.table.indexes.iter().flat_map(|index| &index.keys).filter_map(IndexKey::expression);
+        for key in keys.filter(|key| key.mentions(column)) {
+            made.push((key.clone(), self.shape.key(&key.sql)?));
+        }
+        Ok(made)
     }
 
     fn is_constraint(&self, name: &Name) -> Result<(), SqlError> {

@@ -8,7 +8,7 @@ use crate::sql::parse::name_of;
 use crate::sql::translate::{Form, Typed, cast, order};
 use crate::sql::value::SqlType;
 
-use super::query::{Bound, OutputColumn, direction, ordinal, position_error};
+use super::query::{Bound, OutputColumn, bare, direction, ordinal, position_error};
 use super::scope::Scope;
 use super::{Planner, no_column, unset};
 
@@ -155,7 +155,7 @@ pub(super) fn output_order(item: &ast::OrderByExpr, columns: &[OutputColumn]) ->
             _ => Err(position_error("ORDER BY", position)),
         };
     }
-    let ast::Expr::Identifier(ident) = &item.expr else {
+    let ast::Expr::Identifier(ident) = bare(&item.expr) else {
         return Err(SqlError::unsupported("an expression in ORDER BY after a set operation"));
     };
     let name = name_of(ident);

@@ -14,7 +14,8 @@ use super::update::set_clause;
 use super::{Planner, no_column};
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::translate::quote;
+use crate::sql::translate::{Typed, order, quote};
+use crate::sql::value::SqlType;
 
 /// What an INSERT does with a row whose key exists.
 pub(super) enum Action<'s> {
@@ -97,7 +98,7 @@ impl Planner<'_> {
             Action::Upsert => {
                 let key: Vec<_> = into.table.primary_key.iter().map(|at| usize::from(*at)).collect();
                 let sql = upsert(&key, into.table, insert, targets);
-                Ok(Conflict { sql, once: several.then(|| once(&key, false)) })
+                Ok(Conflict { sql, once: several.then(|| once(&key, into.table, false)) })
             }
         }
     }
@@ -127,7 +128,7 @@ impl Planner<'_> {
             ));
         }
         let sql = format!(" ON CONFLICT {} DO UPDATE SET {set}{test}", listed(key, into.table));
-        Ok(Conflict { sql, once: several.then(|| once(key, filter.is_some())) })
+        Ok(Conflict { sql, once: several.then(|| once(key, into.table, filter.is_some())) })
     }
 }
 
@@ -153,8 +154,12 @@ fn keeps_key(assignment: &ast::Assignment, key: &[usize], table: &Table) -> Resu
 }
 
 /// The test that a key comes for the first time.
-fn once(key: &[usize], filtered: bool) -> String {
-    let columns: Vec<_> = key.iter().map(|at| format!("k{}", at + 1)).collect();
+fn once(key: &[usize], table: &Table, filtered: bool) -> String {
+    let column = |at: &usize| {
+        let sql_type = SqlType::of_column(table.columns[*at].column_type);
+        order::key(&Typed::computed(format!("k{}", at + 1), sql_type))
+    };
+    let columns: Vec<_> = key.iter().map(column).collect();
     format!("g_proposed({}, {})", u8::from(filtered), columns.join(", "))
 }
 
@@ -216,11 +221,11 @@ fn key_of(target: &ast::ConflictTarget, into: &Target<'_>) -> Result<Vec<usize>,
     let is_key = |columns: &[u16]| {
         columns.len() == positions.len() && columns.iter().all(|at| positions.contains(&usize::from(*at)))
     };
-    let by_index =
-        table.indexes.iter().filter(|index| index.unique && index.predicate.is_none()).any(|index| {
-            let columns: Vec<_> = index.keys.iter().map(|key| key.column).collect();
-            is_key(&columns)
-        });
+    let by_index = table
+        .indexes
+        .iter()
+        .filter(|index| index.unique && index.predicate.is_none())
+        .any(|index| index.columns().is_some_and(|columns| is_key(&columns)));
     if !is_key(&table.primary_key) && !table.unique.iter().any(|unique| is_key(&unique.columns)) && !by_index
     {
         return Err(SqlError::new(

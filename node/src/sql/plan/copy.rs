@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use grantd_catalog::object::{Body, Table};
+use grantd_catalog::object::{Body, Column, Table};
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::state::WRONG_OBJECT_TYPE;
 use grantd_catalog::require::{Need, Requirement};
@@ -57,19 +57,29 @@ pub fn columns(origin: Origin<'_>, copy: &CopyTable) -> Result<(String, Vec<Colu
 }
 
 fn listed(copy: &CopyTable, table: &Table, relation: &str) -> Result<Vec<ColumnInfo>, SqlError> {
-    let info = |column: &grantd_catalog::object::Column| ColumnInfo {
+    let info = |column: &Column| ColumnInfo {
         name: column.name.as_str().to_owned(),
         sql_type: SqlType::of_column(column.column_type),
     };
     if copy.columns.is_empty() {
-        return Ok(table.columns.iter().filter(|column| !column.hidden).map(info).collect());
+        // As in PostgreSQL: what is computed is computed anew where it is copied to.
+        let is_copied = |column: &&Column| !column.hidden && column.computed.is_none();
+        return Ok(table.columns.iter().filter(is_copied).map(info).collect());
     }
     distinct(copy.columns.iter().map(grantd_catalog::name::Name::as_str))?;
     let find = |name: &grantd_catalog::name::Name| {
-        table.columns.iter().find(|column| column.name == *name).map(info).ok_or_else(|| {
+        let column = table.columns.iter().find(|column| column.name == *name).ok_or_else(|| {
             let message = format!("column \"{name}\" of relation \"{relation}\" does not exist");
             SqlError::new(state::UNDEFINED_COLUMN, message)
-        })
+        })?;
+        match column.computed {
+            None => Ok(info(column)),
+            Some(_) => Err(SqlError::new(
+                state::INVALID_COLUMN_REFERENCE,
+                format!("column \"{name}\" is a generated column"),
+            )
+            .with_detail("Generated columns cannot be used in COPY.")),
+        }
     };
     copy.columns.iter().map(find).collect()
 }
@@ -77,7 +87,8 @@ fn listed(copy: &CopyTable, table: &Table, relation: &str) -> Result<Vec<ColumnI
 /// Plans the INSERT of so many rows, whose values are parameters.
 pub fn copy_in(origin: Origin<'_>, copy: &CopyTable, rows: usize) -> Result<Plan, SqlError> {
     let (_, columns) = columns(origin, copy)?;
-    let mut text = format!("INSERT INTO {} ({}) VALUES ", copy.table, list(&columns));
+    // As in PostgreSQL, what is copied counts in identity columns too.
+    let mut text = format!("INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ", copy.table, list(&columns));
     for row in 0..rows {
         text.push_str(if row == 0 { "(" } else { ", (" });
         for at in 0..columns.len() {
@@ -90,7 +101,9 @@ pub fn copy_in(origin: Origin<'_>, copy: &CopyTable, rows: usize) -> Result<Plan
     let hints: Vec<_> = columns.iter().map(|column| Some(column.sql_type)).collect();
     let hints = hints.repeat(rows);
     match parse::parse(&text)? {
-        Statement::Insert(statement, None) => change(origin, None, Change::Insert(&statement), &hints),
+        Statement::Insert(statement, None, overriding) => {
+            change(origin, None, Change::Insert(&statement, overriding), &hints)
+        }
         _ => Err(SqlError::internal("COPY is no INSERT")),
     }
 }

@@ -1,28 +1,32 @@
 //! Changes of rows: what they have in common, and the rows of an INSERT. `conflict` has ON CONFLICT, `update` has UPDATE,
 //! DELETE and RETURNING.
 
+use std::collections::BTreeSet;
+
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Column, Table};
+use grantd_catalog::object::{Column, Identity, Table};
 use grantd_catalog::privilege::Privilege;
+use grantd_catalog::refusal::Refusal;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
-use crate::sql::parse::name_of;
+use crate::sql::parse::{Overriding, name_of};
 use crate::sql::translate::{Typed, cast, quote};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::sql::value::SqlType;
 
 use super::conflict::Action;
 use super::from::{plain_table, table_scope};
+use super::query::OutputColumn;
 use super::scope::Scope;
 use super::stored::once;
-use super::{Origin, Plan, Planner, Source, distinct, empty, no_column, none, unset};
+use super::{Planner, Source, Usage, distinct, empty, no_column, none, unset};
 
 /// A change of rows.
 #[derive(Clone, Copy)]
 pub enum Change<'s> {
     /// INSERT.
-    Insert(&'s ast::Insert),
+    Insert(&'s ast::Insert, Option<Overriding>),
     /// UPSERT.
     Upsert(&'s ast::Insert),
     /// UPDATE.
@@ -31,43 +35,29 @@ pub enum Change<'s> {
     Delete(&'s ast::Delete),
 }
 
-/// Plans a change of rows, with what WITH holds before it.
-pub fn change(
-    origin: Origin<'_>,
-    with: Option<&ast::With>,
-    change: Change<'_>,
-    hints: &[Option<SqlType>],
-) -> Result<Plan, SqlError> {
-    let mut planner = Planner::new(origin, hints);
-    let prefix = match with {
-        Some(with) => {
-            let root = planner.scope();
-            planner.with_items(with, &root)?
+impl Change<'_> {
+    /// The command tag without its count.
+    pub(super) fn tag(&self) -> &'static str {
+        match self {
+            Self::Insert(..) | Self::Upsert(_) => "INSERT 0",
+            Self::Update(_) => "UPDATE",
+            Self::Delete(_) => "DELETE",
         }
-        None => String::new(),
-    };
-    let (changed, tag) = match change {
-        Change::Insert(insert) => (planner.insert(insert, false)?, "INSERT 0"),
-        Change::Upsert(insert) => (planner.insert(insert, true)?, "INSERT 0"),
-        Change::Update(update) => (planner.update(update)?, "UPDATE"),
-        Change::Delete(delete) => (planner.delete(delete)?, "DELETE"),
-    };
-    let Changed { sql, columns, source, gone } = changed;
-    let mut plan = planner.finish(format!("{prefix}{sql}"), columns, tag);
-    // What WITH holds is not in sight of the source alone.
-    plan.source = source.filter(|_| with.is_none());
-    plan.gone = gone.filter(|_| with.is_none());
-    Ok(plan)
+    }
 }
 
 /// A change of rows in the row store's SQL, and the columns that it returns.
 pub(super) struct Changed {
     pub(super) sql: String,
-    pub(super) columns: Option<Vec<ColumnInfo>>,
+    pub(super) columns: Option<Vec<OutputColumn>>,
     /// The rows as they are to be.
     pub(super) source: Option<Source>,
     /// The rows as they were.
     pub(super) gone: Option<Source>,
+    /// The table and what happens to it; none: it is a query.
+    pub(super) change: Option<(ObjectId, Usage)>,
+    /// Set if a step before it changed the rows, and this shows them: the tables that it reads beside.
+    pub(super) shows: Option<BTreeSet<ObjectId>>,
 }
 
 /// The table that a change is of.
@@ -107,7 +97,21 @@ pub(super) fn is_default(expression: &ast::Expr) -> bool {
 }
 
 impl<'a> Planner<'a> {
-    fn insert(&mut self, insert: &ast::Insert, upsert: bool) -> Result<Changed, SqlError> {
+    pub(super) fn changed(&mut self, change: Change<'_>) -> Result<Changed, SqlError> {
+        match change {
+            Change::Insert(insert, overriding) => self.insert(insert, overriding, false),
+            Change::Upsert(insert) => self.insert(insert, None, true),
+            Change::Update(update) => self.update(update),
+            Change::Delete(delete) => self.delete(delete),
+        }
+    }
+
+    fn insert(
+        &mut self,
+        insert: &ast::Insert,
+        overriding: Option<Overriding>,
+        upsert: bool,
+    ) -> Result<Changed, SqlError> {
         check_insert(insert)?;
         let ast::TableObject::TableName(name) = &insert.table else {
             return Err(SqlError::unsupported("INSERT INTO anything but a table"));
@@ -118,12 +122,14 @@ impl<'a> Planner<'a> {
         let shown = super::object_name(name)?.parts.pop().unwrap_or_else(|| Name::normalize(""));
         let alias = insert.table_alias.as_ref().map_or_else(|| shown.clone(), |alias| name_of(&alias.alias));
         let targets = targets(table, insert)?;
-        let (source, rows) = self.source(insert, table, &targets)?;
+        let (source, rows) = self.source((insert, overriding), table, &targets)?;
         let mut scope = self.scope();
         scope.add(table_scope(table, &sql_name, alias))?;
         let target = Target { id, name: shown, table, scope };
         let conflict = self.conflict(&action, &target, (insert, &targets), rows)?;
-        let (returning, columns) = self.returning(insert.returning.as_deref(), &target, None)?;
+        let is_updated = matches!(action, Action::Update { .. } | Action::Upsert);
+        let usage = Usage { inserts: true, updates: is_updated, ..Usage::default() };
+        let (returning, columns) = self.returning(insert.returning.as_deref(), &target, usage)?;
         let given = table.columns.iter().enumerate().filter(|(_, column)| column.computed.is_none());
         let (names, ks): (Vec<_>, Vec<_>) =
             given.map(|(at, column)| (quote(column.name.as_str()), format!("k{}", at + 1))).unzip();
@@ -138,7 +144,8 @@ impl<'a> Planner<'a> {
             ks.join(", "),
             conflict.sql,
         );
-        Ok(Changed { sql, columns, source: Some(Source { sql: source, table: id }), gone: None })
+        let source = Some(Source { sql: source, table: id });
+        Ok(Changed { sql, columns, source, gone: None, change: Some((id, usage)), shows: None })
     }
 
     /// The one table of an UPDATE or DELETE.
@@ -166,6 +173,10 @@ impl<'a> Planner<'a> {
 
     /// What a column holds where nothing was said.
     fn default_of(&mut self, table: &Table, column: &Column) -> String {
+        if let Some(Identity { sequence, .. }) = column.identity {
+            self.takes_from(sequence);
+            return format!("(g_nextval({sequence}))");
+        }
         let Some(default) = &column.default else { return "NULL".to_owned() };
         self.takes_by_default(table, &default.stored);
         format!("({})", default.stored)
@@ -204,15 +215,28 @@ impl<'a> Planner<'a> {
         if column.computed.is_some() {
             return Err(generated(column, "can only be updated to DEFAULT"));
         }
+        if column.identity.is_some_and(|identity| identity.always) {
+            return Err(always(column, "can only be updated to DEFAULT"));
+        }
+        self.assigned(value, column, scope)
+    }
+
+    fn assigned(
+        &mut self,
+        value: &ast::Expr,
+        column: &Column,
+        scope: &Scope<'_>,
+    ) -> Result<String, SqlError> {
         let typed = self.expression(value, scope)?;
         let name = column.name.as_str();
-        cast::assign(typed, name, column.column_type, &mut self.parameters).map(|typed| typed.sql)
+        let assigned = cast::assign(typed, name, column.column_type, &mut self.parameters)?;
+        Ok(assigned.sql)
     }
 
     /// A query of the row store whose `k<n>` is the n-th column of the table, and the number of its rows, if known.
     fn source(
         &mut self,
-        insert: &ast::Insert,
+        (insert, overriding): (&ast::Insert, Option<Overriding>),
         table: &Table,
         targets: &[usize],
     ) -> Result<(String, Option<usize>), SqlError> {
@@ -228,8 +252,12 @@ impl<'a> Planner<'a> {
                 let given = &targets[..row.content.len().min(targets.len())];
                 let mut cells = self.defaults(table, given);
                 for (at, value) in targets.iter().zip(&row.content) {
-                    not_generated(&table.columns[*at], is_default(value))?;
-                    cells[*at] = self.stored(value, table, &table.columns[*at], &scope)?;
+                    let column = &table.columns[*at];
+                    if is_default(value) || counts_anyway(column, overriding)? {
+                        cells[*at] = self.default_of(table, column);
+                    } else {
+                        cells[*at] = self.assigned(value, column, &scope)?;
+                    }
                 }
                 rows.push(cells);
             }
@@ -237,6 +265,10 @@ impl<'a> Planner<'a> {
             return Ok((values_query(&rows), Some(count)));
         }
         let root = self.scope();
+        if query.with.is_none() && matches!(*query.body, ast::SetExpr::Select(_)) {
+            let types = targets.iter().map(|at| SqlType::of_column(table.columns[*at].column_type));
+            self.wanted = types.collect();
+        }
         let bound = self.query(query, &root)?;
         self.width(insert, targets.len(), bound.columns.len())?;
         let sql_name = self.fresh('q');
@@ -244,10 +276,14 @@ impl<'a> Planner<'a> {
         let mut cells = self.defaults(table, given);
         for (from, at) in targets.iter().enumerate().take(bound.columns.len()) {
             let column = &table.columns[*at];
-            not_generated(column, false)?;
+            if counts_anyway(column, overriding)? {
+                cells[*at] = self.default_of(table, column);
+                continue;
+            }
             let typed: Typed = bound.columns[from].typed(format!("{sql_name}.k{}", from + 1));
             let name = column.name.as_str();
-            cells[*at] = cast::assign(typed, name, column.column_type, &mut self.parameters)?.sql;
+            let assigned = cast::assign(typed, name, column.column_type, &mut self.parameters)?;
+            cells[*at] = assigned.sql;
         }
         let list: Vec<_> =
             cells.iter().enumerate().map(|(at, cell)| format!("{cell} AS k{}", at + 1)).collect();
@@ -275,13 +311,27 @@ fn generated(column: &Column, what: &str) -> SqlError {
         .with_detail(format!("Column \"{}\" is a generated column.", column.name))
 }
 
-fn not_generated(column: &Column, is_default: bool) -> Result<(), SqlError> {
-    if column.computed.is_none() || is_default {
-        return Ok(());
+/// 428C9.
+fn always(column: &Column, what: &str) -> SqlError {
+    SqlError::new(state::GENERATED_ALWAYS, format!("column \"{}\" {what}", column.name))
+        .with_detail(format!("Column \"{}\" is an identity column defined as GENERATED ALWAYS.", column.name))
+}
+
+/// Whether a column that a value is given for takes its sequence's instead; 428C9 where it takes no value.
+fn counts_anyway(column: &Column, overriding: Option<Overriding>) -> Result<bool, SqlError> {
+    let refused = |error: SqlError| {
+        let message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
+        let SqlError { body, position } = error;
+        SqlError { body: Refusal { message, ..body }, position }
+    };
+    match (column.identity, overriding) {
+        _ if column.computed.is_some() => Err(refused(generated(column, ""))),
+        (Some(_), Some(Overriding::User)) => Ok(true),
+        (Some(Identity { always: true, .. }), None) => {
+            Err(refused(always(column, "")).with_hint("Use OVERRIDING SYSTEM VALUE to override."))
+        }
+        (Some(_), Some(Overriding::System) | None) | (None, _) => Ok(false),
     }
-    let SqlError { mut body, position } = generated(column, "");
-    body.message = format!("cannot insert a non-DEFAULT value into column \"{}\"", column.name);
-    Err(SqlError { body, position })
 }
 
 /// The rows of `INSERT … VALUES` without any clause around them: only there DEFAULT stands for a value.

@@ -6,7 +6,7 @@ use grantd_catalog::require::{Need, Requirement};
 use grantd_catalog::view::View;
 use grantd_raft::rows::{RowSet, Value};
 
-use super::{Plan, table_id};
+use super::{Plan, Step, table_id};
 use crate::sql::value::{ColumnInfo, SqlType};
 
 impl Plan {
@@ -15,6 +15,7 @@ impl Plan {
         let columns = vec![ColumnInfo { name: "QUERY PLAN".to_owned(), sql_type: SqlType::Text }];
         Self {
             sql: format!("EXPLAIN QUERY PLAN {}", self.sql),
+            before: self.before.into_iter().map(Step::explained).collect(),
             columns: Some(columns),
             explains: true,
             locks: false,
@@ -25,26 +26,34 @@ impl Plan {
     }
 }
 
-/// Rows of text: SQLite's tree (id, parent, unused, text), then a line for each need.
+impl Step {
+    fn explained(self) -> Self {
+        Self::plain(format!("EXPLAIN QUERY PLAN {}", self.sql))
+    }
+}
+
+/// Rows of text: SQLite's trees (id, parent, unused, text), then a line for each need.
 pub fn rows(
-    tree: &RowSet,
+    trees: &[RowSet],
     names: &BTreeMap<String, String>,
     requirement: &Requirement,
     view: &View,
 ) -> RowSet {
-    let mut depths: BTreeMap<i64, usize> = BTreeMap::new();
-    let mut lines = Vec::with_capacity(tree.rows.len() + requirement.needs.len());
-    for row in &tree.rows {
-        let [Value::Integer(id), Value::Integer(parent), _, Value::Text(text)] = row.as_slice() else {
-            continue;
-        };
-        let depth = depths.get(parent).map_or(0, |depth| depth + 1);
-        depths.insert(*id, depth);
-        lines.push(format!("{}{}", "  ".repeat(depth), renamed(text, names, view)));
+    let mut lines = Vec::new();
+    for tree in trees {
+        let mut depths: BTreeMap<i64, usize> = BTreeMap::new();
+        for row in &tree.rows {
+            let [Value::Integer(id), Value::Integer(parent), _, Value::Text(text)] = row.as_slice() else {
+                continue;
+            };
+            let depth = depths.get(parent).map_or(0, |depth| depth + 1);
+            depths.insert(*id, depth);
+            lines.push(format!("{}{}", "  ".repeat(depth), renamed(text, names, view)));
+        }
     }
     lines.extend(requirement.needs.iter().map(|need| format!("requires {}", shown(need, view))));
     let rows = lines.into_iter().map(|line| vec![Value::Text(line)]).collect();
-    RowSet { columns: vec!["k1".to_owned()], rows, changes: 0 }
+    RowSet { columns: vec!["k1".to_owned()], rows, ..RowSet::default() }
 }
 
 /// SQLite's text with the client's names.

@@ -13,6 +13,17 @@ use super::scope::{Aggregates, Scope};
 use super::sequence::is_of_sequences;
 use super::{Planner, empty, none, unset};
 
+/// The longest text of an expression for the row store, which takes no longer statement. Some translations name an
+/// operand more than once, so that nested ones would grow without end.
+const TRANSLATED_BYTES_MAX: usize = 8 << 20;
+
+fn bounded(typed: Typed) -> Result<Typed, SqlError> {
+    match typed.sql.len() > TRANSLATED_BYTES_MAX {
+        true => Err(SqlError::too_large("the statement is nested too deeply")),
+        false => Ok(typed),
+    }
+}
+
 impl Planner<'_> {
     /// The row store's text and the type of an expression.
     pub(super) fn expression(&mut self, expression: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
@@ -22,7 +33,7 @@ impl Planner<'_> {
             {
                 return Ok(typed);
             }
-            planner.node(expression, scope)
+            planner.node(expression, scope).and_then(bounded)
         })
     }
 
@@ -95,13 +106,7 @@ impl Planner<'_> {
                 let typed = self.expression(expr, scope)?;
                 cast::explicit(typed, to, &mut self.parameters)
             }
-            Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } if smallest(expr) => {
-                Ok(Typed::computed(format!("({} - 1)", i64::MIN + 1), SqlType::Int8))
-            }
-            Expr::UnaryOp { op, expr } => {
-                let operand = self.expression(expr, scope)?;
-                operator::unary(op, operand, &mut self.parameters)
-            }
+            Expr::UnaryOp { op, expr } => self.unary(*op, expr, scope),
             Expr::BinaryOp { .. } => self.chain(expression, scope),
             Expr::Function(call) => self.call(call, scope),
             Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
@@ -139,6 +144,20 @@ impl Planner<'_> {
                 None => self.test(expression, scope),
             },
         }
+    }
+
+    /// A prefix operator.
+    fn unary(&mut self, op: ast::UnaryOperator, expr: &Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+        use ast::UnaryOperator as U;
+        if op == U::Minus && smallest(expr) {
+            return Ok(Typed::computed(format!("({} - 1)", i64::MIN + 1), SqlType::Int8));
+        }
+        // The parser takes `-a ^ b` for `-(a ^ b)`; in both originals the sign binds closer.
+        if matches!(op, U::Minus | U::Plus) && powers(expr) {
+            return self.expression(&signed_first(op, expr), scope);
+        }
+        let operand = self.expression(expr, scope)?;
+        operator::unary(&op, operand, &mut self.parameters)
     }
 
     /// A literal, a parameter of the statement, or in a function's body one of its arguments.
@@ -202,7 +221,7 @@ impl Planner<'_> {
         };
         while let Some((op, right)) = rest.pop() {
             let right = self.expression(right, scope)?;
-            result = operator::binary(op, result, right, &mut self.parameters)?;
+            result = bounded(operator::binary(op, result, right, &mut self.parameters)?)?;
         }
         Ok(result)
     }
@@ -215,14 +234,14 @@ impl Planner<'_> {
         scope: &Scope<'_>,
     ) -> Result<Typed, SqlError> {
         let mut tests = Vec::with_capacity(conditions.len());
+        let operand = operand.map(|operand| self.expression(operand, scope)).transpose()?;
         let mut results = Vec::with_capacity(conditions.len() + 1);
         for when in conditions {
-            let test = match operand {
+            let test = match &operand {
                 None => self.typed(&when.condition, SqlType::Bool, "argument of CASE WHEN", scope)?,
                 Some(operand) => {
-                    let left = self.expression(operand, scope)?;
                     let right = self.expression(&when.condition, scope)?;
-                    operator::comparison("=", left, right, &mut self.parameters)?.sql
+                    operator::comparison("=", operand.clone(), right, &mut self.parameters)?.sql
                 }
             };
             tests.push(test);
@@ -233,7 +252,22 @@ impl Planner<'_> {
             None => Typed::null(),
         });
         let (results, common) = cast::unify(results, "CASE", &mut self.parameters)?;
+        // The operand is computed once; where each comparison is of its own kind, it must not matter how often.
         let mut sql = String::from("CASE");
+        if let Some(operand) = operand.filter(|_| tests.len() > 1) {
+            let equals = format!("({} = ", operand.sql);
+            let value = |test: &String| test.strip_prefix(&equals)?.strip_suffix(')').map(str::to_owned);
+            match tests.iter().map(value).collect::<Option<Vec<_>>>() {
+                Some(values) => {
+                    sql = format!("CASE {}", operand.sql);
+                    tests = values;
+                }
+                None if function::is_volatile(&operand.sql) => {
+                    return Err(SqlError::unsupported("CASE of a volatile value and values of another type"));
+                }
+                None => {}
+            }
+        }
         for (test, result) in tests.iter().zip(&results) {
             sql.push_str(&format!(" WHEN {test} THEN {}", result.sql));
         }
@@ -530,6 +564,21 @@ fn interval_literal(interval: &ast::Interval) -> Result<Typed, SqlError> {
     // Parts of a second are kept.
     let kept = if unit == Unit::Micros(1_000_000) { read } else { kept };
     cast::literal(&Datum::Interval(kept), SqlType::Interval)
+}
+
+/// Whether the first operator of a chain is a power.
+fn powers(expression: &Expr) -> bool {
+    matches!(expression, Expr::BinaryOp { op: ast::BinaryOperator::PGExp, .. })
+}
+
+/// `-(a ^ b ^ c)` as `(-a) ^ b ^ c`.
+fn signed_first(op: ast::UnaryOperator, expression: &Expr) -> Expr {
+    match expression {
+        Expr::BinaryOp { left, op: power @ ast::BinaryOperator::PGExp, right } => {
+            Expr::BinaryOp { left: Box::new(signed_first(op, left)), op: power.clone(), right: right.clone() }
+        }
+        first => Expr::UnaryOp { op, expr: Box::new(first.clone()) },
+    }
 }
 
 /// `9223372036854775808`, which only its minus sign makes an integer.

@@ -1,8 +1,10 @@
 //! FROM: tables, WITH items, subqueries and joins.
 
+use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{Body, Table};
 use grantd_catalog::privilege::Privilege;
+use grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED;
 use grantd_raft::rows::ddl;
 use sqlparser::ast;
 
@@ -14,6 +16,7 @@ use crate::sql::value::{Family, SqlType};
 use super::introspect::virtual_scope;
 use super::query::OutputColumn;
 use super::scope::{Readable, Relation, Scope, ScopeColumn, WithItem};
+use super::step::Past;
 use super::stored::once;
 use super::{Planner, empty, no_column, none, not_a_table, unset, with};
 
@@ -241,8 +244,8 @@ impl Planner<'_> {
         let (id, object) = self.relation_object(name)?;
         let (sql, mut relation) = match &object.body {
             Body::Table(table) => {
-                self.uses(id, &[Privilege::Select]);
-                (format!("t{id}"), table_scope(table, &sql_name, shown))
+                let sql = self.stored_rows(id);
+                (sql, table_scope(table, &sql_name, shown))
             }
             Body::VirtualTable => {
                 self.uses(id, &[Privilege::Select]);
@@ -271,6 +274,18 @@ impl Planner<'_> {
         Ok(format!("{sql} AS {sql_name}"))
     }
 
+    /// The rows of a table: as they are, or as they were when the statement began.
+    fn stored_rows(&mut self, id: ObjectId) -> String {
+        let is_read = self.read.contains(&id);
+        self.uses(id, &[Privilege::Select]);
+        let Some(Past::Known(sql, named)) = self.past.get(&id) else { return format!("t{id}") };
+        self.named.extend(named);
+        if !is_read {
+            self.read.remove(&id);
+        }
+        sql.clone()
+    }
+
     /// The WITH item of this name, to be read.
     fn with_item(&mut self, name: &Name) -> Result<Option<WithItem>, SqlError> {
         let Some(item) = self.with.iter_mut().rev().find(|item| item.name == *name) else { return Ok(None) };
@@ -278,7 +293,12 @@ impl Planner<'_> {
             Readable::Yes => {}
             Readable::Once { used } if !*used => *used = true,
             Readable::Once { .. } | Readable::No => return Err(with::unsupported()),
+            Readable::Nothing => {
+                let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
+                return Err(SqlError::new(FEATURE_NOT_SUPPORTED, message));
+            }
         }
+        self.named.extend(item.kept);
         Ok(Some(item.clone()))
     }
 

@@ -4,9 +4,9 @@ use sqlparser::ast::{self, Expr};
 
 use super::contents::{contents, within_window};
 use super::expression::plain_argument;
-use super::query::{aliased, is_constant, ordinal, position_error, projected};
+use super::query::{aliased, bare, is_constant, ordinal, position_error, projected};
 use super::scope::Scope;
-use super::{Planner, empty};
+use super::{Planner, empty, unset};
 use crate::sql::error::{SqlError, state};
 use crate::sql::translate::{Typed, cast, order};
 use crate::sql::value::SqlType;
@@ -46,10 +46,14 @@ impl Planner<'_> {
         }
         let scope = scope.without_aggregates("GROUP BY");
         let mut sets = Vec::new();
-        for set in grouping_sets(keys)? {
+        let all = grouping_sets(keys)?;
+        let is_only = all.len() == 1;
+        for set in all {
             let mut groups = Vec::with_capacity(set.len());
             for key in set {
                 let key = self.group_by(key, select, &scope)?;
+                // In a set without it the select list has NULL for an equal constant.
+                unset(!is_only && is_constant(&key), "a constant in GROUPING SETS")?;
                 if !groups.contains(&key) {
                     groups.push(key);
                 }
@@ -93,6 +97,11 @@ impl Planner<'_> {
     }
 
     fn group_by(&mut self, key: &Expr, select: &ast::Select, scope: &Scope<'_>) -> Result<String, SqlError> {
+        if let Expr::Value(value) = bare(key)
+            && !matches!(value.value, ast::Value::Number(..) | ast::Value::Placeholder(_))
+        {
+            return Err(SqlError::syntax("non-integer constant in GROUP BY"));
+        }
         let key = match ordinal(key) {
             Some(position) => position
                 .checked_sub(1)
@@ -107,9 +116,6 @@ impl Planner<'_> {
         if typed.sql.contains(" AS MATERIALIZED ") {
             return Err(SqlError::unsupported("a function of the user's in GROUP BY")
                 .with_hint("Compute it in a subquery in FROM."));
-        }
-        if is_constant(&typed.sql) {
-            return Err(SqlError::unsupported("a constant in GROUP BY"));
         }
         if let Some(collation) = order::collation(typed.sql_type).filter(|_| !order::is_column(&typed.sql)) {
             self.collations.insert(typed.sql.clone(), collation);

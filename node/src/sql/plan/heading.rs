@@ -88,6 +88,8 @@ fn first_column(body: &ast::SetExpr) -> String {
 /// The catalog's own word for a type, however it was written.
 fn type_word(data_type: &ast::DataType) -> String {
     let written = data_type.to_string().to_lowercase();
+    // An array is called what its elements are.
+    let written = written.split('[').next().unwrap_or_default();
     let zoned = written.ends_with("with time zone");
     let plain = written.split('(').next().unwrap_or_default().trim();
     let word = plain.rsplit('.').next().unwrap_or_default().trim_matches('"');

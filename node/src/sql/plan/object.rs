@@ -175,7 +175,8 @@ pub(super) fn stored_type(column: &OutputColumn) -> Result<ColumnType, SqlError>
         SqlType::Int4 => ColumnType::Int4,
         SqlType::Int8 | SqlType::Oid | SqlType::Reg(_) => ColumnType::Int8,
         SqlType::Float8 => ColumnType::Float8,
-        SqlType::Text | SqlType::Varchar | SqlType::Bpchar | SqlType::Name | SqlType::Unknown => {
+        SqlType::Bpchar(chars) if chars > 0 => ColumnType::Char { chars },
+        SqlType::Text | SqlType::Varchar | SqlType::Bpchar(_) | SqlType::Name | SqlType::Unknown => {
             ColumnType::Text { chars_max: None }
         }
         SqlType::Bytea => ColumnType::Bytes,

@@ -75,7 +75,7 @@ pub fn select(origin: Origin<'_>, query: &ast::Query, hints: &[Option<SqlType>])
 
 /// The query with labels in place of positions, and names in place of OIDs that have one. They are made around it: its
 /// ORDER BY is that of positions.
-fn shown(bound: Bound) -> String {
+pub(super) fn shown(bound: Bound) -> String {
     let changes = |column: &OutputColumn| matches!(column.sql_type, SqlType::Enum(_) | SqlType::Reg(_));
     if !bound.columns.iter().any(changes) {
         return bound.sql;
@@ -216,16 +216,18 @@ impl Planner<'_> {
         items: &[ast::SelectItem],
         scope: &Scope<'_>,
     ) -> Result<Vec<(Name, Typed)>, SqlError> {
-        let mut output = Vec::with_capacity(items.len());
+        let wanted = std::mem::take(&mut self.wanted);
+        let mut output: Vec<(Name, Typed)> = Vec::with_capacity(items.len());
         for item in items {
+            let wanted = wanted.get(output.len()).copied();
             let star = match item {
                 ast::SelectItem::UnnamedExpr(expression) => {
-                    output
-                        .push((Name::normalize(&output_name(expression)), self.settled(expression, scope)?));
+                    let name = Name::normalize(&output_name(expression));
+                    output.push((name, self.settled(expression, wanted, scope)?));
                     continue;
                 }
                 ast::SelectItem::ExprWithAlias { expr, alias } => {
-                    output.push((name_of(alias), self.settled(expr, scope)?));
+                    output.push((name_of(alias), self.settled(expr, wanted, scope)?));
                     continue;
                 }
                 ast::SelectItem::ExprWithAliases { .. } => {
@@ -268,10 +270,22 @@ impl Planner<'_> {
         Ok(output)
     }
 
-    /// An expression of the select list; a bare NULL stays without a type.
-    fn settled(&mut self, expression: &ast::Expr, scope: &Scope<'_>) -> Result<Typed, SqlError> {
+    /// An expression of the select list; a bare NULL stays without a type. What has no type of its own gets the one
+    /// that is wanted.
+    fn settled(
+        &mut self,
+        expression: &ast::Expr,
+        wanted: Option<SqlType>,
+        scope: &Scope<'_>,
+    ) -> Result<Typed, SqlError> {
         let typed = self.expression(expression, scope)?;
-        if typed.form == Form::Null { Ok(typed) } else { cast::settled(typed, &mut self.parameters) }
+        match (&typed.form, wanted) {
+            (Form::Null, _) => Ok(typed),
+            (Form::Text(_) | Form::Parameter(_), Some(wanted)) => {
+                cast::expect(typed, wanted, "value", &mut self.parameters)
+            }
+            _ => cast::settled(typed, &mut self.parameters),
+        }
     }
 }
 
@@ -300,9 +314,17 @@ pub(super) fn direction(item: &ast::OrderByExpr) -> Result<String, SqlError> {
     Ok(suffix)
 }
 
+/// An expression without the parentheses around it, which mean nothing where a position or a name may stand.
+pub(super) fn bare(mut expression: &ast::Expr) -> &ast::Expr {
+    while let ast::Expr::Nested(inner) = expression {
+        expression = inner;
+    }
+    expression
+}
+
 /// A position in the select list, as ORDER BY and GROUP BY take a bare integer.
 pub(super) fn ordinal(expression: &ast::Expr) -> Option<usize> {
-    match expression {
+    match bare(expression) {
         ast::Expr::Value(value) => match &value.value {
             ast::Value::Number(digits, false) => digits.parse().ok(),
             _ => None,
@@ -321,7 +343,13 @@ pub(super) fn position_error(clause: &str, position: usize) -> SqlError {
 /// A text that SQLite would read as a position, or that orders and groups nothing.
 pub(super) fn is_constant(sql: &str) -> bool {
     let bare = sql.trim_matches(['(', ')', '-']);
-    bare == "NULL" || bare.starts_with('\'') || bare.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    bare == "NULL" || is_literal(bare) || bare.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+/// One string and nothing behind it: each quote within is doubled.
+fn is_literal(sql: &str) -> bool {
+    let inner = sql.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    inner.is_some_and(|inner| !inner.replace("''", "").contains('\''))
 }
 
 pub(super) fn projected(item: &ast::SelectItem) -> Option<&ast::Expr> {
@@ -340,7 +368,7 @@ pub(super) fn aliased<'a>(
     projection: &'a [ast::SelectItem],
     scope: &Scope<'_>,
 ) -> Option<&'a ast::Expr> {
-    let ast::Expr::Identifier(ident) = key else { return None };
+    let ast::Expr::Identifier(ident) = bare(key) else { return None };
     if scope.column(std::slice::from_ref(ident)).is_ok() {
         return None;
     }

@@ -134,7 +134,7 @@ impl<'a> Planner<'a> {
             let mut fits = true;
             for (item, to) in items.iter().zip(candidate.argument_types()) {
                 let to = SqlType::of_column(to);
-                exact += usize::from(item.sql_type == to);
+                exact += usize::from(item.sql_type.any_length() == to.any_length());
                 let converted = cast::implicit(item.clone(), to, &mut self.parameters.clone());
                 fits &= converted.is_ok_and(|converted| converted.is_some());
             }

@@ -253,7 +253,8 @@ impl Planner<'_> {
             Quantifier::Any => "WHEN max(c) = 1 THEN 1 WHEN count(*) > count(c) THEN NULL ELSE 0",
             Quantifier::All => "WHEN min(c) = 0 THEN 0 WHEN count(*) > count(c) THEN NULL ELSE 1",
         };
-        let sql = format!("(SELECT CASE {settled} END FROM (SELECT {test} AS c FROM {from}))");
+        // With a limit the row store computes each test once, and does not put it where `c` stands.
+        let sql = format!("(SELECT CASE {settled} END FROM (SELECT {test} AS c FROM {from} LIMIT -1))");
         Ok(Typed::computed(sql, SqlType::Bool))
     }
 }

@@ -51,6 +51,8 @@ pub(super) struct WithItem {
     pub(super) sql_name: String,
     pub(super) columns: Vec<(Name, SqlType)>,
     pub(super) readable: Readable,
+    /// The number of its rows, where they were kept before the statement that reads them.
+    pub(super) kept: Option<usize>,
 }
 
 /// Whether FROM may name a WITH item now.
@@ -63,12 +65,14 @@ pub(super) enum Readable {
     },
     /// It is not planned yet.
     No,
+    /// It changes rows and has no RETURNING.
+    Nothing,
 }
 
 impl WithItem {
     /// One that is in sight before it means something.
     pub(super) fn unreadable(name: Name) -> Self {
-        Self { name, sql_name: String::new(), columns: Vec::new(), readable: Readable::No }
+        Self { name, sql_name: String::new(), columns: Vec::new(), readable: Readable::No, kept: None }
     }
 }
 

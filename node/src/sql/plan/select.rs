@@ -4,7 +4,9 @@ use grantd_catalog::name::Name;
 use sqlparser::ast;
 
 use super::group::Groups;
-use super::query::{Bound, OutputColumn, check_select, direction, is_constant, ordinal, position_error};
+use super::query::{
+    Bound, OutputColumn, bare, check_select, direction, is_constant, ordinal, position_error,
+};
 use super::scope::{Aggregates, Scope};
 use super::window::named_windows;
 use super::{Planner, unset};
@@ -37,7 +39,8 @@ impl Ordered {
 
 /// An expression of GROUP BY or ORDER BY. SQLite makes 0 of `a AND 0`, and would take that for a position.
 fn term(sql: &str) -> String {
-    if sql.contains(" AND ") { format!("coalesce({sql}, NULL)") } else { sql.to_owned() }
+    let is_plain = !sql.contains(" AND ") && !is_constant(sql);
+    if is_plain { sql.to_owned() } else { format!("coalesce({sql}, NULL)") }
 }
 
 /// What stands behind the select list.
@@ -56,6 +59,8 @@ impl Planner<'_> {
         outer: &Scope<'_>,
     ) -> Result<Bound, SqlError> {
         check_select(select)?;
+        // It is of this select list, and of none within it.
+        let wanted = std::mem::take(&mut self.wanted);
         let around = self.lateral.take();
         let mut scope = Scope::within(outer);
         let from = self.from(&select.from, &mut scope)?;
@@ -84,6 +89,7 @@ impl Planner<'_> {
         let is_grouped = set.is_some();
         let scope = grouped(&scope, set);
         self.begin_lateral();
+        self.wanted = wanted;
         let output = self.projection(&select.projection, &scope)?;
         let from = self.end_lateral(around, parts.from, is_grouped)?;
         let (grouping, having) = self.grouping(select, &scope)?;
@@ -267,7 +273,7 @@ impl Planner<'_> {
                 _ => Err(position_error("ORDER BY", position)),
             };
         }
-        if let ast::Expr::Identifier(ident) = &item.expr {
+        if let ast::Expr::Identifier(ident) = bare(&item.expr) {
             let name = name_of(ident);
             let named: Vec<_> = (0..output.len()).filter(|at| output[*at].0 == name).collect();
             match named.as_slice() {

@@ -1,15 +1,21 @@
 //! The parts of a table that a statement writes: columns with their types and defaults, and what is said of rows in
 //! CHECK, in computed columns and in indexes of some rows.
 
-use grantd_catalog::command::{NewConstraint, NewForeignKey, Rule};
+use grantd_catalog::command::{
+    NewConstraint, NewForeignKey, NewIdentity, NewIndexKey, Rule, SequenceOptions,
+};
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{COLUMNS_MAX, Column, ColumnType, Expression, ReferentialAction};
+use grantd_catalog::object::{
+    COLUMNS_MAX, Column, ColumnType, Expression, IndexKey, KeyPart, ReferentialAction,
+};
 use grantd_catalog::refusal::SqlState;
 use sqlparser::ast;
 
 use crate::sql::error::{SqlError, state};
+use crate::sql::parse::sequence::sequence_of;
+use crate::sql::parse::table::IndexPart;
 use crate::sql::parse::{name_of, parse_expression};
-use crate::sql::translate::{Typed, cast, function, quote};
+use crate::sql::translate::{Typed, cast, function, order, quote};
 use crate::sql::value::SqlType;
 
 use super::scope::{Relation, Scope, ScopeColumn};
@@ -22,13 +28,19 @@ pub(super) struct Shape<'a> {
     planner: Planner<'a>,
     name: Name,
     pub(super) columns: Vec<Column>,
+    /// Those of them that are to count rows.
+    pub(super) identities: Vec<NewIdentity>,
 }
 
 impl<'a> Shape<'a> {
     pub(super) fn new(origin: Origin<'a>, name: Name, columns: Vec<Column>) -> Self {
         let mut planner = Planner::new(origin, &[]);
         planner.allows_subquery = false;
-        Self { planner, name, columns }
+        Self { planner, name, columns, identities: Vec::new() }
+    }
+
+    pub(super) const fn name(&self) -> &Name {
+        &self.name
     }
 
     /// Adds a column, without what it is computed from and without its constraints.
@@ -38,11 +50,12 @@ impl<'a> Shape<'a> {
         }
         let name = name_of(&column.name);
         let is_serial = is_serial(&column.data_type);
+        let counts = identity(column)?;
         let column_type = match is_serial {
             true => ColumnType::Int8,
             false => self.column_type(&column.data_type)?,
         };
-        let mut nullable = is_serial.then_some(false);
+        let mut nullable = (is_serial || counts.is_some()).then_some(false);
         let mut default = is_serial.then(unique_rowid);
         let mut hidden = false;
         for option in &column.options {
@@ -62,15 +75,11 @@ impl<'a> Shape<'a> {
                         "multiple default values specified for column \"{name}\""
                     )));
                 }
-                ast::ColumnOption::Generated { generation_expr: Some(_), .. }
+                ast::ColumnOption::Generated { .. }
                 | ast::ColumnOption::PrimaryKey(_)
                 | ast::ColumnOption::Unique(_)
                 | ast::ColumnOption::Check(_)
                 | ast::ColumnOption::ForeignKey(_) => {}
-                ast::ColumnOption::Generated { .. } | ast::ColumnOption::Identity(_) => {
-                    return Err(SqlError::unsupported("GENERATED … AS IDENTITY")
-                        .with_hint("Make a sequence and write DEFAULT nextval('…')."));
-                }
                 ast::ColumnOption::Invisible => hidden = true,
                 other => {
                     return Err(SqlError::unsupported(format!("the column option {}", first_word(other))));
@@ -83,6 +92,15 @@ impl<'a> Shape<'a> {
                 "both default and generation expression specified for column \"{name}\""
             )));
         }
+        if let Some((always, options)) = counts {
+            if default.is_some() || is_computed {
+                let other = if is_computed { "generation expression" } else { "default" };
+                return Err(SqlError::syntax(format!(
+                    "both {other} and identity specified for column \"{name}\""
+                )));
+            }
+            self.count(name.clone(), column_type, always, &options);
+        }
         self.columns.push(Column {
             name,
             column_type,
@@ -91,8 +109,26 @@ impl<'a> Shape<'a> {
             hidden,
             comment: None,
             computed: None,
+            identity: None,
         });
         Ok(())
+    }
+
+    /// A column is to count its rows, within what its type holds.
+    pub(super) fn count(
+        &mut self,
+        column: Name,
+        column_type: ColumnType,
+        always: bool,
+        options: &SequenceOptions,
+    ) {
+        let (least, greatest) = match column_type {
+            ColumnType::Int2 => (i16::MIN.into(), i16::MAX.into()),
+            ColumnType::Int4 => (i32::MIN.into(), i32::MAX.into()),
+            _ => (i64::MIN, i64::MAX),
+        };
+        let sequence = sequence_of(options, least, greatest);
+        self.identities.push(NewIdentity { column, always, sequence });
     }
 
     pub(super) fn column_type(&mut self, data_type: &ast::DataType) -> Result<ColumnType, SqlError> {
@@ -204,6 +240,34 @@ impl<'a> Shape<'a> {
     /// A CHECK may call what depends on nothing but the row, so that it means the same at every time and node.
     pub(super) fn check(&mut self, text: &str) -> Result<Expression, SqlError> {
         self.condition(text, "argument of CHECK", "CHECK expressions", "a CHECK")
+    }
+
+    /// The keys of an index: columns, and what depends on nothing but the row.
+    pub(super) fn keys(&mut self, written: &[(IndexPart, bool)]) -> Result<Vec<NewIndexKey>, SqlError> {
+        let mut keys = Vec::with_capacity(written.len());
+        for (part, descending) in written {
+            let part = match part {
+                IndexPart::Column(name) => KeyPart::Column(name.clone()),
+                IndexPart::Expression(expression) => match unwrapped(expression) {
+                    ast::Expr::Identifier(name) => KeyPart::Column(name_of(name)),
+                    inner => KeyPart::Expression(self.key(&inner.to_string())?),
+                },
+            };
+            keys.push(NewIndexKey { part, descending: *descending });
+        }
+        Ok(keys)
+    }
+
+    /// An expression of an index, compared as its type is.
+    pub(super) fn key(&mut self, text: &str) -> Result<Expression, SqlError> {
+        let scope = self.row("index expressions")?;
+        let key = self.stored(text, "an expression of an index", |planner, expression| {
+            let typed = planner.expression(expression, &scope)?;
+            let typed = cast::settled(typed, &mut planner.parameters)?;
+            Ok(order::listed(&typed))
+        })?;
+        stable(&key.stored, "an expression of an index")?;
+        Ok(key)
     }
 
     /// Which rows are in an index: the same holds.
@@ -349,8 +413,11 @@ impl<'a> Shape<'a> {
     }
 
     /// A name that is made of columns: `t_a_b_key`.
-    pub(super) fn joined(&self, columns: &[u16], ending: &str) -> String {
-        let words = columns.iter().map(|at| self.columns[usize::from(*at)].name.as_str());
+    pub(super) fn joined(&self, keys: &[IndexKey], ending: &str) -> String {
+        let words = keys.iter().map(|key| match &key.part {
+            KeyPart::Column(at) => self.columns[usize::from(*at)].name.as_str(),
+            KeyPart::Expression(_) => "expr",
+        });
         format!("{}_{}_{ending}", self.name, words.collect::<Vec<_>>().join("_"))
     }
 }
@@ -438,6 +505,58 @@ fn generation(column: &ast::ColumnDef) -> Result<Option<&ast::Expr>, SqlError> {
         }
     }
     Ok(found)
+}
+
+/// Whether a column is to count its rows: ALWAYS, and what its sequence is told.
+fn identity(column: &ast::ColumnDef) -> Result<Option<(bool, SequenceOptions)>, SqlError> {
+    let mut found = None;
+    for option in &column.options {
+        let (always, written) = match &option.option {
+            ast::ColumnOption::Generated {
+                generated_as, generation_expr: None, sequence_options, ..
+            } => (matches!(generated_as, ast::GeneratedAs::Always), sequence_options),
+            ast::ColumnOption::Identity(_) => return Err(SqlError::unsupported("IDENTITY(…)")),
+            _ => continue,
+        };
+        let mut options = SequenceOptions::default();
+        for option in written.iter().flatten() {
+            match option {
+                ast::SequenceOptions::IncrementBy(value, _) => options.increment = Some(whole(value)?),
+                ast::SequenceOptions::MinValue(value) => {
+                    options.min = Some(value.as_ref().map(whole).transpose()?);
+                }
+                ast::SequenceOptions::MaxValue(value) => {
+                    options.max = Some(value.as_ref().map(whole).transpose()?);
+                }
+                ast::SequenceOptions::StartWith(value, _) => options.start = Some(whole(value)?),
+                // `sqlparser` has it the other way round.
+                ast::SequenceOptions::Cache(_) | ast::SequenceOptions::Cycle(true) => {}
+                ast::SequenceOptions::Cycle(false) => {
+                    return Err(SqlError::unsupported("the option CYCLE of a sequence"));
+                }
+            }
+        }
+        if found.replace((always, options)).is_some() {
+            return Err(SqlError::syntax(format!(
+                "multiple identity specifications for column \"{}\"",
+                name_of(&column.name)
+            )));
+        }
+    }
+    Ok(found)
+}
+
+fn whole(value: &ast::Expr) -> Result<i64, SqlError> {
+    let text = value.to_string();
+    text.parse().map_err(|_| SqlError::syntax(format!("invalid option of a sequence: {text}")))
+}
+
+/// Without the parentheses around it.
+fn unwrapped(expression: &ast::Expr) -> &ast::Expr {
+    match expression {
+        ast::Expr::Nested(inner) => unwrapped(inner),
+        other => other,
+    }
 }
 
 /// Refuses what means one thing today and another tomorrow, or on another node.

@@ -1,8 +1,8 @@
 //! CREATE TABLE: columns, keys, defaults and checks as the catalog stores them.
 
-use grantd_catalog::command::{Command, NewConstraint, NewForeignKey, Rule};
+use grantd_catalog::command::{Command, NewConstraint, NewForeignKey, NewIndexKey, Rule};
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Check, Column, ColumnType, Index, IndexKey, Table, Unique};
+use grantd_catalog::object::{Check, Column, ColumnType, Index, IndexKey, KeyPart, Table, Unique};
 
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::table::{CreateTable, CreateTableAs, IndexClause};
@@ -11,7 +11,7 @@ use super::object::stored_type;
 use super::query::OutputColumn;
 use super::shape::{Shape, unique_rowid};
 use super::written::quoted;
-use super::{Origin, distinct};
+use super::{Origin, distinct, unset};
 
 /// The command of a CREATE TABLE.
 pub fn create(origin: Origin<'_>, statement: &CreateTable) -> Result<Command, SqlError> {
@@ -36,13 +36,16 @@ pub fn create(origin: Origin<'_>, statement: &CreateTable) -> Result<Command, Sq
     for index in &statement.indexes {
         builder.index(&mut shape, index)?;
     }
+    let identities = std::mem::take(&mut shape.identities);
     let (table, foreign_keys) = builder.finish(shape)?;
-    Ok(Command::CreateTable { name, table, foreign_keys, if_not_exists: statement.if_not_exists })
+    let if_not_exists = statement.if_not_exists;
+    Ok(Command::CreateTable { name, table, foreign_keys, identities, if_not_exists })
 }
 
 /// The command of a CREATE TABLE AS, and the INSERT that fills the table.
 pub fn create_as(origin: Origin<'_>, statement: &CreateTableAs) -> Result<(Command, String), SqlError> {
     let plan = super::select(origin, &statement.query, &[])?;
+    unset(!plan.before.is_empty(), "CREATE TABLE AS of a WITH that changes rows")?;
     if !plan.parameters.is_empty() {
         return Err(SqlError::no_parameter());
     }
@@ -62,6 +65,7 @@ pub fn create_as(origin: Origin<'_>, statement: &CreateTableAs) -> Result<(Comma
             hidden: false,
             comment: None,
             computed: None,
+            identity: None,
         });
     }
     distinct(columns.iter().map(|column| column.name.as_str()))?;
@@ -73,7 +77,7 @@ pub fn create_as(origin: Origin<'_>, statement: &CreateTableAs) -> Result<(Comma
     let shape = Shape::new(origin, short.clone(), columns);
     let (table, foreign_keys) = Builder::new(short).finish(shape)?;
     let if_not_exists = statement.if_not_exists;
-    Ok((Command::CreateTable { name, table, foreign_keys, if_not_exists }, fill))
+    Ok((Command::CreateTable { name, table, foreign_keys, identities: Vec::new(), if_not_exists }, fill))
 }
 
 /// What stands beside the columns.
@@ -104,7 +108,8 @@ impl Builder {
             Rule::PrimaryKey(columns) => self.primary_key(shape, name, &columns),
             Rule::Unique(columns) => {
                 let columns = shape.positions(&columns)?;
-                let name = self.named(name, || shape.joined(&columns, "key"))?;
+                let keys: Vec<_> = columns.iter().map(|column| IndexKey::ascending(*column)).collect();
+                let name = self.named(name, || shape.joined(&keys, "key"))?;
                 self.unique.push(Unique { name, columns });
                 Ok(())
             }
@@ -143,19 +148,26 @@ impl Builder {
 
     /// A UNIQUE INDEX of all rows is what a UNIQUE constraint is.
     fn index(&mut self, shape: &mut Shape<'_>, clause: &IndexClause) -> Result<(), SqlError> {
-        let names: Vec<_> = clause.keys.iter().map(|(name, _)| name.clone()).collect();
-        let columns = shape.positions(&names)?;
+        let mut keys = Vec::with_capacity(clause.keys.len());
+        for NewIndexKey { part, descending } in shape.keys(&clause.keys)? {
+            let part = match part {
+                KeyPart::Column(name) => KeyPart::Column(shape.position(&name)?),
+                KeyPart::Expression(expression) => KeyPart::Expression(expression),
+            };
+            keys.push(IndexKey { part, descending });
+        }
         let predicate = shape.predicate(clause.predicate.as_deref())?;
         let ending = if clause.unique { "key" } else { "idx" };
-        let name = self.named(clause.name.clone(), || shape.joined(&columns, ending))?;
-        let ascending = clause.keys.iter().all(|(_, descending)| !descending);
-        if clause.unique && ascending && predicate.is_none() {
+        let name = self.named(clause.name.clone(), || shape.joined(&keys, ending))?;
+        let columns: Option<Vec<_>> =
+            keys.iter().filter(|key| !key.descending).map(IndexKey::column).collect();
+        if let Some(columns) = columns.filter(|columns| columns.len() == keys.len())
+            && clause.unique
+            && predicate.is_none()
+        {
             self.unique.push(Unique { name, columns });
             return Ok(());
         }
-        let keys = columns.iter().zip(&clause.keys);
-        let keys = keys.map(|(at, (_, descending))| IndexKey { column: *at, descending: *descending });
-        let keys = keys.collect();
         self.indexes.push(Index { name, keys, unique: clause.unique, predicate, comment: None });
         Ok(())
     }
@@ -215,6 +227,7 @@ fn hidden_key(columns: &mut Vec<Column>) -> Result<u16, SqlError> {
         hidden: true,
         comment: None,
         computed: None,
+        identity: None,
     });
     Ok(at)
 }

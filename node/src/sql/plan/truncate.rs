@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use grantd_catalog::decide::{Decision, decide};
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::Body;
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED;
 
-use super::{Origin, Plan, Planner};
+use super::{Origin, Plan, Planner, Step};
 use crate::sql::error::SqlError;
 use crate::sql::parse::Truncate;
 use crate::sql::system::foreign_key::referring;
@@ -31,6 +32,12 @@ pub fn truncate(origin: Origin<'_>, statement: &Truncate) -> Result<Plan, SqlErr
                 continue;
             }
             if !statement.cascade {
+                // Who may not truncate is told that, and not who refers to the table.
+                if let Decision::Deny(refusal) =
+                    decide(origin.view, origin.actor.current, &planner.requirement)
+                {
+                    return Err(refusal.into());
+                }
                 let (table, child) = (&tables[&id], &object.name);
                 return Err(SqlError::new(
                     FEATURE_NOT_SUPPORTED,
@@ -57,7 +64,7 @@ pub fn truncate(origin: Origin<'_>, statement: &Truncate) -> Result<Plan, SqlErr
     }
     let mut texts = ordered(origin, &tables)?.into_iter().map(|id| format!("DELETE FROM t{id}"));
     let last = texts.next_back().unwrap_or_default();
-    let before = texts.collect();
+    let before = texts.map(Step::plain).collect();
     let plan = planner.finish(last, None, "TRUNCATE");
     Ok(Plan { before, ..plan })
 }

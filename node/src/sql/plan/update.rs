@@ -1,18 +1,20 @@
 //! UPDATE … FROM, DELETE … USING, and RETURNING of every change.
 //!
 //! A statement sees the rows as they were when it began. SQLite computes the new values of an UPDATE row by row, unless
-//! it has a FROM; then all of them first.
+//! it has a FROM; then all of them first. `joined` has RETURNING of what FROM and USING hold.
 
 use sqlparser::ast::{self, Expr};
 
 use super::dml::{Changed, Target, position};
+use super::joined::Joined;
 use super::query::OutputColumn;
 use super::row::row_items;
 use super::scope::Scope;
-use super::{Planner, Source, distinct, empty, none};
-use crate::sql::error::{SqlError, state};
-use crate::sql::translate::{cast, function, quote};
-use crate::sql::value::ColumnInfo;
+use super::step::key_list;
+use super::{Planner, Source, Usage, distinct, empty, none};
+use crate::sql::error::SqlError;
+use crate::sql::translate::{Typed, cast, function, quote};
+use grantd_catalog::name::Name;
 use grantd_catalog::object::{Column, Table};
 use grantd_catalog::privilege::Privilege;
 
@@ -27,7 +29,7 @@ pub(super) fn set_clause(assigned: &[(usize, String)], table: &Table) -> String 
 }
 
 /// The columns of a row as `k<n>`, those of SET with their new values.
-fn cells(target: &Target<'_>, sql_name: &str, assigned: &[(usize, String)]) -> String {
+pub(super) fn cells(target: &Target<'_>, sql_name: &str, assigned: &[(usize, String)]) -> String {
     let cell = |(at, column): (usize, &Column)| {
         let value = assigned.iter().find(|(position, _)| *position == at).map(|(_, value)| value.clone());
         let value = value.unwrap_or_else(|| format!("{sql_name}.{}", quote(column.name.as_str())));
@@ -72,8 +74,14 @@ impl Planner<'_> {
         let assigned = self.assignments(assignments, target.table, &all)?;
         let set = set_clause(&assigned, target.table);
         let filter = self.filter(selection.as_ref(), &all)?;
-        let beside = (!items.is_empty()).then_some(&all);
-        let (returning, columns) = self.returning(returning.as_deref(), &target, beside)?;
+        let usage = Usage { updates: true, ..Usage::default() };
+        if let (Some(list), false) = (returning.as_deref(), items.is_empty()) {
+            let joined = Joined { target: &target, sql_name: &sql_name, all: &all, usage };
+            let rest =
+                format!("FROM t{} AS {sql_name}{}{filter}", target.id, from.replacen(" FROM ", ", ", 1));
+            return self.update_in_steps(joined, &assigned, &rest, list);
+        }
+        let (returning, columns) = self.returning(returning.as_deref(), &target, usage)?;
         let from = match from.is_empty() && set.contains("SELECT ") {
             true => " FROM (SELECT 1)",
             false => from.as_str(),
@@ -84,7 +92,8 @@ impl Planner<'_> {
         let rows = |assigned: &[(usize, String)]| {
             Some(Source { sql: format!("SELECT {} {rest}", cells(&target, &sql_name, assigned)), table: id })
         };
-        Ok(Changed { sql, columns, source: rows(&assigned), gone: rows(&[]) })
+        let (source, gone) = (rows(&assigned), rows(&[]));
+        Ok(Changed { sql, columns, source, gone, change: Some((id, usage)), shows: None })
     }
 
     pub(super) fn delete(&mut self, delete: &ast::Delete) -> Result<Changed, SqlError> {
@@ -112,21 +121,31 @@ impl Planner<'_> {
         let items = using.as_deref().unwrap_or_default();
         let (from, all) = self.beside(&target, items)?;
         let mut filter = self.filter(selection.as_ref(), &all)?;
-        let id = target.id;
+        let (id, usage) = (target.id, Usage { deletes: true, ..Usage::default() });
+        let rest = match from.is_empty() {
+            true => format!(" FROM t{id} AS {sql_name}{filter}"),
+            false => format!("{from}, t{id} AS {sql_name}{filter}"),
+        };
+        let key = key_list(target.table, &sql_name).join(", ");
+        if let Some(list) = returning.as_deref() {
+            let seen = all.without_aggregates("RETURNING");
+            let (output, reads) = self.reading(|planner| planner.projection(list, &seen));
+            // What it shows of other rows is what was there before.
+            if !items.is_empty() || self.disturbs((id, usage), &reads) {
+                let joined = Joined { target: &target, sql_name: &sql_name, all: &all, usage };
+                let grouped = if from.is_empty() { String::new() } else { format!(" GROUP BY {key}") };
+                return Ok(self.delete_in_steps(joined, &format!("{rest}{grouped}"), output?));
+            }
+        }
         if !from.is_empty() {
             // SQLite has no USING: the keys of what goes are found by a query.
-            let key = target.table.primary_key.iter().map(|at| &target.table.columns[usize::from(*at)]);
-            let key: Vec<_> =
-                key.map(|column| format!("{sql_name}.{}", quote(column.name.as_str()))).collect();
-            let key = key.join(", ");
-            filter = format!(" WHERE ({key}) IN (SELECT {key}{from}, t{id} AS {sql_name}{filter})");
+            filter = format!(" WHERE ({key}) IN (SELECT {key}{rest})");
         }
-        let beside = (!items.is_empty()).then_some(&all);
-        let (returning, columns) = self.returning(returning.as_deref(), &target, beside)?;
+        let (returning, columns) = self.returning(returning.as_deref(), &target, usage)?;
         let sql = format!("DELETE FROM t{id} AS {sql_name}{filter}{returning}");
         let list = cells(&target, &sql_name, &[]);
-        let gone = Source { sql: format!("SELECT {list} FROM t{id} AS {sql_name}{filter}"), table: id };
-        Ok(Changed { sql, columns, source: None, gone: Some(gone) })
+        let gone = Some(Source { sql: format!("SELECT {list} FROM t{id} AS {sql_name}{filter}"), table: id });
+        Ok(Changed { sql, columns, source: None, gone, change: Some((id, usage)), shows: None })
     }
 
     /// What stands beside the target, and everything in sight. What stands there does not see the target.
@@ -234,25 +253,13 @@ impl Planner<'_> {
         Ok(values)
     }
 
-    /// RETURNING: of the rows as they are after the change; of what is deleted, before it. `all`: what else is in sight,
-    /// which SQLite does not return.
+    /// RETURNING: of the rows as they are after the change; of what is deleted, before it.
     pub(super) fn returning(
         &mut self,
         items: Option<&[ast::SelectItem]>,
         target: &Target<'_>,
-        all: Option<&Scope<'_>>,
-    ) -> Result<(String, Option<Vec<ColumnInfo>>), SqlError> {
-        let Some(items) = items else { return Ok((String::new(), None)) };
-        let beside = || {
-            SqlError::unsupported("RETURNING of what FROM or USING holds")
-                .with_hint("Name columns of the table that is changed.")
-        };
-        if let Some(all) = all {
-            self.projection(items, &all.without_aggregates("RETURNING"))?;
-            if items.iter().any(|item| matches!(item, ast::SelectItem::Wildcard(_))) {
-                return Err(beside());
-            }
-        }
+        usage: Usage,
+    ) -> Result<(String, Option<Vec<OutputColumn>>), SqlError> {
         let mut scope = target.scope.without_aggregates("RETURNING");
         // SQLite takes no alias there, but the name of the table.
         for column in scope.relations.iter_mut().flat_map(|relation| &mut relation.columns) {
@@ -260,27 +267,37 @@ impl Planner<'_> {
                 column.sql = format!("t{}.{name}", target.id);
             }
         }
-        let (output, reads) = self.reading(|planner| planner.projection(items, &scope));
-        let output = output.map_err(|error| match all {
-            Some(_) if error.body.code == state::UNDEFINED_COLUMN => beside(),
-            _ => error,
-        })?;
+        let (output, reads) =
+            self.reading(|planner| items.map(|items| planner.projection(items, &scope)).transpose());
+        let output = output?;
         // SQLite would show it between two changed rows, PostgreSQL as it was before.
-        if reads.contains(&target.id) {
-            return Err(SqlError::unsupported("a subquery on the table itself in RETURNING"));
+        if self.disturbs((target.id, usage), &reads) {
+            return Err(SqlError::unsupported("a subquery on what is changed in RETURNING"));
         }
-        let list: Vec<_> = output
-            .iter()
-            .enumerate()
-            .map(|(at, (name, typed))| {
-                let column = OutputColumn { name: name.clone(), sql_type: typed.sql_type };
-                format!("{} AS k{}", column.shown(&typed.sql), at + 1)
-            })
-            .collect();
-        let columns = output
-            .into_iter()
-            .map(|(name, typed)| OutputColumn { name, sql_type: typed.sql_type }.info())
-            .collect();
-        Ok((format!(" RETURNING {}", list.join(", ")), Some(columns)))
+        let (mut list, columns) = match output {
+            Some(output) => {
+                let (list, columns) = self.listed(output);
+                (list, Some(columns))
+            }
+            None => (Vec::new(), None),
+        };
+        if self.is_wanted(target.id) {
+            list.extend(key_list(target.table, &format!("t{}", target.id)));
+        }
+        let list: Vec<_> = list.iter().enumerate().map(|(at, sql)| format!("{sql} AS k{}", at + 1)).collect();
+        match list.is_empty() {
+            true => Ok((String::new(), columns)),
+            false => Ok((format!(" RETURNING {}", list.join(", ")), columns)),
+        }
+    }
+
+    /// What RETURNING lists, as the client sees it or as another step takes it.
+    pub(super) fn listed(&self, output: Vec<(Name, Typed)>) -> (Vec<String>, Vec<OutputColumn>) {
+        let one = |(name, typed): (Name, Typed)| {
+            let column = OutputColumn { name, sql_type: typed.sql_type };
+            let sql = if self.returns_raw { typed.sql } else { column.shown(&typed.sql) };
+            (sql, column)
+        };
+        output.into_iter().map(one).unzip()
     }
 }

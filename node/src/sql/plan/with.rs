@@ -7,10 +7,10 @@ use sqlparser::ast;
 
 use super::contents::contents;
 use super::from::renamed;
-use super::query::{Bound, projected};
+use super::query::{Bound, OutputColumn, projected};
 use super::scope::{Readable, Scope, WithItem};
 use super::stored::once;
-use super::{Planner, none};
+use super::{Planner, none, unset};
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::value::SqlType;
@@ -20,18 +20,11 @@ impl Planner<'_> {
     /// `WITH … `; the items are in sight until the caller takes them away.
     pub(super) fn with_items(&mut self, with: &ast::With, outer: &Scope<'_>) -> Result<String, SqlError> {
         let first = self.with.len();
-        let mut items = Vec::with_capacity(with.cte_tables.len());
-        for item in &with.cte_tables {
-            none(&item.from, "WITH … FROM")?;
-            let name = name_of(&item.alias.name);
-            if items.contains(&name) {
-                return Err(SqlError::new(
-                    state::DUPLICATE_ALIAS,
-                    format!("WITH query name {name} specified more than once"),
-                ));
-            }
-            items.push(name);
-        }
+        let items = item_names(with)?;
+        unset(
+            with.cte_tables.iter().any(|item| changes_rows(&item.query)),
+            "a WITH that changes rows anywhere but at the top of a statement",
+        )?;
         if with.recursive {
             // All are in sight of all: none must be taken for a table of that name.
             for name in &items {
@@ -52,7 +45,7 @@ impl Planner<'_> {
                 }
             };
             texts.push(text);
-            let known = WithItem { name, sql_name, columns, readable: Readable::Yes };
+            let known = WithItem { name, sql_name, columns, readable: Readable::Yes, kept: None };
             match self.with.get_mut(at) {
                 Some(place) => *place = known,
                 None => self.with.push(known),
@@ -60,6 +53,25 @@ impl Planner<'_> {
         }
         let word = if with.recursive { "WITH RECURSIVE" } else { "WITH" };
         Ok(format!("{word} {} ", texts.join(", ")))
+    }
+
+    /// An item that is a query of its own, and what it is called by those behind it.
+    pub(super) fn with_query(
+        &mut self,
+        (item, at): (&ast::Cte, usize),
+        is_recursive: bool,
+        outer: &Scope<'_>,
+    ) -> Result<(String, Vec<(Name, SqlType)>), SqlError> {
+        let name = name_of(&item.alias.name);
+        let arms = if is_recursive { recursive_arms(&item.query, &name) } else { None };
+        let Some(arms) = arms else {
+            let bound = self.query(&item.query, outer)?;
+            let columns = named(&item.alias, &bound)?;
+            return Ok((bound.sql, columns));
+        };
+        let sql_name = self.fresh_with();
+        let (columns, text) = self.recursive_item((item, at, &sql_name), arms, outer)?;
+        Ok((format!("WITH RECURSIVE {text} SELECT * FROM {sql_name}"), columns))
     }
 
     fn recursive_item(
@@ -77,6 +89,7 @@ impl Planner<'_> {
             sql_name: sql_name.to_owned(),
             columns: columns.clone(),
             readable,
+            kept: None,
         };
         let step = self.select(right, &[], outer)?;
         if step.columns.len() != start.columns.len() {
@@ -123,8 +136,39 @@ fn settled(sql_type: SqlType) -> SqlType {
 }
 
 fn named(alias: &ast::TableAlias, bound: &Bound) -> Result<Vec<(Name, SqlType)>, SqlError> {
-    let names = renamed(alias, bound.columns.iter().map(|column| column.name.clone()).collect())?;
-    Ok(names.into_iter().zip(bound.columns.iter().map(|column| column.sql_type)).collect())
+    named_as(alias, &bound.columns)
+}
+
+/// The columns of an item under the names that its alias gives them.
+pub(super) fn named_as(
+    alias: &ast::TableAlias,
+    columns: &[OutputColumn],
+) -> Result<Vec<(Name, SqlType)>, SqlError> {
+    let names = renamed(alias, columns.iter().map(|column| column.name.clone()).collect())?;
+    Ok(names.into_iter().zip(columns.iter().map(|column| column.sql_type)).collect())
+}
+
+/// The names of the items; 42712 for one that comes twice.
+pub(super) fn item_names(with: &ast::With) -> Result<Vec<Name>, SqlError> {
+    let mut names = Vec::with_capacity(with.cte_tables.len());
+    for item in &with.cte_tables {
+        none(&item.from, "WITH … FROM")?;
+        let name = name_of(&item.alias.name);
+        if names.contains(&name) {
+            return Err(SqlError::new(
+                state::DUPLICATE_ALIAS,
+                format!("WITH query name {name} specified more than once"),
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Whether an item of WITH changes rows.
+pub(super) fn changes_rows(query: &ast::Query) -> bool {
+    use ast::SetExpr as E;
+    matches!(query.body.as_ref(), E::Insert(_) | E::Update(_) | E::Delete(_) | E::Merge(_))
 }
 
 /// What a recursive item begins with, and its next step, if it is plainly one: it names itself in FROM of the second.

@@ -9,6 +9,7 @@ use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::{lacks_activity, lacks_system_privilege};
 use grantd_catalog::view::View;
 
+use crate::activity::Id;
 use crate::activity::cluster::{ClusterActivity, Listing, NodeRow, Scope, Sight, sight};
 use crate::activity::report::SessionReport;
 use crate::sql::error::SqlError;
@@ -42,6 +43,21 @@ pub const QUERY: &[(&str, SqlType)] = &[
     ("application_name", SqlType::Text),
     ("distributed", SqlType::Bool),
     ("phase", SqlType::Text),
+];
+
+/// The columns of `crdb_internal.node_transactions` and `cluster_transactions`. There is no text of a transaction, and
+/// nothing of it is tried again by itself.
+pub const TRANSACTION: &[(&str, SqlType)] = &[
+    ("id", SqlType::Uuid),
+    ("node_id", SqlType::Int8),
+    ("session_id", SqlType::Text),
+    ("start", SqlType::TimestampTz),
+    ("txn_string", SqlType::Text),
+    ("application_name", SqlType::Text),
+    ("num_stmts", SqlType::Int8),
+    ("num_retries", SqlType::Int8),
+    ("num_auto_retries", SqlType::Int8),
+    ("last_auto_retry_reason", SqlType::Text),
 ];
 
 /// The columns; none: it returns no rows.
@@ -140,19 +156,10 @@ pub fn queries(listing: &Listing) -> Vec<Vec<Datum>> {
 
 /// SHOW TRANSACTIONS: the blocks that are open, and each statement that runs outside of one.
 pub fn transactions(listing: &Listing) -> Vec<Vec<Datum>> {
-    let open = |session: &SessionReport| match (&session.block, &session.running) {
-        (Some(block), running) => Some((block.id, block.statements + u64::from(running.is_some()))),
-        (None, Some(running)) => Some((running.id, 1)),
-        (None, None) => None,
-    };
-    let mut rows: Vec<_> = listing
-        .sessions
-        .iter()
-        .filter_map(|session| {
-            let (id, statements) = open(session)?;
-            let id = Datum::Uuid(id.0.to_be_bytes());
-            let statements = int(statements);
-            Some(vec![int(session.node), id, text(&session.application_name), statements, int(0), int(0)])
+    let mut rows: Vec<_> = open(listing)
+        .map(|(session, id, statements)| {
+            let number = Datum::Uuid(id.0.to_be_bytes());
+            vec![int(session.node), number, text(&session.application_name), int(statements), int(0), int(0)]
         })
         .collect();
     for (node, reason) in &listing.silent {
@@ -162,6 +169,42 @@ pub fn transactions(listing: &Listing) -> Vec<Vec<Datum>> {
         rows.push(row);
     }
     rows
+}
+
+/// The same as `crdb_internal.node_transactions` and `cluster_transactions` have it.
+fn transactions_in_full(listing: &Listing) -> Vec<Vec<Datum>> {
+    let mut rows: Vec<_> = open(listing)
+        .map(|(session, id, statements)| {
+            vec![
+                Datum::Uuid(id.0.to_be_bytes()),
+                int(session.node),
+                text(session.id),
+                Datum::TimestampTz(id.began_micros()),
+                Datum::Null,
+                text(&session.application_name),
+                int(statements),
+                int(0),
+                int(0),
+                Datum::Null,
+            ]
+        })
+        .collect();
+    for (node, reason) in &listing.silent {
+        let mut row = vec![Datum::Null; TRANSACTION.len()];
+        row[1] = int(*node);
+        row[5] = Datum::Text(format!("-- {reason}"));
+        rows.push(row);
+    }
+    rows
+}
+
+/// Transactions that are open: of whom, their numbers, and how many statements they have run.
+fn open(listing: &Listing) -> impl Iterator<Item = (&SessionReport, Id, u64)> {
+    listing.sessions.iter().filter_map(|session| match (&session.block, &session.running) {
+        (Some(block), running) => Some((session, block.id, block.statements + u64::from(running.is_some()))),
+        (None, Some(running)) => Some((session, running.id, 1)),
+        (None, None) => None,
+    })
 }
 
 /// SHOW CLUSTER NODES.
@@ -220,7 +263,7 @@ pub async fn table(
             queries(&activity.sessions(view, actor, scope).await)
         }
         "node_transactions" | "cluster_transactions" => {
-            transactions(&activity.sessions(view, actor, scope).await)
+            transactions_in_full(&activity.sessions(view, actor, scope).await)
         }
         // What statements cost is not kept yet; who may not see it is told so.
         "node_statement_statistics" => {

@@ -8,7 +8,7 @@
 //! it, as SHOW does (authorization spec, H.7).
 //!
 //! Submodules: `item` what rows are made of · `oid` numbers for what has no id of its own · `acl` privileges as texts ·
-//! `types` · then the tables, by schema · `activity` what only running nodes know · `functions` that go with them.
+//! `types` · then the tables, by schema · `own_session` what only the session knows · `activity` what only running nodes know · `functions` that go with them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -34,6 +34,7 @@ mod information_schema;
 mod information_privileges;
 mod crdb_internal;
 mod system_tables;
+mod own_session;
 pub mod activity;
 pub mod functions;
 
@@ -145,7 +146,7 @@ pub struct Shape {
 /// Every virtual table, by its object.
 fn shapes() -> &'static BTreeMap<ObjectId, Shape> {
     static SHAPES: LazyLock<BTreeMap<ObjectId, Shape>> = LazyLock::new(|| {
-        let groups: [&[&'static dyn Computed]; 11] = [
+        let groups: [&[&'static dyn Computed]; 12] = [
             pg_roles::TABLES,
             pg_class::TABLES,
             pg_constraint::TABLES,
@@ -156,6 +157,7 @@ fn shapes() -> &'static BTreeMap<ObjectId, Shape> {
             information_privileges::TABLES,
             crdb_internal::TABLES,
             system_tables::TABLES,
+            own_session::TABLES,
             activity::TABLES,
         ];
         let named: BTreeMap<_, _> =

@@ -39,18 +39,36 @@ pub struct StatementInfo {
     pub live: LiveRows,
     /// What it does to sequences.
     pub sequences: Arc<Sequences>,
+    /// How many bytes it may hold in memory at once.
+    pub memory: usize,
     /// The keys that an INSERT … ON CONFLICT DO UPDATE has proposed so far.
     pub proposed: Arc<Mutex<BTreeSet<String>>>,
+    /// What steps of the statement gave, for those behind them.
+    pub kept: Arc<Mutex<BTreeMap<usize, Vec<Vec<Value>>>>>,
 }
 
 /// Rows of tables that only running nodes know, by the table's name.
 pub type LiveRows = BTreeMap<&'static str, Vec<Vec<Datum>>>;
 
 impl StatementInfo {
+    /// Keeps what a step gave.
+    pub fn keep(&self, number: usize, rows: Vec<Vec<Value>>) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(number, rows);
+    }
+
+    /// Another step proposes keys of its own.
+    pub fn propose_anew(&self) {
+        self.proposed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The value of a session variable, as SHOW prints it; 42704 for one that does not exist.
     pub fn variable(&self, name: &str) -> Result<String, SqlError> {
         match &self.session {
             Some(session) => variable::show(session, &self.view, name),
+            // Who runs it is not the session, and its version is not committed.
+            None if name == "grantd.version" => {
+                Err(SqlError::unsupported("grantd.version in what runs on the leader"))
+            }
             None => {
                 let session = Session::new(self.actor, self.context.database.clone());
                 variable::show(&session, &self.view, name)
@@ -78,6 +96,28 @@ fn proposed(info: &StatementInfo, values: &[Value]) -> Result<Value, SqlError> {
         state::CARDINALITY_VIOLATION,
         "ON CONFLICT DO UPDATE command cannot affect row a second time",
     ))
+}
+
+/// `g_kept_rows(step)`: an array of JSON with an item for each row.
+fn kept_rows(info: &StatementInfo, values: &[Value]) -> Result<Value, SqlError> {
+    let [step] = values else { return Err(SqlError::internal("no step")) };
+    let kept = info.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let rows = kept.get(&index(step)?).ok_or_else(|| SqlError::internal("a step that did not run"))?;
+    let items = "0,".repeat(rows.len());
+    Ok(Value::Text(format!("[{}]", items.trim_end_matches(','))))
+}
+
+/// `g_kept(step, row, column)`: what the step gave.
+fn kept(info: &StatementInfo, values: &[Value]) -> Result<Value, SqlError> {
+    let [step, row, column] = values else { return Err(SqlError::internal("no step")) };
+    let kept = info.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let cell = kept.get(&index(step)?).and_then(|rows| rows.get(index(row).ok()?)?.get(index(column).ok()?));
+    cell.cloned().ok_or_else(|| SqlError::internal("a row that no step gave"))
+}
+
+fn index(value: &Value) -> Result<usize, SqlError> {
+    let index = if let Value::Integer(index) = value { usize::try_from(*index).ok() } else { None };
+    index.ok_or_else(|| SqlError::internal("an index that is none"))
 }
 
 /// Microseconds since the Unix epoch.
@@ -119,8 +159,10 @@ pub fn functions() -> Vec<Function> {
 type CatalogBody = fn(&StatementInfo, &[Value]) -> Result<Value, SqlError>;
 
 /// Functions that read the statement's catalog or move its sequences; these by their number. NULL of NULL.
-const CATALOG_TABLE: [(&str, i32, CatalogBody); 7] = [
+const CATALOG_TABLE: [(&str, i32, CatalogBody); 9] = [
     ("g_proposed", -1, proposed),
+    ("g_kept_rows", 1, kept_rows),
+    ("g_kept", 3, kept),
     ("g_enum_in", 2, |info, values| match values {
         [Value::Text(label), id] => {
             enums::position(info.view.state(), object_id(id)?, label).map(Value::Integer)

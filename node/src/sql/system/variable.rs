@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use grantd_catalog::command::{Actor, VariableChange};
-use grantd_catalog::id::PrincipalId;
+use grantd_catalog::id::{PrincipalId, Version};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::{Refusal, SqlState, state};
+use grantd_catalog::setting::{STATEMENT_MEMORY, SettingValue};
 use grantd_catalog::view::View;
 use grantd_raft::config::PIN_TIME_MAX;
+use grantd_raft::memory::STATEMENT_BYTES;
 
-use crate::session::block::{Status, Transaction, code};
+use crate::session::block::{Phase, Status, Transaction, code};
 use crate::session::{Notice, SequenceValues, Session};
 use crate::sql::error::SqlError;
 use crate::sql::parse::session::SetStatement;
@@ -34,24 +36,31 @@ enum Rule {
     Isolation,
     /// Milliseconds, or a number with a unit.
     Duration,
+    /// Which rows queries read.
+    Reading,
+    /// Bytes, or a number with a unit: what the memory of a statement may be set to.
+    Memory,
+    /// A number, or 0 for none.
+    Count,
     /// None: it tells a fact.
     Fact,
 }
 
 /// Name, default, what it takes. Sorted by name.
-const TABLE: [(&str, &str, Rule); 30] = [
+const TABLE: [(&str, &str, Rule); 34] = [
     ("bytea_output", "hex", Rule::One(&["hex"])),
     ("client_encoding", "UTF8", Rule::One(&["utf8", "utf-8", "unicode"])),
     ("client_min_messages", "notice", Rule::Free),
     ("datestyle", "ISO, MDY", Rule::One(&["iso", "iso,mdy", "iso, mdy"])),
     ("default_transaction_isolation", "serializable", Rule::Isolation),
     ("default_transaction_read_only", "off", Rule::Switch),
+    ("distsql_workmem", "64 MiB", Rule::Memory),
     ("extra_float_digits", "1", Rule::Free),
-    ("grantd.read", "linearizable", Rule::One(&["linearizable"])),
+    ("grantd.read", "linearizable", Rule::Reading),
     ("idle_in_transaction_session_timeout", "5s", Rule::Duration),
     ("integer_datetimes", "on", Rule::Fact),
     ("intervalstyle", "postgres", Rule::One(&["postgres"])),
-    ("lock_timeout", "0", Rule::Free),
+    ("lock_timeout", "0", Rule::Duration),
     ("max_identifier_length", "63", Rule::Fact),
     ("options", "", Rule::Free),
     ("row_security", "off", Rule::Free),
@@ -67,15 +76,20 @@ const TABLE: [(&str, &str, Rule); 30] = [
     ("tracing", "off", Rule::One(&["off"])),
     ("transaction_isolation", "serializable", Rule::Isolation),
     ("transaction_read_only", "off", Rule::Switch),
+    // What a query reads beside what it returns is not counted.
+    ("transaction_rows_read_err", "0", Rule::One(&["0"])),
+    ("transaction_rows_written_err", "0", Rule::Count),
     ("transaction_status", "NoTxn", Rule::Fact),
+    ("transaction_timeout", "0", Rule::Duration),
     ("version", VERSION, Rule::Fact),
     ("work_mem", "64MB", Rule::Free),
 ];
 
 /// Variables that are fields of the session or facts of the catalog.
-const OWN: [&str; 7] = [
+const OWN: [&str; 8] = [
     "application_name",
     "database",
+    "grantd.version",
     "is_superuser",
     "role",
     "search_path",
@@ -282,6 +296,9 @@ fn set_variable(
         Rule::Isolation => LEVELS.contains(&value.to_lowercase().as_str()),
         Rule::One(known) => known.contains(&value.to_lowercase().as_str()),
         Rule::Duration => duration(&value).is_some(),
+        Rule::Reading => reading_of(&value).is_some(),
+        Rule::Memory => STATEMENT_MEMORY.canonical(&value).is_some(),
+        Rule::Count => value.trim().parse::<u64>().is_ok_and(|count| i64::try_from(count).is_ok()),
         Rule::Fact => false,
     };
     if !fits {
@@ -294,7 +311,12 @@ fn set_variable(
             let word = if switch(&value) == Some(true) { "on" } else { "off" };
             session.settings.insert(name, word.to_owned());
         }
-        Rule::Free | Rule::Duration | Rule::Fact => drop(session.settings.insert(name, value)),
+        Rule::Reading => drop(session.settings.insert(name, value.to_lowercase())),
+        Rule::Memory => {
+            let value = STATEMENT_MEMORY.canonical(&value).unwrap_or(value);
+            session.settings.insert(name, value);
+        }
+        Rule::Free | Rule::Duration | Rule::Count | Rule::Fact => drop(session.settings.insert(name, value)),
     }
     Ok(())
 }
@@ -332,7 +354,10 @@ fn invalid(name: &str, value: &str, rule: &Rule) -> SqlError {
     );
     match rule {
         Rule::One(known) => error.with_hint(format!("Only {} is supported.", known.join(", "))),
+        Rule::Memory => error.with_hint(format!("Write {STATEMENT_MEMORY}.")),
+        Rule::Count => error.with_hint("Write a number, or 0 for no limit."),
         Rule::Duration => error.with_hint("Write milliseconds, or a number with ms, s or min."),
+        Rule::Reading => error.with_hint("Write linearizable, local, or at_least(VERSION)."),
         Rule::Switch => error.with_hint("Write on or off."),
         Rule::Isolation => error.with_hint(format!("Known are {}.", LEVELS.join(", "))),
         Rule::Free | Rule::Fact => error,
@@ -384,6 +409,7 @@ pub fn show(session: &Session, view: &View, name: &str) -> Result<String, SqlErr
         "application_name" => session.application_name.clone(),
         "database" => session.database.as_ref().map(ToString::to_string).unwrap_or_default(),
         "search_path" => search_path_text(&session.search_path),
+        "grantd.version" => version(session, view).to_string(),
         "is_superuser" => if view.is_admin(session.actor.current) { "on" } else { "off" }.to_owned(),
         "session_user" | "session_authorization" => principal(session.actor.session),
         "role" if !session.role_was_set => "none".to_owned(),
@@ -394,7 +420,7 @@ pub fn show(session: &Session, view: &View, name: &str) -> Result<String, SqlErr
         }
         "transaction_status" => match session.block.status() {
             Status::Idle => "NoTxn",
-            Status::Open => "Open",
+            Status::Implicit | Status::Open => "Open",
             Status::Failed => "Aborted",
         }
         .to_owned(),
@@ -417,13 +443,100 @@ pub fn default_of(name: &str) -> Option<&'static str> {
     TABLE.iter().find(|row| row.0 == name).map(|row| row.1)
 }
 
+/// Which rows a query reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Those that contain everything acknowledged before the query.
+    Linearizable,
+    /// The newest ones that its node has.
+    Local,
+    /// The same, once the node has this version.
+    AtLeast(Version),
+}
+
+/// `grantd.read`.
+pub fn reading(session: &Session) -> Reading {
+    session.settings.get("grantd.read").and_then(|value| reading_of(value)).unwrap_or(Reading::Linearizable)
+}
+
+fn reading_of(value: &str) -> Option<Reading> {
+    let value = value.trim().to_lowercase();
+    match value.as_str() {
+        "linearizable" => Some(Reading::Linearizable),
+        "local" => Some(Reading::Local),
+        other => {
+            let number = other.strip_prefix("at_least(")?.strip_suffix(')')?;
+            number.trim().parse().ok().map(Version).map(Reading::AtLeast)
+        }
+    }
+}
+
+/// `grantd.version`: one that contains everything that the session has seen acknowledged. A transaction's changes of the
+/// catalog have none before they are committed.
+fn version(session: &Session, view: &View) -> u64 {
+    let changed = match session.block.open().map(|open| &open.phase) {
+        Some(Phase::Writing { proposals, .. }) => !proposals.is_empty(),
+        Some(Phase::Fresh | Phase::Reading(_) | Phase::Lost) | None => false,
+    };
+    view.version().0 - u64::from(changed)
+}
+
 /// How long a statement may run; none: as long as it takes.
 pub fn statement_timeout(session: &Session) -> Option<Duration> {
-    session
-        .settings
-        .get("statement_timeout")
-        .and_then(|value| duration(value))
-        .filter(|limit| !limit.is_zero())
+    limit(session, "statement_timeout")
+}
+
+/// How long a transaction may last; none: as long as the writer lets it.
+pub fn transaction_timeout(session: &Session) -> Option<Duration> {
+    limit(session, "transaction_timeout")
+}
+
+fn limit(session: &Session, name: &str) -> Option<Duration> {
+    session.settings.get(name).and_then(|value| duration(value)).filter(|limit| !limit.is_zero())
+}
+
+/// What bounds a statement of this session, wherever it runs.
+pub fn bounds(session: &Session) -> Bounds {
+    let memory = session.settings.get("distsql_workmem").and_then(|value| STATEMENT_MEMORY.value(value));
+    let memory = match memory {
+        Some(SettingValue::Bytes(bytes)) => usize::try_from(bytes).unwrap_or(usize::MAX),
+        Some(_) | None => STATEMENT_BYTES,
+    };
+    let most =
+        session.settings.get("transaction_rows_written_err").and_then(|value| value.trim().parse().ok());
+    Bounds {
+        memory,
+        lock_timeout: limit(session, "lock_timeout"),
+        rows_written: session.block.open().map_or(0, |open| open.rows_written),
+        rows_written_most: most.filter(|most| *most > 0),
+    }
+}
+
+/// What bounds a statement, beside its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// How many bytes it may hold in memory at once.
+    pub memory: usize,
+    /// How long it waits for the writer; none: as long as anybody does.
+    pub lock_timeout: Option<Duration>,
+    /// How many rows its transaction has changed before it.
+    pub rows_written: u64,
+    /// How many it may change; none: any number.
+    pub rows_written_most: Option<u64>,
+}
+
+impl Bounds {
+    /// 54000, with the original's text, if so many rows more are too many for the transaction.
+    pub fn check_written(&self, changes: u64) -> Result<(), SqlError> {
+        let written = self.rows_written.saturating_add(changes);
+        match self.rows_written_most {
+            Some(most) if changes > 0 && written > most => {
+                Err(SqlError::too_large(format!("txn has written {written} rows, which is above the limit"))
+                    .with_hint(format!("The session variable transaction_rows_written_err is {most}.")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
 }
 
 /// Whether a transaction that does not say takes no changes.
@@ -469,7 +582,6 @@ fn duration(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use grantd_catalog::id::Version;
     use grantd_catalog::state::State;
 
     use super::*;
@@ -495,9 +607,20 @@ mod tests {
         for (name, value) in [("timezone", "Europe/Vienna"), ("geqo", "off"), ("datestyle", "ISO")] {
             assert!(started(name, value).unwrap().settings.is_empty(), "{name}");
         }
+        assert_eq!(reading(&started("grantd.read", "LOCAL").unwrap()), Reading::Local);
+        assert_eq!(
+            reading(&started("grantd.read", "at_least( 12 )").unwrap()),
+            Reading::AtLeast(Version(12))
+        );
         let refused = [
             ("statement_timeout", "soon", "22023"),
+            ("lock_timeout", "soon", "22023"),
+            ("distsql_workmem", "1 B", "22023"),
+            ("transaction_rows_written_err", "-1", "22023"),
+            ("transaction_rows_read_err", "7", "22023"),
             ("datestyle", "German", "22023"),
+            ("grantd.read", "at_least(x)", "22023"),
+            ("grantd.version", "7", "55P02"),
             ("server_version", "18", "55P02"),
             ("session_authorization", "admin", "55P02"),
             ("role", "nobody", "22023"),

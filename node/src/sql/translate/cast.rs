@@ -110,6 +110,9 @@ pub fn unify(
     if common == SqlType::Unknown {
         common = SqlType::Text;
     }
+    if items.iter().any(|item| item.sql_type != common) {
+        common = common.any_length();
+    }
     let unified = items
         .into_iter()
         .map(|item| {
@@ -132,6 +135,7 @@ fn wider(a: SqlType, b: SqlType) -> SqlType {
         (Family::Unknown, _) => b,
         // Widths do not matter but for what a client is told: the widest.
         (Int, Int) if a != b => SqlType::Int8,
+        (Text, Text) if a != b && a.any_length() == b.any_length() => a.any_length(),
         (Text, Text) if a != b => SqlType::Text,
         (Float, Float) if a != b => SqlType::Float8,
         (Int | Numeric, Float) | (Float, Numeric | Int) => SqlType::Float8,
@@ -347,7 +351,7 @@ fn fitted(typed: Typed, to: ColumnType) -> Typed {
             Typed::computed(format!("g_left({}, {max})", typed.sql), typed.sql_type)
         }
         ColumnType::Char { chars } => {
-            Typed::computed(format!("g_char({}, {chars})", typed.sql), SqlType::Bpchar)
+            Typed::computed(format!("g_char({}, {chars})", typed.sql), SqlType::Bpchar(chars))
         }
         ColumnType::Decimal { bound: Some(bound) } => {
             let (precision, scale) = (bound.precision, bound.scale);
@@ -395,7 +399,7 @@ fn int_range(sql: String, from: SqlType, to: SqlType) -> String {
             | SqlType::Interval
             | SqlType::Numeric
             | SqlType::Jsonb
-            | SqlType::Bpchar
+            | SqlType::Bpchar(_)
             | SqlType::Name
             | SqlType::TextArray
             | SqlType::Array(_)

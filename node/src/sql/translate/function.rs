@@ -153,16 +153,16 @@ pub fn aggregate(
             return Ok(Typed::computed(sql, argument.sql_type));
         }
         ("min" | "max", Family::Bool | Family::Json) => return Err(unknown_for(name, argument.sql_type)),
+        ("min" | "max", Family::Text) if argument.sql_type == SqlType::Varchar => (name, SqlType::Text),
         ("min" | "max", _) => (name, argument.sql_type),
-        // A DECIMAL, as in both originals: the sum of 64 bits does not fit 64.
-        ("sum", Family::Int) => ("g_int_sum", SqlType::Numeric),
+        ("sum", Family::Int) => int_sum(argument.sql_type),
         ("avg", Family::Int) => ("g_int_avg", SqlType::Numeric),
         ("sum", Family::Numeric) => ("g_decimal_sum", SqlType::Numeric),
         ("avg", Family::Numeric) => ("g_decimal_avg", SqlType::Numeric),
         ("sum", Family::Interval) => ("g_interval_sum", SqlType::Interval),
         ("avg", Family::Interval) => ("g_interval_avg", SqlType::Interval),
-        ("sum", Family::Float) => ("sum", SqlType::Float8),
-        ("avg", Family::Float) => ("avg", SqlType::Float8),
+        ("sum", Family::Float) => ("g_float_sum", SqlType::Float8),
+        ("avg", Family::Float) => ("g_float_avg", SqlType::Float8),
         ("bool_and" | "every", Family::Bool) => ("min", SqlType::Bool),
         ("bool_or", Family::Bool) => ("max", SqlType::Bool),
         _ => return Err(unknown_for(name, argument.sql_type)),
@@ -174,6 +174,14 @@ pub fn aggregate(
         _ => argument.sql,
     };
     Ok(Typed::computed(format!("{function}({distinct}{item}){tail}"), sql_type))
+}
+
+/// A DECIMAL, as in both originals: the sum of 64 bits does not fit 64. That of fewer does, in PostgreSQL.
+fn int_sum(of: SqlType) -> (&'static str, SqlType) {
+    match of {
+        SqlType::Int2 | SqlType::Int4 => ("sum", SqlType::Int8),
+        _ => ("g_int_sum", SqlType::Numeric),
+    }
 }
 
 /// Functions that are such only with OVER.

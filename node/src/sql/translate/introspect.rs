@@ -40,7 +40,7 @@ const SIGNATURES: &[Signature] = {
         ("pg_get_ruledef", 1, &[I, B], "g_nothing", Text),
         ("pg_get_partkeydef", 1, &[I], "g_nothing", Text),
         ("pg_get_statisticsobjdef_columns", 1, &[I], "g_nothing", Text),
-        ("pg_get_serial_sequence", 2, &[T, T], "g_nothing", Text),
+        ("pg_get_serial_sequence", 2, &[T, T], "g_pg_get_serial_sequence", Text),
         ("format_type", 2, &[I, I], "g_format_type", Text),
         ("pg_table_is_visible", 1, &[I], "g_pg_table_is_visible", Bool),
         ("pg_type_is_visible", 1, &[I], "g_pg_type_is_visible", Bool),

@@ -39,13 +39,10 @@ pub fn binary(
         | B::Question
         | B::QuestionAnd
         | B::QuestionPipe => json::operator(operator, left, right, parameters),
-        B::PGBitwiseXor => {
-            let (a, b) = (left.clone(), right.clone());
-            let (or, and) = (bitwise("|", left, right, parameters)?, bitwise("&", a, b, parameters)?);
-            Ok(Typed::computed(format!("({} & ~{})", or.sql, and.sql), SqlType::Int8))
-        }
-        B::PGBitwiseShiftLeft => shift("g_shl", left, right, parameters),
-        B::PGBitwiseShiftRight => shift("g_shr", left, right, parameters),
+        // The row store has none; made of its `|` and `&` it would name each side twice.
+        B::PGBitwiseXor => of_bits("g_xor", ("#", left, right), parameters),
+        B::PGBitwiseShiftLeft => of_bits("g_shl", ("a shift", left, right), parameters),
+        B::PGBitwiseShiftRight => of_bits("g_shr", ("a shift", left, right), parameters),
         B::BitwiseAnd => bitwise("&", left, right, parameters),
         B::BitwiseOr => bitwise("|", left, right, parameters),
         B::StringConcat => concatenation(left, right, parameters),
@@ -220,9 +217,14 @@ fn bitwise(symbol: &str, left: Typed, right: Typed, parameters: &mut Parameters)
     Ok(Typed::computed(format!("({} {symbol} {})", left.sql, right.sql), SqlType::Int8))
 }
 
-fn shift(function: &str, left: Typed, right: Typed, parameters: &mut Parameters) -> Result<Typed, SqlError> {
-    let left = cast::expect(left, SqlType::Int8, "argument of a shift", parameters)?;
-    let right = cast::expect(right, SqlType::Int8, "argument of a shift", parameters)?;
+fn of_bits(
+    function: &str,
+    (symbol, left, right): (&str, Typed, Typed),
+    parameters: &mut Parameters,
+) -> Result<Typed, SqlError> {
+    let what = format!("argument of {symbol}");
+    let left = cast::expect(left, SqlType::Int8, &what, parameters)?;
+    let right = cast::expect(right, SqlType::Int8, &what, parameters)?;
     Ok(Typed::computed(format!("{function}({}, {})", left.sql, right.sql), SqlType::Int8))
 }
 

@@ -22,7 +22,7 @@ pub const fn collation(sql_type: SqlType) -> Option<&'static str> {
         | SqlType::Float8
         | SqlType::Text
         | SqlType::Varchar
-        | SqlType::Bpchar
+        | SqlType::Bpchar(_)
         | SqlType::Bytea
         | SqlType::Uuid
         | SqlType::TimestampTz

@@ -19,6 +19,8 @@ mod strings;
 
 /// The most bytes that `repeat()` makes.
 const REPEAT_BYTES_MAX: usize = 16 << 20;
+/// The largest value that the row store takes.
+const VALUE_BYTES_MAX: usize = 32 << 20;
 /// The most characters that one LIKE compares. Nothing interrupts a function while it runs, and text × pattern is days.
 const LIKE_STEPS_MAX: usize = 1 << 27;
 
@@ -487,7 +489,20 @@ fn compare(a: &Value, b: &Value) -> Ordering {
 fn concat(values: &[Value], separator: &str) -> Result<Value, SqlError> {
     let parts =
         values.iter().filter(|value| **value != Value::Null).map(string).collect::<Result<Vec<_>, _>>()?;
-    Ok(Value::Text(parts.join(separator)))
+    joined(&parts, separator).map(Value::Text)
+}
+
+/// Texts with a separator between them.
+///
+/// # Errors
+/// 54000, before there is anything that is too large.
+pub fn joined(parts: &[&str], separator: &str) -> Result<String, SqlError> {
+    let bytes = parts.iter().map(|part| part.len()).sum::<usize>();
+    let bytes = bytes.saturating_add(separator.len().saturating_mul(parts.len().saturating_sub(1)));
+    match bytes > VALUE_BYTES_MAX {
+        true => Err(SqlError::too_large(format!("a text of more than {VALUE_BYTES_MAX} bytes"))),
+        false => Ok(parts.join(separator)),
+    }
 }
 
 fn concat_ws(values: &[Value]) -> Result<Value, SqlError> {

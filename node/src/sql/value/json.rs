@@ -12,6 +12,8 @@ use crate::sql::error::{SqlError, state};
 
 /// The deepest nesting: each level costs stack.
 const DEPTH_MAX: usize = 200;
+/// A longer text is no value of the row store.
+const PRETTY_BYTES_MAX: usize = 32 << 20;
 
 /// A JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +174,11 @@ impl Json {
         }
     }
 
+    /// Whether it is neither array nor object.
+    pub const fn is_scalar(&self) -> bool {
+        !matches!(self, Self::Array(_) | Self::Object(_))
+    }
+
     /// Without needless zeros in numbers: equal values are equal texts.
     pub fn normalized(&self) -> Self {
         match self {
@@ -269,6 +276,10 @@ impl Json {
     }
 
     fn write_pretty(&self, out: &mut String, level: usize) {
+        // It is longer than any value may be, and refused as such.
+        if out.len() > PRETTY_BYTES_MAX {
+            return;
+        }
         let indent = |out: &mut String, level: usize| {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', 4 * level));
@@ -363,12 +374,15 @@ impl fmt::Display for Json {
     }
 }
 
-/// Orders canonical texts by value. What is none stands behind all that are, by its bytes.
+/// Orders canonical texts by value. What is none stands behind all that are, by its bytes. An empty array that is in no
+/// other is less than what is neither array nor object, as in PostgreSQL.
 pub fn compare(a: &str, b: &str) -> Ordering {
     if a == b {
         return Ordering::Equal;
     }
     match (Json::parse(a), Json::parse(b)) {
+        (Ok(Json::Array(items)), Ok(b)) if items.is_empty() && b.is_scalar() => Ordering::Less,
+        (Ok(a), Ok(Json::Array(items))) if items.is_empty() && a.is_scalar() => Ordering::Greater,
         (Ok(a), Ok(b)) => a.compare(&b),
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
@@ -610,7 +624,7 @@ mod tests {
     #[test]
     fn values_are_ordered_and_contained_as_in_postgresql() {
         let j = |text: &str| Json::parse(text).unwrap();
-        let order = ["null", "\"a\"", "\"b\"", "1", "2", "10", "false", "true", "[]", "[1]", "[1, 2]", "{}"];
+        let order = ["[]", "null", "\"a\"", "\"b\"", "1", "2", "10", "false", "true", "[1]", "[1, 2]", "{}"];
         for pair in order.windows(2) {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
         }

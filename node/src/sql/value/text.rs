@@ -52,9 +52,16 @@ pub fn parse(text: &str, sql_type: SqlType) -> Result<Datum, SqlError> {
         },
         SqlType::Jsonb => Json::parse(text).map(|json| Datum::Jsonb(json.to_string())),
         // Blanks at the end are none of the value.
-        SqlType::Bpchar => Ok(Datum::Text(text.trim_end_matches(' ').to_owned())),
-        SqlType::TextArray | SqlType::Array(_) => {
+        SqlType::Bpchar(_) => Ok(Datum::Text(text.trim_end_matches(' ').to_owned())),
+        SqlType::TextArray => {
             array::parse(text).map(Datum::TextArray).ok_or_else(|| invalid(sql_type.word(), text))
+        }
+        SqlType::Array(element) => {
+            let items = array::parse(text).ok_or_else(|| invalid(sql_type.word(), text))?;
+            // Each as it would be shown: what is no number must not be kept as one.
+            let shown = |item: String| parse(&item, element.wire_type()).map(|item| format(&item));
+            let items = items.into_iter().map(|item| item.map_or(Ok(None), shown));
+            items.collect::<Result<_, _>>().map(Datum::TextArray)
         }
     }
 }
@@ -353,7 +360,7 @@ mod tests {
             ("1.5x", SqlType::Numeric, "22P02"),
             ("NaN", SqlType::Numeric, "0A000"),
             ("{\"b\":1,\"a\":2}", SqlType::Jsonb, "{\"a\": 2, \"b\": 1}"),
-            ("ab  ", SqlType::Bpchar, "ab"),
+            ("ab  ", SqlType::Bpchar(0), "ab"),
             ("0.1", SqlType::Float4, "0.1"),
             ("16777217", SqlType::Float4, "1.6777216e+07"),
             ("1e39", SqlType::Float4, "22003"),

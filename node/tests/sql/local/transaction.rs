@@ -32,7 +32,9 @@ impl Open {
         let mut view = Arc::clone(&inner.view);
         for part in &self.parts {
             match part {
-                Part::Rows(changeset) => drop(inner.store.apply_changeset(changeset).unwrap()),
+                Part::Rows(changeset) => {
+                    inner.store.apply_changeset(changeset, &mut |_| Ok(())).unwrap();
+                }
                 Part::Catalog(proposal) => {
                     let version = Version(view.version().0 + 1);
                     let state = applied(&mut inner.store, &view, proposal).1.unwrap();
@@ -46,6 +48,10 @@ impl Open {
 
 #[async_trait]
 impl Writer for Open {
+    fn base(&self) -> Version {
+        self.inner.lock().unwrap().view.version()
+    }
+
     async fn view(&mut self) -> Result<Arc<View>, TransactionError> {
         let mut inner = self.inner.lock().unwrap();
         let view = self.replay(&mut inner);

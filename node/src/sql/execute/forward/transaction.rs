@@ -1,7 +1,6 @@
 //! A transaction on its way from a follower to the leader, statement by statement. The structs are frozen: a change is a
 //! new format.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
@@ -19,10 +18,9 @@ use crate::activity::Id;
 use crate::gate::{Gate, restart};
 use crate::sql::error::SqlError;
 use crate::sql::execute::served::{Begun, Call, Reply, Served, StatementCall};
-use crate::sql::parse;
 
 /// Beside [`super::FORMAT`], by which single statements are told from these.
-pub(super) const FORMAT: u16 = 2;
+pub(super) const FORMAT: u16 = 4;
 
 /// What a follower asks of a transaction.
 #[derive(Encode, Decode)]
@@ -41,7 +39,6 @@ enum ActV2 {
     Run {
         statement: RequestV1,
         now_micros: i64,
-        timeout_ms: Option<u64>,
     },
     Propose(Proposal),
     Mark,
@@ -97,7 +94,7 @@ pub(in crate::sql::execute) async fn call(
         Sent::Answered(answer) => match answer {
             AnswerV2::Rows { columns, rows, changes, sequences } => {
                 let rows = rows.into_iter().map(|row| row.into_iter().map(Value::from).collect()).collect();
-                Reply::Rows(RowSet { columns, rows, changes }, sequences.into())
+                Reply::Rows(RowSet { columns, rows, changes, ..RowSet::default() }, sequences.into())
             }
             AnswerV2::Proposed(notices) => Reply::Proposed(notices),
             AnswerV2::Marked(mark) => Reply::Marked(mark),
@@ -166,10 +163,11 @@ fn act(call: &Call) -> ActV2 {
                 text: call.text.as_ref().to_owned(),
                 types: call.types.iter().map(|known| known.oid()).collect(),
                 values: call.values.iter().cloned().map(ValueV1::from).collect(),
+                lines: call.lines.clone(),
                 sequences: call.remembered.clone().into(),
+                bounds: call.bounds.into(),
             },
             now_micros: call.now_micros,
-            timeout_ms: call.timeout.map(millis),
         },
         Call::Propose(proposal) => ActV2::Propose(proposal.clone()),
         Call::Mark => ActV2::Mark,
@@ -179,7 +177,7 @@ fn act(call: &Call) -> ActV2 {
     }
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -212,16 +210,17 @@ async fn answered(served: &Served, ask: AskV2) -> Result<AnswerV2, SqlError> {
                 Begun::Refused(refusal) => AnswerV2::Refused(refusal),
             });
         }
-        ActV2::Run { statement, now_micros, timeout_ms } => Call::Run(Box::new(StatementCall {
+        ActV2::Run { statement, now_micros } => Call::Run(Box::new(StatementCall {
             id: statement.id,
-            statement: Arc::new(parse::parse(&statement.text)?),
+            statement: served.texts().parse(&statement.text)?,
             types: types_of(&statement.types)?,
             values: statement.values.into_iter().map(Value::from).collect(),
+            lines: statement.lines,
             actor: statement.actor,
             context: statement.context,
             remembered: statement.sequences.into(),
             now_micros,
-            timeout: timeout_ms.map(Duration::from_millis),
+            bounds: statement.bounds.into(),
             text: statement.text.into(),
         })),
         ActV2::Propose(proposal) => Call::Propose(proposal),

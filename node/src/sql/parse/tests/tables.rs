@@ -1,7 +1,7 @@
 //! CREATE TABLE, ALTER TABLE, CREATE INDEX and what names an index.
 
 use super::*;
-use crate::sql::parse::table::{AlterAction, TableStatement};
+use crate::sql::parse::table::{AlterAction, IndexPart, TableStatement};
 use grantd_catalog::command::{DropBehavior, IndexName};
 
 fn table(text: &str) -> TableStatement {
@@ -28,7 +28,10 @@ fn what_stands_in_a_table() {
     assert_eq!(names, ["index", "unique_index", "a", "b"]);
     assert_eq!(create.constraints.len(), 1);
     let [first, second] = create.indexes.as_slice() else { panic!("{:?}", create.indexes) };
-    assert_eq!(first.keys, [(Name::normalize("a"), true), (Name::normalize("b"), false)]);
+    let [(IndexPart::Column(a), true), (IndexPart::Column(b), false)] = first.keys.as_slice() else {
+        panic!("{:?}", first.keys)
+    };
+    assert_eq!((a, b), (&Name::normalize("a"), &Name::normalize("b")));
     assert!(first.unique && first.name.is_none() && first.predicate.is_some());
     assert!(!second.unique && second.predicate.is_none());
     assert_eq!(second.name, Some(Name::normalize("i")));
@@ -84,9 +87,7 @@ fn what_names_an_index() {
     assert_eq!(command("ALTER INDEX i RENAME TO k"), expected);
     let expected = Command::CommentOnIndex { index: index(None, &["i"]), text: None };
     assert_eq!(command("COMMENT ON INDEX i IS NULL"), expected);
-    for text in
-        ["CREATE INDEX ON t USING hash (a)", "CREATE INDEX ON t ((a + 1))", "CREATE INDEX ON t (a text_ops)"]
-    {
+    for text in ["CREATE INDEX ON t USING hash (a)", "CREATE INDEX ON t (a text_ops)"] {
         assert_eq!(refused(text).0, "0A000", "{text}");
     }
     for text in ["CREATE INDEX IF NOT EXISTS ON t (a)", "CREATE INDEX i ON t", "CREATE INDEX i ON t ()"] {

@@ -13,7 +13,7 @@ use grantd_raft::rows::{self, Value, VirtualRow};
 use super::{Computed, Look, shape};
 use crate::activity::cluster::ClusterActivity;
 use crate::sql::error::SqlError;
-use crate::sql::system::activity::{self, QUERY, SESSION};
+use crate::sql::system::activity::{self, QUERY, SESSION, TRANSACTION};
 use crate::sql::system::context::LiveRows;
 use crate::sql::value::{Datum, SqlType};
 use SqlType::{Bool, Float8, Int4, Int8, Name, Oid, Text, TimestampTz};
@@ -82,6 +82,8 @@ static SESSIONS: Live = Live { name: "node_sessions", columns: SESSION };
 static CLUSTER_SESSIONS: Live = Live { name: "cluster_sessions", columns: SESSION };
 static QUERIES: Live = Live { name: "node_queries", columns: QUERY };
 static CLUSTER_QUERIES: Live = Live { name: "cluster_queries", columns: QUERY };
+static TRANSACTIONS: Live = Live { name: "node_transactions", columns: TRANSACTION };
+static CLUSTER_TRANSACTIONS: Live = Live { name: "cluster_transactions", columns: TRANSACTION };
 static NODES: Live = Live {
     name: "gossip_nodes",
     columns: &[
@@ -126,14 +128,26 @@ static STATEMENTS: Live = Live {
     ],
 };
 
-const LIVE: &[&Live] =
-    &[&SESSIONS, &CLUSTER_SESSIONS, &QUERIES, &CLUSTER_QUERIES, &NODES, &RUNTIME, &RANGES, &STATEMENTS];
+const LIVE: &[&Live] = &[
+    &SESSIONS,
+    &CLUSTER_SESSIONS,
+    &QUERIES,
+    &CLUSTER_QUERIES,
+    &TRANSACTIONS,
+    &CLUSTER_TRANSACTIONS,
+    &NODES,
+    &RUNTIME,
+    &RANGES,
+    &STATEMENTS,
+];
 
 pub(super) const TABLES: &[&dyn Computed] = &[
     &SESSIONS,
     &CLUSTER_SESSIONS,
     &QUERIES,
     &CLUSTER_QUERIES,
+    &TRANSACTIONS,
+    &CLUSTER_TRANSACTIONS,
     &NODES,
     &RUNTIME,
     &RANGES,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::list::{self, HeldDefaultRow, SettingRow};
-use grantd_catalog::privilege::ObjectKind;
+use grantd_catalog::privilege::{ObjectKind, Privilege};
+use grantd_catalog::protection::{Protection, ProtectionId};
 use grantd_raft::rows::Value;
 
 use super::acl::{self, Held};
@@ -23,6 +24,7 @@ pub(super) const TABLES: &[&dyn Computed] = &[
     &DATABASES,
     &TABLES_TABLE,
     &NODE_BUILD_INFO,
+    &PROTECTED_TS_RECORDS,
 ];
 
 /// A privilege on a database.
@@ -206,5 +208,41 @@ static NODE_BUILD_INFO: Of<Fact> = Of {
         ("node_id", Int8, |fact| Value::Integer(i64::try_from(fact.2).unwrap_or(i64::MAX))),
         ("field", Text, |fact| text(fact.0)),
         ("value", Text, |fact| text(fact.1)),
+    ],
+};
+
+/// A protection of the change history. They are shown to whom VIEWCLUSTERMETADATA shows the cluster.
+struct Protected {
+    id: ProtectionId,
+    protection: Protection,
+}
+
+static PROTECTED_TS_RECORDS: Of<Protected> = Of {
+    schema: SCHEMA,
+    name: "kv_protected_ts_records",
+    keys: &[],
+    items: |look| {
+        let state = look.info.view.state();
+        if !state.has_system_or_option(look.info.actor.current, Privilege::ViewClusterMetadata) {
+            return Box::new([].into_iter());
+        }
+        let of = |(id, protection): (_, &Protection)| Protected { id, protection: protection.clone() };
+        Box::new(state.protections().map(of).collect::<Vec<_>>().into_iter())
+    },
+    columns: &[
+        ("id", Text, |row| text(row.id.to_string())),
+        ("ts", Text, |row| text(row.protection.since.to_string())),
+        ("meta_type", Text, |row| text(row.protection.holder.as_str())),
+        ("num_spans", Int8, |row| {
+            let tables = row.protection.tables.as_ref();
+            tables
+                .map_or(Value::Null, |tables| Value::Integer(i64::try_from(tables.len()).unwrap_or(i64::MAX)))
+        }),
+        ("target", Text, |row| {
+            let tables = row.protection.tables.as_ref();
+            let list =
+                |tables: &Vec<ObjectId>| tables.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            text(tables.map_or_else(|| "cluster".to_owned(), list))
+        }),
     ],
 };

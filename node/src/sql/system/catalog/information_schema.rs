@@ -63,6 +63,12 @@ struct OfRelation {
 }
 
 impl OfRelation {
+    /// Of an identity column, start, increment, least and greatest value of its sequence.
+    fn counted(&self) -> Option<(i64, i64, i64, i64)> {
+        let sequence = self.facts.identity?.sequence;
+        Some(pg_class::bounds(&Item { info: std::sync::Arc::clone(&self.item.info), id: sequence }))
+    }
+
     fn words(&self) -> Option<String> {
         let found = self.facts.sql_type;
         if found.element().is_some() {
@@ -185,13 +191,20 @@ static COLUMNS: Of<OfRelation> = Of {
         ("maximum_cardinality", Int8, |_| Value::Null),
         ("dtd_identifier", Text, |column| text(column.facts.number.to_string())),
         ("is_self_referencing", Text, |_| yes(false)),
-        ("is_identity", Text, |_| yes(false)),
-        ("identity_generation", Text, |_| Value::Null),
-        ("identity_start", Text, |_| Value::Null),
-        ("identity_increment", Text, |_| Value::Null),
-        ("identity_maximum", Text, |_| Value::Null),
-        ("identity_minimum", Text, |_| Value::Null),
-        ("identity_cycle", Text, |_| Value::Null),
+        ("is_identity", Text, |column| yes(column.facts.identity.is_some())),
+        ("identity_generation", Text, |column| {
+            maybe(
+                column
+                    .facts
+                    .identity
+                    .map(|identity| if identity.always { "ALWAYS" } else { "BY DEFAULT" }.to_owned()),
+            )
+        }),
+        ("identity_start", Text, |column| maybe(column.counted().map(|counted| counted.0.to_string()))),
+        ("identity_increment", Text, |column| maybe(column.counted().map(|counted| counted.1.to_string()))),
+        ("identity_maximum", Text, |column| maybe(column.counted().map(|counted| counted.3.to_string()))),
+        ("identity_minimum", Text, |column| maybe(column.counted().map(|counted| counted.2.to_string()))),
+        ("identity_cycle", Text, |column| maybe(column.counted().map(|_| "NO".to_owned()))),
         ("is_generated", Text, |column| {
             text(if column.facts.computed.is_some() { "ALWAYS" } else { "NEVER" })
         }),

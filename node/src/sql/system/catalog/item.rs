@@ -6,7 +6,7 @@ use grantd_catalog::command::ObjectName;
 use grantd_catalog::decide::holds;
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{Body, Expression, Index, IndexKey, Object, Table};
+use grantd_catalog::object::{Body, Expression, Identity, Index, IndexKey, KeyPart, Object, Table};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::role::Principal;
 use grantd_catalog::system;
@@ -91,8 +91,13 @@ impl Relation {
             (Some(number), Some(table)) => {
                 let picked = IndexFacts::of(table, number).map_or_else(Vec::new, |index| index.keys);
                 let pick = |(key, number): (IndexKey, i64)| {
-                    let found = all.get(usize::from(key.column))?.clone();
-                    Some(ColumnFacts { number, default: None, computed: None, comment: None, ..found })
+                    let found = match key.part {
+                        KeyPart::Column(at) => all.get(usize::from(at))?.clone(),
+                        // What type it has only the planner knows.
+                        KeyPart::Expression(_) => ColumnFacts::plain("expr", types::TypeRef::plain(25)),
+                    };
+                    let (default, computed, identity, comment) = (None, None, None, None);
+                    Some(ColumnFacts { number, default, computed, identity, comment, ..found })
                 };
                 picked.into_iter().zip(1..).filter_map(pick).collect()
             }
@@ -112,11 +117,27 @@ pub struct ColumnFacts {
     pub(super) default: Option<String>,
     /// What it is computed from.
     pub(super) computed: Option<String>,
+    /// Whether it counts its rows.
+    pub(super) identity: Option<Identity>,
     pub(super) hidden: bool,
     pub(super) comment: Option<String>,
 }
 
 impl ColumnFacts {
+    fn plain(name: &str, sql_type: types::TypeRef) -> Self {
+        Self {
+            name: name.to_owned(),
+            number: 0,
+            sql_type,
+            nullable: true,
+            default: None,
+            computed: None,
+            identity: None,
+            hidden: false,
+            comment: None,
+        }
+    }
+
     /// Whether this is its name.
     pub fn is_called(&self, name: &Name) -> bool {
         self.name == name.as_str()
@@ -133,10 +154,15 @@ pub(in crate::sql::system) struct IndexFacts<'a> {
 }
 
 impl<'a> IndexFacts<'a> {
+    /// Its columns, if it is of nothing else.
+    pub(in crate::sql::system) fn columns(&self) -> Option<Vec<u16>> {
+        self.keys.iter().map(IndexKey::column).collect()
+    }
+
     /// The index of this number.
     pub(in crate::sql::system) fn of(table: &'a Table, number: u16) -> Option<Self> {
         let ascending = |columns: &[u16]| -> Vec<IndexKey> {
-            columns.iter().map(|column| IndexKey { column: *column, descending: false }).collect()
+            columns.iter().map(|column| IndexKey::ascending(*column)).collect()
         };
         let constraint = |name, keys| Self { name, keys, unique: true, predicate: None, comment: None };
         if number == 0 {
@@ -170,16 +196,7 @@ pub(in crate::sql::system) fn index_numbers(table: &Table) -> impl Iterator<Item
 
 /// The columns of a relation, in order.
 pub fn columns(info: &StatementInfo, id: ObjectId) -> Vec<ColumnFacts> {
-    let plain = |name: &str, sql_type| ColumnFacts {
-        name: name.to_owned(),
-        number: 0,
-        sql_type,
-        nullable: true,
-        default: None,
-        computed: None,
-        hidden: false,
-        comment: None,
-    };
+    let plain = ColumnFacts::plain;
     let mut found: Vec<_> = match info.view.state().object(id).map(|object| &object.body) {
         Some(Body::Table(table)) => table
             .columns
@@ -188,6 +205,7 @@ pub fn columns(info: &StatementInfo, id: ObjectId) -> Vec<ColumnFacts> {
                 nullable: column.nullable,
                 default: column.default.as_ref().map(|default| default.sql.clone()),
                 computed: column.computed.as_ref().map(|computed| computed.sql.clone()),
+                identity: column.identity,
                 hidden: column.hidden,
                 comment: column.comment.clone(),
                 ..plain(column.name.as_str(), types::TypeRef::of(column.column_type))

@@ -137,7 +137,13 @@ static PG_ATTRIBUTE: Of<Attribute> = Of {
         ("attnotnull", Bool, |attribute| truth(!attribute.facts.nullable)),
         ("atthasdef", Bool, |attribute| truth(expression(&attribute.facts).is_some())),
         ("atthasmissing", Bool, |_| truth(false)),
-        ("attidentity", Text, |_| text("")),
+        ("attidentity", Text, |attribute| {
+            text(match attribute.facts.identity {
+                Some(identity) if identity.always => "a",
+                Some(_) => "d",
+                None => "",
+            })
+        }),
         ("attgenerated", Text, |attribute| text(if attribute.facts.computed.is_some() { "s" } else { "" })),
         ("attisdropped", Bool, |_| truth(false)),
         ("attislocal", Bool, |_| truth(true)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantd_catalog::object::{Check, ForeignKey, IndexKey, ReferentialAction, Table};
+use grantd_catalog::object::{Check, ForeignKey, IndexKey, KeyPart, ReferentialAction, Table};
 use grantd_raft::rows::Value;
 
 use super::item::{self, IndexFacts, Item, Relation, index_numbers};
@@ -69,8 +69,9 @@ impl Constraint {
                 .map(|(at, _)| at)
                 .collect(),
             (None, Some(key)) => key.columns.iter().map(|at| at + 1).collect(),
-            (None, None) => IndexFacts::of(table, self.number)
-                .map_or_else(Vec::new, |index| index.keys.iter().map(|key| key.column + 1).collect()),
+            (None, None) => IndexFacts::of(table, self.number).map_or_else(Vec::new, |index| {
+                index.keys.iter().filter_map(IndexKey::column).map(|at| at + 1).collect()
+            }),
         }
     }
 
@@ -101,7 +102,9 @@ impl Constraint {
                 index.unique
                     && index.predicate.is_none()
                     && index.keys.len() == key.target_columns.len()
-                    && index.keys.iter().all(|found| key.target_columns.contains(&found.column))
+                    && index
+                        .columns()
+                        .is_some_and(|found| found.iter().all(|at| key.target_columns.contains(at)))
             })
         })
     }
@@ -200,7 +203,7 @@ fn constraints(look: &Look) -> Items<Constraint> {
 pub(super) fn index_definition(relation: &Relation) -> Option<String> {
     let table = relation.item.table()?;
     let index = facts(relation)?;
-    let keys: Vec<_> = index.keys.iter().filter_map(|key| key_text(table, *key)).collect();
+    let keys: Vec<_> = index.keys.iter().filter_map(|key| key_text(table, key)).collect();
     let predicate = index.predicate.map(|predicate| format!(" WHERE ({})", predicate.sql));
     Some(format!(
         "CREATE {}INDEX {} ON {}.{} USING btree ({}){}",
@@ -213,10 +216,23 @@ pub(super) fn index_definition(relation: &Relation) -> Option<String> {
     ))
 }
 
-fn key_text(table: &Table, key: IndexKey) -> Option<String> {
-    let column = table.columns.get(usize::from(key.column))?;
+fn key_text(table: &Table, key: &IndexKey) -> Option<String> {
     let direction = if key.descending { " DESC" } else { "" };
-    Some(format!("{}{direction}", quote_ident(column.name.as_str())))
+    Some(format!("{}{direction}", part_text(table, key)?))
+}
+
+/// What a key of an index is of.
+pub(super) fn part_text(table: &Table, key: &IndexKey) -> Option<String> {
+    Some(match &key.part {
+        KeyPart::Column(at) => quote_ident(table.columns.get(usize::from(*at))?.name.as_str()),
+        KeyPart::Expression(expression) => format!("({})", expression.sql),
+    })
+}
+
+/// The text of a key of an index, counted from 1.
+pub(super) fn key_of(relation: &Relation, number: i64) -> Option<String> {
+    let at = usize::try_from(number).ok()?.checked_sub(1)?;
+    part_text(relation.item.table()?, facts(relation)?.keys.get(at)?)
 }
 
 fn facts(relation: &Relation) -> Option<IndexFacts<'_>> {
@@ -268,12 +284,19 @@ static PG_INDEX: Of<Relation> = Of {
         ("indislive", Bool, |_| truth(true)),
         ("indisreplident", Bool, |_| truth(false)),
         ("indkey", Array(Element::Int2Vector), |index| {
-            array(keys(index).iter().map(|key| (key.column + 1).to_string()))
+            // 0 stands for an expression.
+            array(keys(index).iter().map(|key| key.column().map_or(0, |at| at + 1).to_string()))
         }),
         ("indcollation", Array(Element::OidVector), |index| for_each(index, 0)),
         ("indclass", Array(Element::OidVector), |index| for_each(index, 0)),
         ("indoption", Array(Element::Int2Vector), |index| array(keys(index).iter().map(option))),
-        ("indexprs", Text, |_| Value::Null),
+        ("indexprs", Text, |index| {
+            let keys = keys(index);
+            let expressions: Vec<_> = keys.iter().filter_map(IndexKey::expression).collect();
+            let text =
+                expressions.iter().map(|expression| expression.sql.as_str()).collect::<Vec<_>>().join(", ");
+            super::maybe(Some(text).filter(|text| !text.is_empty()))
+        }),
         ("indpred", Text, |index| {
             let predicate = facts(index).and_then(|facts| facts.predicate);
             super::maybe(predicate.map(|predicate| format!("({})", predicate.sql)))

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::list::{self, DefaultAclRow};
-use grantd_catalog::object::{Body, Object};
+use grantd_catalog::object::{Body, Column, Object};
+use grantd_catalog::state::State;
 use grantd_catalog::system;
 use grantd_raft::rows::Value;
 
 use super::item::{self, IndexFacts, Item, index_numbers};
-use super::{Computed, Items, Look, Of, array, number, oid, text};
+use super::{Computed, Items, Look, Of, array, number, oid, pg_constraint, text};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::value::{Element, SqlType};
 use SqlType::{Array, Int4, Oid, Text};
@@ -115,13 +116,46 @@ static PG_SHDESCRIPTION: Of<Comment> = Of {
     ],
 };
 
-/// That one object cannot be without another.
+/// That one object cannot be without another, or without a column of it.
 struct Depends {
     class: u32,
     oid: u32,
     on_class: u32,
     on: u32,
+    /// From 1; 0: the whole.
+    on_column: i64,
     kind: &'static str,
+}
+
+/// What a foreign key needs: its columns, with which it goes, those that it refers to, and the index that finds them.
+fn of_foreign_keys(item: &Item) -> Vec<Depends> {
+    let (class, relation) = (class("pg_constraint"), self::class("pg_class"));
+    let mut rows = Vec::new();
+    for constraint in pg_constraint::of_table(item) {
+        let Some(key) = constraint.foreign_key() else { continue };
+        let oid = oid::part(item.id, constraint.number);
+        let mut on = |on: u32, on_column: i64, kind| {
+            rows.push(Depends { class, oid, on_class: relation, on, on_column, kind });
+        };
+        key.columns.iter().for_each(|at| on(item.id.0, i64::from(*at) + 1, "a"));
+        key.target_columns.iter().for_each(|at| on(key.target.0, i64::from(*at) + 1, "n"));
+        if let Some(index) = constraint.target_index() {
+            on(oid::part(key.target, index), 0, "n");
+        }
+    }
+    rows
+}
+
+/// The column that a sequence goes with, from 1, if that is known: the table's that counts with it or has it in its
+/// DEFAULT. And whether it is an identity column.
+fn counted(state: &State, table: ObjectId, sequence: ObjectId) -> (i64, bool) {
+    let Some(Body::Table(table)) = state.object(table).map(|object| &object.body) else { return (0, false) };
+    let is_identity = |column: &Column| column.identity.is_some_and(|identity| identity.sequence == sequence);
+    let by_default = |column: &Column| {
+        column.default.as_ref().is_some_and(|default| default.references.contains(&sequence))
+    };
+    let found = (1..).zip(&table.columns).find(|(_, column)| is_identity(column) || by_default(column));
+    found.map_or((0, false), |(at, column)| (at, is_identity(column)))
 }
 
 static PG_DEPEND: Of<Depends> = Of {
@@ -132,19 +166,34 @@ static PG_DEPEND: Of<Depends> = Of {
         Box::new(everything(&look.info).flat_map(|item| {
             let object = item.object();
             let state = item.info.view.state();
-            let owned = matches!(object.body, Body::Sequence(_));
-            let rows: Vec<_> = object
-                .references()
-                .into_iter()
-                .filter_map(|on| Some((on, state.object(on)?)))
-                .map(|(on, referred)| Depends {
-                    class: class_of(object),
-                    oid: oid_of(item.id, object),
+            let of_keys = of_foreign_keys(&item);
+            let by_key = |on: &ObjectId| match &object.body {
+                Body::Table(table) => {
+                    let keyed = table.foreign_keys.iter().any(|key| key.target == *on);
+                    keyed && !table.named().any(|named| named == *on)
+                }
+                _ => false,
+            };
+            let others = object.references().into_iter().filter(|on| !by_key(on));
+            let others = others.filter_map(|on| Some((on, state.object(on)?))).map(|(on, referred)| {
+                let (on_column, kind) = match object.body {
+                    Body::Sequence(_) => match counted(state, on, item.id) {
+                        (at, true) => (at, "i"),
+                        (at, false) => (at, "a"),
+                    },
+                    _ => (0, "n"),
+                };
+                let (class, oid) = (class_of(object), oid_of(item.id, object));
+                Depends {
+                    class,
+                    oid,
                     on_class: class_of(referred),
                     on: oid_of(on, referred),
-                    kind: if owned { "a" } else { "n" },
-                })
-                .collect();
+                    on_column,
+                    kind,
+                }
+            });
+            let rows: Vec<_> = others.chain(of_keys).collect();
             rows
         }))
     },
@@ -154,7 +203,7 @@ static PG_DEPEND: Of<Depends> = Of {
         ("objsubid", Int4, |_| number(0)),
         ("refclassid", Oid, |depends| number(depends.on_class)),
         ("refobjid", Oid, |depends| number(depends.on)),
-        ("refobjsubid", Int4, |_| number(0)),
+        ("refobjsubid", Int4, |depends| Value::Integer(depends.on_column)),
         ("deptype", Text, |depends| text(depends.kind)),
     ],
 };

@@ -2,7 +2,7 @@
 
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{
-    Body, Column, ForeignKey, Function, IndexKey, Object, ReferentialAction, Sequence, Table, View,
+    Body, Column, ForeignKey, Function, IndexKey, KeyPart, Object, ReferentialAction, Sequence, Table, View,
     Volatility,
 };
 use grantd_catalog::state::State;
@@ -49,18 +49,21 @@ fn create_table(state: &State, name: &str, table: &Table) -> String {
 
 /// `a ASC, b ASC`.
 pub(super) fn ascending(table: &Table, positions: &[u16]) -> String {
-    let keys = positions.iter().map(|column| IndexKey { column: *column, descending: false });
-    keys.filter_map(|key| key_text(table, key)).collect::<Vec<_>>().join(", ")
+    let keys = positions.iter().map(|column| IndexKey::ascending(*column));
+    keys.filter_map(|key| key_text(table, &key)).collect::<Vec<_>>().join(", ")
 }
 
-fn key_text(table: &Table, key: IndexKey) -> Option<String> {
-    let column = table.columns.get(usize::from(key.column))?;
+fn key_text(table: &Table, key: &IndexKey) -> Option<String> {
     let direction = if key.descending { "DESC" } else { "ASC" };
-    Some(format!("{} {direction}", quoted(column.name.as_str())))
+    let part = match &key.part {
+        KeyPart::Column(at) => quoted(table.columns.get(usize::from(*at))?.name.as_str()),
+        KeyPart::Expression(expression) => format!("({})", expression.sql),
+    };
+    Some(format!("{part} {direction}"))
 }
 
 fn index_line(table: &Table, index: &IndexFacts<'_>) -> String {
-    let keys: Vec<_> = index.keys.iter().filter_map(|key| key_text(table, *key)).collect();
+    let keys: Vec<_> = index.keys.iter().filter_map(|key| key_text(table, key)).collect();
     let unique = if index.unique { "UNIQUE " } else { "" };
     let predicate = index.predicate.map(|predicate| format!(" WHERE {}", predicate.sql));
     let name = quoted(index.name.as_str());
@@ -98,6 +101,14 @@ fn column_line(state: &State, column: &Column) -> String {
     line.push_str(if column.nullable { " NULL" } else { " NOT NULL" });
     if let Some(default) = default_text(state, column) {
         line.push_str(&format!(" DEFAULT {default}"));
+    }
+    if let Some(identity) = &column.identity {
+        let when = if identity.always { "ALWAYS" } else { "BY DEFAULT" };
+        line.push_str(&format!(" GENERATED {when} AS IDENTITY"));
+        if let Some(Body::Sequence(sequence)) = state.object(identity.sequence).map(|found| &found.body) {
+            let Sequence { start, increment, min, max, .. } = sequence;
+            line.push_str(&format!(" (INCREMENT {increment} MINVALUE {min} MAXVALUE {max} START {start})"));
+        }
     }
     if let Some(computed) = &column.computed {
         line.push_str(&format!(" AS ({}) STORED", computed.sql));

@@ -4,7 +4,7 @@ use grantd_catalog::command::{Actor, NameContext, ObjectName, SchemaName};
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::list;
 use grantd_catalog::name::{Name, RoleName};
-use grantd_catalog::object::{Body, Column, Object, Table};
+use grantd_catalog::object::{Body, Column, KeyPart, Object, Table};
 use grantd_catalog::privilege::ObjectKind;
 use grantd_catalog::refusal;
 use grantd_catalog::view::View;
@@ -213,7 +213,8 @@ pub(super) fn columns(
 /// The primary key's index holds every column; another one those that it is on, and the key.
 fn indices_of(table: &Table, position: usize) -> Datum {
     let is_in = |columns: &[u16]| columns.iter().any(|column| usize::from(*column) == position);
-    let holds = |index: &IndexFacts<'_>| index.keys.iter().any(|key| usize::from(key.column) == position);
+    let holds =
+        |index: &IndexFacts<'_>| index.keys.iter().any(|key| key.column().map(usize::from) == Some(position));
     let indexes = index_numbers(table).filter_map(|number| Some((number, IndexFacts::of(table, number)?)));
     let mut names: Vec<_> = indexes
         .filter(|(number, index)| *number == 0 || holds(index) || is_in(&table.primary_key))
@@ -231,14 +232,16 @@ pub(super) fn indexes(view: &View, context: &NameContext, name: &ObjectName) -> 
     indexes.sort_by_key(|(_, index)| index.name);
     let mut rows = Vec::new();
     for (number, index) in indexes {
-        let mut row = |position: u16, direction: &str, implicit: bool, at: usize| {
-            let Some(column) = table.columns.get(usize::from(position)) else { return };
+        let name =
+            |position: u16| table.columns.get(usize::from(position)).map(|column| column.name.to_string());
+        let mut row = |column: Option<String>, direction: &str, implicit: bool, at: usize| {
+            let Some(column) = column else { return };
             rows.push(vec![
                 text(&object.name),
                 text(index.name),
                 Datum::Bool(!index.unique),
                 Datum::Int(i64::try_from(at).unwrap_or(i64::MAX)),
-                text(&column.name),
+                Datum::Text(column),
                 text(direction),
                 Datum::Bool(direction == "N/A"),
                 Datum::Bool(implicit),
@@ -246,15 +249,24 @@ pub(super) fn indexes(view: &View, context: &NameContext, name: &ObjectName) -> 
             ]);
         };
         for (at, key) in index.keys.iter().enumerate() {
-            row(key.column, if key.descending { "DESC" } else { "ASC" }, false, at + 1);
+            let column = match &key.part {
+                KeyPart::Column(position) => name(*position),
+                KeyPart::Expression(expression) => Some(format!("({})", expression.sql)),
+            };
+            row(column, if key.descending { "DESC" } else { "ASC" }, false, at + 1);
         }
         // What the index holds beside what it is on: all else of the row, or the key.
         let count = u16::try_from(table.columns.len()).unwrap_or(u16::MAX);
         let is_primary = number == 0;
         let rest: Vec<u16> = if is_primary { (0..count).collect() } else { table.primary_key.clone() };
-        let rest = rest.into_iter().filter(|at| !index.keys.iter().any(|key| key.column == *at));
+        let rest = rest.into_iter().filter(|at| !index.keys.iter().any(|key| key.column() == Some(*at)));
         for (at, position) in rest.enumerate() {
-            row(position, if is_primary { "N/A" } else { "ASC" }, !is_primary, index.keys.len() + at + 1);
+            row(
+                name(position),
+                if is_primary { "N/A" } else { "ASC" },
+                !is_primary,
+                index.keys.len() + at + 1,
+            );
         }
     }
     Ok(rows)

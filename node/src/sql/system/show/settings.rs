@@ -17,7 +17,9 @@ pub(super) fn type_of(setting: Setting) -> SqlType {
     match setting.row().setting_type {
         SettingType::Bool => SqlType::Bool,
         SettingType::Int(..) => SqlType::Int8,
-        SettingType::Duration | SettingType::Word(_) | SettingType::Text => SqlType::Text,
+        SettingType::Bytes(..) | SettingType::Duration | SettingType::Word(_) | SettingType::Text => {
+            SqlType::Text
+        }
     }
 }
 
@@ -27,7 +29,9 @@ pub(super) fn setting(view: &View, actor: Actor, setting: Setting) -> Result<Vec
     Ok(vec![vec![match state.setting_value(setting) {
         SettingValue::Bool(value) => Datum::Bool(value),
         SettingValue::Int(value) => Datum::Int(value),
-        SettingValue::Milliseconds(_) | SettingValue::Text(_) => text(state.setting(setting)),
+        SettingValue::Bytes(_) | SettingValue::Milliseconds(_) | SettingValue::Text(_) => {
+            text(state.setting(setting))
+        }
     }]])
 }
 

@@ -138,9 +138,11 @@ fn none() -> Value {
     Value::Text("[]".to_owned())
 }
 
-/// The field of a text, the item of an integer.
+/// The field of a text, the item of an integer. What is neither object nor array is the only item of itself, as in
+/// PostgreSQL.
 fn child<'a>(json: &'a Json, key: &Value) -> Result<Option<&'a Json>, SqlError> {
     match key {
+        Value::Integer(0 | -1) if json.is_scalar() => Ok(Some(json)),
         Value::Integer(position) => Ok(json.item(*position)),
         key => Ok(json.field(string(key)?)),
     }

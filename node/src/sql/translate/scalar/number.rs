@@ -93,6 +93,7 @@ pub(super) const TABLE: &[Entry] = &[
         });
         exponent?.pipe(|n| base.checked_pow(n)).map(Value::Integer).ok_or_else(|| out_of_range(SqlType::Int8))
     }),
+    ("g_xor", 2, true, |v| Ok(Value::Integer(int(&v[0])? ^ int(&v[1])?))),
     ("g_shl", 2, true, |v| shifted(v, i64::checked_shl)),
     ("g_shr", 2, true, |v| shifted(v, i64::checked_shr)),
     ("g_to_hex", 1, true, |v| Ok(Value::Text(format!("{:x}", int(&v[0])?)))),
@@ -197,6 +198,8 @@ pub(super) fn aggregates() -> Vec<Aggregate> {
     vec![
         aggregate("g_int_sum", 1, || Box::new(Sum::default())),
         aggregate("g_int_avg", 1, || Box::new(Sum { average: true, ..Sum::default() })),
+        aggregate("g_float_sum", 1, || Box::new(Floats::default())),
+        aggregate("g_float_avg", 1, || Box::new(Floats { average: true, ..Floats::default() })),
         aggregate("g_decimal_sum", 1, || Box::new(Sum::default())),
         aggregate("g_decimal_avg", 1, || Box::new(Sum { average: true, ..Sum::default() })),
         aggregate("g_decimal_min", 1, || Box::new(Extreme::new(Ordering::Less, decimal::compare))),
@@ -255,6 +258,69 @@ impl Sum {
 }
 
 impl Accumulator for Sum {
+    fn add(&mut self, arguments: &[Value]) -> Result<(), String> {
+        self.take(&arguments[0], 1).map_err(|error| raise(&error))
+    }
+
+    fn remove(&mut self, arguments: &[Value]) -> Result<(), String> {
+        self.take(&arguments[0], -1).map_err(|error| raise(&error))
+    }
+
+    fn value(&self) -> Result<Value, String> {
+        self.result().map_err(|error| raise(&error))
+    }
+}
+
+/// sum() and avg() of doubles. The row store's own give NULL for NaN, and for what an infinity leaves in a window.
+#[derive(Default)]
+struct Floats {
+    sum: f64,
+    /// What the sum lost to rounding (Neumaier), so that rows which leave a window leave nothing behind.
+    lost: f64,
+    count: i64,
+    /// Positive and negative infinities.
+    infinite: [i64; 2],
+    average: bool,
+}
+
+impl Floats {
+    fn take(&mut self, value: &Value, sign: i64) -> Result<(), SqlError> {
+        if *value == Value::Null {
+            return Ok(());
+        }
+        let value = real(value)?;
+        self.count += sign;
+        if value.is_infinite() {
+            self.infinite[usize::from(value < 0.0)] += sign;
+            return Ok(());
+        }
+        let value = if sign < 0 { -value } else { value };
+        let sum = self.sum + value;
+        self.lost += match self.sum.abs() >= value.abs() {
+            true => (self.sum - sum) + value,
+            false => (value - sum) + self.sum,
+        };
+        self.sum = sum;
+        Ok(())
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "nobody counts 2^53 rows")]
+    fn result(&self) -> Result<Value, SqlError> {
+        if self.count == 0 {
+            return Ok(Value::Null);
+        }
+        let sum = match self.infinite {
+            [0, 0] if self.lost.is_finite() => self.sum + self.lost,
+            [0, 0] => self.sum,
+            [_, 0] => f64::INFINITY,
+            [0, _] => f64::NEG_INFINITY,
+            _ => f64::NAN,
+        };
+        number(if self.average { sum / self.count as f64 } else { sum })
+    }
+}
+
+impl Accumulator for Floats {
     fn add(&mut self, arguments: &[Value]) -> Result<(), String> {
         self.take(&arguments[0], 1).map_err(|error| raise(&error))
     }
@@ -344,20 +410,34 @@ impl Accumulator for Spans {
 #[derive(Default)]
 struct Items {
     items: std::collections::VecDeque<String>,
+    bytes: usize,
+}
+
+/// What a text that is kept takes in memory.
+fn kept(text: &str) -> usize {
+    size_of::<String>() + text.len()
 }
 
 impl Accumulator for Items {
     fn add(&mut self, arguments: &[Value]) -> Result<(), String> {
-        self.items.push_back(match &arguments[0] {
+        let item = match &arguments[0] {
             Value::Text(json) => json.clone(),
             _ => "null".to_owned(),
-        });
+        };
+        self.bytes += kept(&item);
+        self.items.push_back(item);
         Ok(())
     }
 
     fn remove(&mut self, _: &[Value]) -> Result<(), String> {
-        self.items.pop_front();
+        if let Some(item) = self.items.pop_front() {
+            self.bytes -= kept(&item);
+        }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn value(&self) -> Result<Value, String> {
@@ -372,8 +452,13 @@ impl Accumulator for Items {
 /// jsonb_object_agg(): keys as text, values as JSON.
 #[derive(Default)]
 struct Pairs {
-    pairs: std::collections::VecDeque<(String, Json)>,
+    /// With what each takes in memory, roughly.
+    pairs: std::collections::VecDeque<(String, Json, usize)>,
+    bytes: usize,
 }
+
+/// A parsed document takes several times the bytes of its text.
+const JSON_FACTOR: usize = 4;
 
 impl Accumulator for Pairs {
     fn add(&mut self, arguments: &[Value]) -> Result<(), String> {
@@ -384,23 +469,36 @@ impl Accumulator for Pairs {
                 return Err(raise(&SqlError::new(code, "field name must not be null")));
             }
         };
-        let value = match &arguments[1] {
-            Value::Text(text) => Json::from_canonical(text).map_err(|error| raise(&error))?,
-            _ => Json::Null,
+        let (value, written) = match &arguments[1] {
+            Value::Text(text) => (Json::from_canonical(text).map_err(|error| raise(&error))?, text.len()),
+            _ => (Json::Null, 0),
         };
-        self.pairs.push_back((key, value));
+        let bytes = size_of::<(String, Json)>() + kept(&key) + JSON_FACTOR * written;
+        self.bytes += bytes;
+        self.pairs.push_back((key, value, bytes));
         Ok(())
     }
 
     fn remove(&mut self, _: &[Value]) -> Result<(), String> {
-        self.pairs.pop_front();
+        if let Some((_, _, bytes)) = self.pairs.pop_front() {
+            self.bytes -= bytes;
+        }
         Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 
     fn value(&self) -> Result<Value, String> {
         if self.pairs.is_empty() {
             return Ok(Value::Null);
         }
-        Ok(Value::Text(json::Json::object(self.pairs.iter().cloned().collect()).to_string()))
+        Ok(Value::Text(
+            json::Json::object(
+                self.pairs.iter().map(|(key, value, _)| (key.clone(), value.clone())).collect(),
+            )
+            .to_string(),
+        ))
     }
 }

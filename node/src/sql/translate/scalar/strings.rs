@@ -2,18 +2,14 @@
 
 use base64::Engine;
 use grantd_raft::rows::Value;
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 use sha2::Digest;
 
 use super::{Entry, REPEAT_BYTES_MAX, int, string};
 use crate::sql::error::{SqlError, state};
 use crate::sql::translate;
+use crate::sql::translate::pattern::{bounded, compiled};
 use crate::sql::value::text::{self, array_text};
-
-/// Memory for one compiled regular expression.
-const REGEX_BYTES_MAX: usize = 1 << 18;
-/// The most bytes of text that one regular expression is compared with: nothing interrupts a function while it runs.
-const REGEX_TEXT_BYTES_MAX: usize = 1 << 16;
 
 pub(super) const TABLE: &[Entry] = &[
     ("g_char", 2, true, |v| {
@@ -229,7 +225,7 @@ fn short(text: &str) -> String {
 fn literal(value: &str) -> String {
     let quoted = value.replace('\'', "''");
     match value.contains('\\') {
-        true => format!(" E'{}'", quoted.replace('\\', "\\\\")),
+        true => format!("E'{}'", quoted.replace('\\', "\\\\")),
         false => format!("'{quoted}'"),
     }
 }
@@ -297,51 +293,17 @@ fn formatted(values: &[Value]) -> Result<Value, SqlError> {
     Ok(Value::Text(out))
 }
 
-fn bounded(value: &str) -> Result<&str, SqlError> {
-    if value.len() > REGEX_TEXT_BYTES_MAX {
-        return Err(SqlError::too_large(format!(
-            "a text of more than {REGEX_TEXT_BYTES_MAX} bytes for a regular expression"
-        )));
-    }
-    Ok(value)
-}
-
-/// A regular expression with PostgreSQL's flags; `g` is the caller's.
-fn compiled(pattern: &str, flags: &str) -> Result<Regex, SqlError> {
-    let mut builder = RegexBuilder::new(pattern);
-    // PostgreSQL's `.` takes a line's end, and `^` is that of the text.
-    builder.size_limit(REGEX_BYTES_MAX).dot_matches_new_line(true);
-    for flag in flags.chars() {
-        match flag {
-            'g' | 's' | 'c' => {}
-            'i' => {
-                builder.case_insensitive(true);
-            }
-            'n' | 'm' => {
-                builder.multi_line(true).dot_matches_new_line(false);
-            }
-            'x' => {
-                builder.ignore_whitespace(true);
-            }
-            other => return Err(invalid(format!("invalid regular expression option: \"{other}\""))),
-        }
-    }
-    builder.build().map_err(|error| {
-        let what = match error {
-            regex::Error::CompiledTooBig(_) => "it is too large",
-            _ => "it is none, or of a kind that is not supported",
-        };
-        SqlError::new(state_of("2201B"), format!("invalid regular expression: {what}"))
-    })
-}
-
 /// `regexp_replace(text, pattern, replacement [, flags])`: `\1` is a group, `\&` all of it.
 fn replaced(values: &[Value]) -> Result<Value, SqlError> {
     let flags = values.get(3).map_or(Ok(""), string)?;
     let regex = compiled(string(&values[1])?, flags)?;
     let (value, with) = (bounded(string(&values[0])?)?, string(&values[2])?);
+    let mut bytes = 0;
     let expand = |found: &Captures<'_>| {
         let (mut out, mut chars) = (String::new(), with.chars());
+        if bytes > REPEAT_BYTES_MAX {
+            return out;
+        }
         while let Some(char) = chars.next() {
             if char != '\\' {
                 out.push(char);
@@ -357,15 +319,16 @@ fn replaced(values: &[Value]) -> Result<Value, SqlError> {
                 Some(other) => out.extend(['\\', other]),
                 None => out.push('\\'),
             }
+            if bytes + out.len() > REPEAT_BYTES_MAX {
+                break;
+            }
         }
+        bytes += out.len();
         out
     };
     let most = if flags.contains('g') { 0 } else { 1 };
-    let places = if most == 1 { 1 } else { regex.find_iter(value).count() };
-    if with.len().saturating_mul(places) > REPEAT_BYTES_MAX {
-        return Err(too_large("regexp_replace"));
-    }
-    Ok(Value::Text(regex.replacen(value, most, expand).into_owned()))
+    let replaced = regex.replacen(value, most, expand).into_owned();
+    if bytes > REPEAT_BYTES_MAX { Err(too_large("regexp_replace")) } else { Ok(Value::Text(replaced)) }
 }
 
 fn groups(found: &Captures<'_>) -> String {
