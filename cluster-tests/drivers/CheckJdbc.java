@@ -1,9 +1,11 @@
+import java.sql.BatchUpdateException;
 import java.sql.Connection;
 import java.sql.DatabaseMetaData;
 import java.sql.DriverManager;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
 import java.sql.SQLException;
+import java.sql.Statement;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Properties;
@@ -41,6 +43,71 @@ public class CheckJdbc {
         return found;
     }
 
+    static long count(Connection root, int key) throws SQLException {
+        try (ResultSet row = root.createStatement().executeQuery(
+                "SELECT count(*) FROM orders WHERE id >= " + key + " AND id < " + (key + 100))) {
+            check(row.next(), "a row");
+            return row.getLong(1);
+        }
+    }
+
+    /** A batch is sent before one Sync: done whole or not at all. */
+    static void batches(Connection root, int key) throws SQLException {
+        try (PreparedStatement insert = root.prepareStatement("INSERT INTO orders (id, item, paid) VALUES (?, 'batch', ?)")) {
+            for (boolean fails : new boolean[] {true, false}) {
+                for (int number = 0; number < 20; number++) {
+                    insert.setLong(1, key + (fails && number == 13 ? 0 : number));
+                    insert.setBoolean(2, true);
+                    insert.addBatch();
+                }
+                try {
+                    check(insert.executeBatch().length == 20 && !fails, "a key that is there was inserted");
+                } catch (BatchUpdateException refused) {
+                    check(fails && refused.getSQLState().equals("23505"), refused.toString());
+                }
+                check(count(root, key) == (fails ? 0 : 20), "a batch is whole: " + count(root, key));
+            }
+        }
+        try (Statement different = root.createStatement()) {
+            different.addBatch("UPDATE orders SET item = 'a' WHERE id = " + key);
+            different.addBatch("DELETE FROM orders WHERE id = " + (key + 1));
+            different.addBatch("INSERT INTO orders (id, item) VALUES (" + (key + 50) + ", 'b')");
+            check(java.util.Arrays.equals(different.executeBatch(), new int[] {1, 1, 1}), "each tells how many rows");
+            check(count(root, key) == 20, "all of them");
+        }
+        root.setAutoCommit(false);
+        try (Statement rolledBack = root.createStatement()) {
+            rolledBack.addBatch("DELETE FROM orders WHERE id = " + key);
+            rolledBack.addBatch("DELETE FROM orders WHERE id = " + (key + 2));
+            rolledBack.executeBatch();
+            root.rollback();
+        }
+        root.setAutoCommit(true);
+        check(count(root, key) == 20, "a batch in a block ends with the block");
+    }
+
+    /** A fetch size makes the driver take a portal's rows in parts, with a Sync behind each; in a block it stays. */
+    static void portals(Connection root) throws SQLException {
+        root.setAutoCommit(false);
+        try (PreparedStatement select = root.prepareStatement("SELECT n, 'row ' || n FROM generate_series(1, ?) AS n")) {
+            for (int round = 0; round < 7; round++) {
+                select.setFetchSize(7);
+                select.setInt(1, 50);
+                try (ResultSet rows = select.executeQuery();
+                        ResultSet other = root.createStatement().executeQuery("SELECT 1")) {
+                    check(other.next(), "another query between the parts");
+                    for (int number = 1; number <= 50; number++) {
+                        check(rows.next() && rows.getInt(1) == number && rows.getString(2).equals("row " + number),
+                            "row " + number);
+                    }
+                    check(!rows.next(), "no more");
+                }
+            }
+        }
+        root.commit();
+        root.setAutoCommit(true);
+    }
+
     public static void main(String[] arguments) throws SQLException {
         for (int at = 0; at < PORTS.length; at++) {
             try (Connection root = connect(PORTS[at], "root", true); Connection mia = connect(PORTS[at], "mia", false)) {
@@ -72,6 +139,8 @@ public class CheckJdbc {
                         check(refused.getSQLState().equals("42501"), refused.toString());
                     }
                 }
+                batches(root, 30_000 + at * 100);
+                portals(root);
                 DatabaseMetaData data = root.getMetaData();
                 List<String> tables = column(data.getTables(null, "public", "%", new String[] {"TABLE"}), "TABLE_NAME");
                 check(tables.equals(List.of("customers", "orders")), "tables: " + tables);

@@ -162,6 +162,15 @@ impl Cluster {
 
     /// Waits until all running nodes are at one version, and gives their checksums, which must be equal.
     pub async fn converged_checksum(&self) -> ChecksumReport {
+        let mut sums = self.checksums_of_one_version().await;
+        for pair in sums.windows(2) {
+            assert_eq!(pair[0], pair[1], "replicas of one version differ");
+        }
+        sums.remove(0)
+    }
+
+    /// Waits until all running nodes are at one version, and gives the checksum of each.
+    pub async fn checksums_of_one_version(&self) -> Vec<ChecksumReport> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let mut sums = Vec::new();
@@ -169,12 +178,8 @@ impl Cluster {
                 sums.extend(node.checksum().await);
             }
             let running = self.nodes.iter().filter(|node| node.process.is_some()).count();
-            let same_version = sums.windows(2).all(|pair| pair[0].version == pair[1].version);
-            if sums.len() == running && same_version {
-                for pair in sums.windows(2) {
-                    assert_eq!(pair[0], pair[1], "replicas of one version differ");
-                }
-                return sums.remove(0);
+            if sums.len() == running && sums.windows(2).all(|pair| pair[0].version == pair[1].version) {
+                return sums;
             }
             assert!(Instant::now() < deadline, "replicas did not reach one version: {sums:?}");
             tokio::time::sleep(LOOK_AGAIN).await;

@@ -102,3 +102,25 @@ async fn drivers_of_other_languages_log_in_prepare_and_reflect() {
     }
     drop(cluster);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rusts_driver_takes_a_portals_rows_in_parts() {
+    let cluster = Cluster::start(1).await;
+    let mut root = cluster.root(&cluster.nodes[0]).await.expect("a connection");
+    let select = "SELECT n FROM generate_series(1, $1::INT8) AS n";
+    let block = root.transaction().await.expect("BEGIN");
+    let portals = [
+        block.bind(select, &[&10_i64]).await.expect("one"),
+        block.bind(select, &[&3_i64]).await.expect("two"),
+    ];
+    let mut taken = [Vec::new(), Vec::new()];
+    for _ in 0..4 {
+        for (portal, taken) in portals.iter().zip(&mut taken) {
+            let rows = block.query_portal(portal, 3).await.expect("a part");
+            taken.push(rows.iter().map(|row| row.get::<_, i64>(0)).collect::<Vec<_>>());
+        }
+    }
+    let parts: [&[&[i64]]; 2] = [&[&[1, 2, 3], &[4, 5, 6], &[7, 8, 9], &[10]], &[&[1, 2, 3], &[], &[], &[]]];
+    assert_eq!(taken, parts);
+    block.commit().await.expect("COMMIT");
+}

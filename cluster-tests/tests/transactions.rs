@@ -116,6 +116,55 @@ async fn a_transaction_on_a_follower_is_isolated_and_whole() {
     cluster.converged_checksum().await;
 }
 
+/// From the leader and from a follower: it waits its turn, for as long as its client likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_tables_waits_for_an_open_transaction_as_rows_do() {
+    let cluster = Cluster::start(3).await;
+    let (leader, followers) = places(&cluster).await;
+    let holder = root(&cluster, followers[0]).await;
+    run(&holder, "SET idle_in_transaction_session_timeout = '60s'").await;
+    run(&holder, "CREATE TABLE t (k INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
+    for (turn, place) in [leader, followers[0], followers[1]].into_iter().enumerate() {
+        let (client, observer) = (root(&cluster, place).await, root(&cluster, followers[1]).await);
+        run(&holder, "BEGIN; UPDATE t SET k = k").await;
+        // Its time is over; what waits longer for its turn than it may; it is cancelled.
+        run(&client, "SET statement_timeout = '300ms'").await;
+        assert_eq!(refused(&client, &format!("CREATE TABLE late{turn} (k INT)")).await, "57014");
+        run(&client, "SET statement_timeout = 0; SET lock_timeout = '300ms'").await;
+        assert_eq!(refused(&client, &format!("CREATE TABLE locked{turn} (k INT)")).await, "55P03");
+        run(&client, "SET lock_timeout = 0").await;
+        let cancelled = format!("CREATE TABLE cancelled{turn} (k INT)");
+        let (answer, ()) = tokio::join!(refused(&client, &cancelled), async {
+            let found = async || {
+                let rows = observer.query("SHOW CLUSTER QUERIES", &[]).await.expect("SHOW QUERIES");
+                let is_it = |text: &str| text.starts_with("CREATE TABLE cancelled");
+                rows.iter()
+                    .find(|row| row.get::<_, Option<&str>>("query").is_some_and(is_it))
+                    .map(|row| row.get::<_, String>("query_id"))
+            };
+            until("the statement is listed", async || found().await.is_some()).await;
+            let query = found().await.expect("it waits");
+            run(&observer, &format!("CANCEL QUERY '{query}'")).await;
+        });
+        assert_eq!(answer, "57014");
+        // Longer than a proposal waits.
+        let begun = Instant::now();
+        let made = format!("ALTER TABLE t ADD COLUMN c{turn} UUID DEFAULT gen_random_uuid()");
+        let plain = format!("CREATE TABLE made{turn} (k INT)");
+        let other = root(&cluster, place).await;
+        let (_, _, ()) = tokio::join!(run(&client, &made), run(&other, &plain), async {
+            tokio::time::sleep(Duration::from_secs(7)).await;
+            run(&holder, "COMMIT").await;
+        });
+        assert!(begun.elapsed() >= Duration::from_secs(7));
+        assert_eq!(number(&client, &format!("SELECT count(DISTINCT c{turn}) FROM t")).await, 2);
+        for never in ["late", "locked", "cancelled"] {
+            assert_eq!(refused(&client, &format!("SELECT * FROM {never}{turn}")).await, "42P01");
+        }
+    }
+    cluster.converged_checksum().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_right_that_is_revoked_in_the_middle_refuses_the_commit() {
     let cluster = Cluster::start(3).await;

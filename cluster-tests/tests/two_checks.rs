@@ -102,10 +102,11 @@ impl Stage {
         // Who asks does not matter to a plan.
         let origin = Origin { view: &view, actor: Actor::of(PrincipalId::ROOT), context: &context };
         let plan = execute::plan_with(origin, &parse::parse(text)?, &[])?;
-        let sql = plan.sql.clone();
+        let texts: Vec<_> = plan.before.iter().map(|step| &step.sql).chain([&plan.sql]).cloned().collect();
         let (say, said) = tokio::sync::oneshot::channel();
         let read = self.replica.read_rows(Box::new(move |_, rows| {
-            let _ = say.send(rows.prepare(&sql));
+            let accesses = texts.iter().map(|sql| rows.prepare(sql)).collect::<Result<Vec<_>, _>>();
+            let _ = say.send(accesses.map(|of_each| of_each.concat()));
         }));
         read.await.expect("a read");
         let accesses = said.await.expect("an answer").map_err(|error| {
@@ -184,7 +185,9 @@ fn leaves_no_trace(
         Body::Schema => Some("USAGE on a schema: only names need it"),
         Body::Type(_) => Some("USAGE on a type: its values are integers"),
         Body::Table(_) | Body::Sequence(_) => match (privilege, read_by_itself(object, accesses)) {
-            (Some(Privilege::Update), _) if plan.tag == "SELECT" && !plan.sequences.contains_key(&object) => {
+            (Some(Privilege::Update), _)
+                if plan.locks && plan.tag == "SELECT" && !plan.sequences.contains_key(&object) =>
+            {
                 Some("UPDATE for FOR UPDATE, which changes nothing")
             }
             (Some(Privilege::Select), Read::No) if plan.tag == "SELECT" => {

@@ -19,8 +19,8 @@ pub struct Statement {
     pub sql: Sql,
     /// Whether the order of its rows is fixed.
     pub is_ordered: bool,
-    /// The table that it changes, if any.
-    pub changes: Option<&'static str>,
+    /// The tables that it changes.
+    pub changes: Vec<&'static str>,
 }
 
 /// What an expression may name.
@@ -59,11 +59,21 @@ impl Generator {
     /// The next one.
     pub fn statement(&mut self) -> Statement {
         self.names = 0;
-        match self.dice.below(10) {
-            0 => self.insert(),
-            1 => self.update(),
-            2 => self.delete(),
+        match self.dice.below(12) {
+            0 => {
+                let table = self.dice.pick(&TABLES);
+                self.insert(table, None)
+            }
+            1 => {
+                let table = self.dice.pick(&TABLES);
+                self.update(table, None)
+            }
+            2 => {
+                let table = self.dice.pick(&TABLES);
+                self.delete(table, None)
+            }
             3 => self.plain(),
+            4 => self.changing(),
             _ => self.ordered(),
         }
     }
@@ -221,7 +231,8 @@ impl Generator {
     /// FROM with its joins.
     fn from(&mut self, scope: &mut Scope) -> Sql {
         let (mut sql, mut leaves) = self.relation(scope);
-        let joins = [0, 0, 0, 1, 1, 2][self.dice.below(6)];
+        // Both compute a subquery for each row around it.
+        let joins = [0, 0, 0, 1, 1, 2][self.dice.below(6)].min(NESTING - scope.nesting);
         for _ in 0..joins {
             if scope.nesting < NESTING && self.dice.one_in(8) {
                 let (right, more) = self.lateral(&leaves, scope);
@@ -472,7 +483,7 @@ impl Generator {
                 sql.push(Sql::optional(Sql::from(format!(" OFFSET {}", self.dice.below(4)))));
             }
         }
-        Statement { sql: Sql::Parts(sql), is_ordered, changes: None }
+        Statement { sql: Sql::Parts(sql), is_ordered, changes: Vec::new() }
     }
 
     /// DISTINCT ON, for the order that ORDER BY 1, 2, … will give.
@@ -516,7 +527,7 @@ impl Generator {
         let kinds = self.kinds();
         let list: Vec<_> = kinds.iter().map(|kind| self.expression(*kind, DEPTH, &scope)).collect();
         let sql = Sql::Parts(vec![Sql::from("SELECT "), separated(list), Sql::from(from)]);
-        Statement { sql, is_ordered: false, changes: None }
+        Statement { sql, is_ordered: false, changes: Vec::new() }
     }
 
     /// A value for a column: a literal that takes its type, or one that has it, or an expression.
@@ -529,8 +540,7 @@ impl Generator {
         }
     }
 
-    fn insert(&mut self) -> Statement {
-        let table = self.dice.pick(&TABLES);
+    fn insert(&mut self, table: &'static Table, returns: Option<&[usize]>) -> Statement {
         let all = columns(table);
         let mut named: Vec<_> = all.iter().filter(|_| !self.dice.one_in(5)).cloned().collect();
         for key in all.iter().filter(|column| table.key.contains(&column.0.as_str())) {
@@ -578,17 +588,19 @@ impl Generator {
             };
             sql.push(Sql::optional(Sql::from(clause)));
         }
-        self.returning(table, &mut sql);
-        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: Some(table.name) }
+        self.returning(&Scope { leaves: columns(table), ..Scope::default() }, returns, &mut sql);
+        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: vec![table.name] }
     }
 
-    fn returning(&mut self, table: &Table, sql: &mut Vec<Sql>) {
-        if self.dice.one_in(2) {
-            let scope = Scope { leaves: columns(table), ..Scope::default() };
-            let list: Vec<_> =
-                self.kinds().into_iter().map(|kind| self.expression(kind, 2, &scope)).collect();
-            sql.push(Sql::optional(Sql::filled(" RETURNING {0}", &[separated(list)])));
+    /// RETURNING of what is in sight: `kinds`, if another statement reads them.
+    fn returning(&mut self, scope: &Scope, kinds: Option<&[usize]>, sql: &mut Vec<Sql>) {
+        if kinds.is_none() && self.dice.one_in(2) {
+            return;
         }
+        let wanted = kinds.map_or_else(|| self.kinds(), <[usize]>::to_vec);
+        let list: Vec<_> = wanted.into_iter().map(|kind| self.expression(kind, 2, scope)).collect();
+        let clause = Sql::filled(" RETURNING {0}", &[separated(list)]);
+        sql.push(if kinds.is_some() { clause } else { Sql::optional(clause) });
     }
 
     /// The condition of an UPDATE or DELETE, with subqueries.
@@ -600,8 +612,7 @@ impl Generator {
         sql.push(Sql::optional(Sql::filled(" WHERE {0}", &[filter])));
     }
 
-    fn update(&mut self) -> Statement {
-        let table = self.dice.pick(&TABLES);
+    fn update(&mut self, table: &'static Table, returns: Option<&[usize]>) -> Statement {
         let scope = Scope { leaves: qualified(table), allows_subqueries: true, ..Scope::default() };
         let mut others = others_of(table);
         let mut set = Vec::new();
@@ -631,17 +642,63 @@ impl Generator {
                 let from = format!(" FROM {} AS o WHERE o.id = {}.{column}", other.name, table.name);
                 sql.push(Sql::from(from));
                 sql.push(Sql::optional(Sql::filled(" AND {0}", &[filter])));
-                if self.dice.one_in(2) {
+                if returns.is_none() && self.dice.one_in(4) {
                     sql.push(Sql::optional(Sql::from(format!(" RETURNING {}.*, o.id", table.name))));
+                } else {
+                    self.returning(&Scope { allows_subqueries: false, ..beside }, returns, &mut sql);
                 }
             }
             _ => {
                 sql.push(separated(set));
                 self.filter(table, &mut sql);
-                self.returning(table, &mut sql);
+                self.returning(&Scope { leaves: columns(table), ..Scope::default() }, returns, &mut sql);
             }
         }
-        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: Some(table.name) }
+        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: vec![table.name] }
+    }
+
+    /// WITH whose items change tables, one each, and what reads their rows: a query, or a change of yet another table.
+    fn changing(&mut self) -> Statement {
+        let mut tables: Vec<&'static Table> = TABLES.iter().collect();
+        let mut items = Vec::new();
+        let mut changes = Vec::new();
+        for at in 0..=self.dice.below(2) {
+            let name = format!("w{at}");
+            if self.dice.one_in(4) {
+                let query = self.query(&Scope { nesting: 1, allows_subqueries: true, ..Scope::default() });
+                items.push(Sql::filled(&format!("{name} AS ({{0}})"), &[query.sql]));
+                self.with.push((name, query.kinds));
+                continue;
+            }
+            let table = tables.remove(self.dice.below(tables.len()));
+            let (kinds, item) = self.change_of(table, true);
+            changes.extend(item.changes);
+            items.push(Sql::filled(&format!("{name} AS ({{0}})"), &[item.sql]));
+            self.with.push((name, kinds));
+        }
+        let table = tables[self.dice.below(tables.len())];
+        let last = if self.dice.one_in(3) {
+            let (_, change) = self.change_of(table, false);
+            changes.extend(change.changes);
+            change.sql
+        } else {
+            self.query(&Scope { allows_subqueries: true, ..Scope::default() }).sql
+        };
+        self.with.clear();
+        let sql = Sql::filled("WITH {0} {1}", &[separated(items), last]);
+        Statement { sql, is_ordered: false, changes }
+    }
+
+    /// A change of a table; `returns`: with RETURNING of these types.
+    fn change_of(&mut self, table: &'static Table, returns: bool) -> (Vec<usize>, Statement) {
+        let kinds = self.kinds();
+        let wanted = returns.then_some(kinds.as_slice());
+        let statement = match self.dice.below(3) {
+            0 => self.insert(table, wanted),
+            1 => self.update(table, wanted),
+            _ => self.delete(table, wanted),
+        };
+        (kinds, statement)
     }
 
     /// What an UPDATE sets.
@@ -649,10 +706,20 @@ impl Generator {
         if self.dice.one_in(2) { self.value(kind, scope) } else { self.expression(kind, DEPTH, scope) }
     }
 
-    fn delete(&mut self) -> Statement {
-        let table = self.dice.pick(&TABLES);
+    fn delete(&mut self, table: &'static Table, returns: Option<&[usize]>) -> Statement {
         let mut sql = vec![Sql::from(format!("DELETE FROM {}", table.name))];
-        if self.dice.one_in(3) {
+        let whole = columns(table).into_iter().find(|column| column.1 == kind_of("INT8"));
+        if let (Some((column, _)), true) = (whole, self.dice.one_in(4)) {
+            // At most one row beside each, so that RETURNING shows the same.
+            let others: Vec<_> = TABLES.iter().filter(|other| other.key == ["id"]).collect();
+            let other = *self.dice.pick(&others);
+            let mut scope = Scope { leaves: qualified(table), ..Scope::default() };
+            scope.leaves.extend(columns(other).into_iter().map(|(name, kind)| (format!("o.{name}"), kind)));
+            let filter = self.expression(kind_of("BOOL"), 2, &scope);
+            sql.push(Sql::from(format!(" USING {} AS o WHERE o.id = {}.{column}", other.name, table.name)));
+            sql.push(Sql::optional(Sql::filled(" AND {0}", &[filter])));
+            self.returning(&scope, returns, &mut sql);
+        } else if returns.is_none() && self.dice.one_in(3) {
             let mut scope = Scope { leaves: qualified(table), ..Scope::default() };
             let (beside, more) = self.relation(&Scope { nesting: 1, ..Scope::default() });
             scope.leaves.extend(more);
@@ -660,9 +727,12 @@ impl Generator {
             sql.push(Sql::filled(" USING {0} WHERE {1}", &[beside, filter]));
         } else {
             self.filter(table, &mut sql);
-            self.returning(table, &mut sql);
+            // What a row that goes is shown with is what was there before.
+            let allows_subqueries = self.dice.one_in(2);
+            let scope = Scope { leaves: qualified(table), allows_subqueries, ..Scope::default() };
+            self.returning(&scope, returns, &mut sql);
         }
-        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: Some(table.name) }
+        Statement { sql: Sql::Parts(sql), is_ordered: false, changes: vec![table.name] }
     }
 }
 

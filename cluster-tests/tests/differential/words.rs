@@ -23,7 +23,7 @@ const fn kind(
 }
 
 /// The types. The floats are sums of few powers of two, so that the order of a sum does not matter.
-pub const KINDS: [Kind; 11] = [
+pub const KINDS: [Kind; 20] = [
     kind("BOOL", "b", false, &["true", "false"]),
     kind("INT2", "i2", true, &["0", "1", "-1", "7", "32767", "-32768"]),
     kind("INT4", "i4", true, &["0", "1", "-1", "2", "3", "10", "-77", "2147483647", "-2147483648"]),
@@ -71,6 +71,51 @@ pub const KINDS: [Kind; 11] = [
             "2022-12-13 14:15:16.12+02",
         ],
     ),
+    kind("DECIMAL", "d", true, &["0", "1", "-1.5", "2.25", "7", "123456789.123456789", "0.001", "-77.7"]),
+    kind("DECIMAL(8,2)", "dd", true, &["0", "1.5", "-1.25", "99999.99", "3"]),
+    kind(
+        "JSONB",
+        "j",
+        false,
+        &[
+            "{}",
+            "[]",
+            "1",
+            "-2.5",
+            "\"a\"",
+            "null",
+            "true",
+            "[1, \"x\", [2]]",
+            "{\"a\": 1}",
+            "{\"b\": null, \"a\": [1]}",
+        ],
+    ),
+    kind(
+        "DATE",
+        "dt",
+        true,
+        &["1970-01-01", "2022-12-13", "2024-02-29", "1969-12-31", "0001-01-01", "9999-12-31"],
+    ),
+    kind(
+        "TIMESTAMP",
+        "ts",
+        true,
+        &[
+            "1970-01-01 00:00:00",
+            "2022-12-13 14:15:16.123456",
+            "2024-02-29 23:59:59",
+            "1969-12-31 23:59:59.5",
+        ],
+    ),
+    kind("TIME", "tm", true, &["00:00:00", "23:59:59.999999", "12:30:00", "01:02:03.5"]),
+    kind(
+        "INTERVAL",
+        "iv",
+        true,
+        &["0", "1 day", "-3 days 04:05:06", "1 year 2 mons", "00:00:01.5", "-1 mon"],
+    ),
+    kind("CHAR(4)", "c", true, &["", "a", "ab", "abcd", "ä", "B"]),
+    kind("FLOAT4", "f4", true, &["0", "1", "-1.5", "0.25", "1024", "-0.0625"]),
     kind("mood", "m", true, &["sad", "ok", "happy", "so ''so''"]),
 ];
 
@@ -116,7 +161,7 @@ const fn form(
 use When::{Always, Lazy, MayFail};
 
 /// Operators, functions and casts.
-pub const FORMS: [Form; 111] = [
+pub const FORMS: [Form; 173] = [
     form("({0} = {1})", "BOOL", &["?", "?"], Always),
     form("({0} <> {1})", "BOOL", &["?", "?"], Always),
     form("({0} < {1})", "BOOL", &["?", "?"], Always),
@@ -203,7 +248,8 @@ pub const FORMS: [Form; 111] = [
     form("sqrt({0})", "FLOAT8", &["FLOAT8"], MayFail),
     form("({0} || {1})", "TEXT", &["TEXT", "TEXT"], Always),
     form("({0} || {1})", "TEXT", &["TEXT", "INT8"], Always),
-    form("concat({0}, {1})", "TEXT", &["?", "TEXT"], Always),
+    form("concat({0}, {1})", "TEXT", &["BOOL", "TEXT"], Always),
+    form("concat({0}, {1})", "TEXT", &["JSONB", "DECIMAL"], Always),
     form("concat_ws('-', {0}, {1}, {2})", "TEXT", &["TEXT", "INT4", "VARCHAR(8)"], Always),
     form("lower({0})", "TEXT", &["TEXT"], Always),
     form("upper({0})", "TEXT", &["TEXT"], Always),
@@ -228,10 +274,71 @@ pub const FORMS: [Form; 111] = [
     form("position('b' IN {0})::INT8", "INT8", &["TEXT"], Always),
     form("{0}::TEXT", "TEXT", &["VARCHAR(8)"], Always),
     form("array_to_string(ARRAY[{0}, {1}], ';')", "TEXT", &["TEXT", "TEXT"], Always),
+    form("({0} + {1})", "DECIMAL", &["DECIMAL", "DECIMAL"], Always),
+    form("({0} - {1})", "DECIMAL", &["DECIMAL", "DECIMAL(8,2)"], Always),
+    form("({0} * {1})", "DECIMAL", &["DECIMAL", "DECIMAL"], Always),
+    form("({0} + {1})", "DECIMAL", &["DECIMAL", "INT4"], Always),
+    form("(- {0})", "DECIMAL", &["DECIMAL"], Always),
+    form("abs({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("floor({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("ceil({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("round({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("round({0}, 2)", "DECIMAL", &["DECIMAL"], Always),
+    form("trunc({0}, 1)", "DECIMAL", &["DECIMAL"], Always),
+    form("sign({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("mod({0}, {1})", "DECIMAL", &["DECIMAL", "DECIMAL"], MayFail),
+    form("{0}::DECIMAL", "DECIMAL", &["INT8"], Always),
+    form("{0}::DECIMAL", "DECIMAL", &["DECIMAL(8,2)"], Always),
+    form("({0})::DECIMAL", "DECIMAL", &["TEXT"], MayFail),
+    form("({0})::DECIMAL(8,2)", "DECIMAL(8,2)", &["DECIMAL"], MayFail),
+    form("({0})::DECIMAL(8,2)", "DECIMAL(8,2)", &["INT2"], Always),
+    form("({0})::INT8", "INT8", &["DECIMAL"], MayFail),
+    form("({0})::FLOAT8", "FLOAT8", &["DECIMAL"], Always),
+    form("({0} -> 'a')", "JSONB", &["JSONB"], Always),
+    form("({0} -> 1)", "JSONB", &["JSONB"], Always),
+    form("({0} ->> 'a')", "TEXT", &["JSONB"], Always),
+    form("({0} ->> {1}::INT4)", "TEXT", &["JSONB", "INT2"], Always),
+    form("({0} @> {1})", "BOOL", &["JSONB", "JSONB"], Always),
+    form("({0} ? 'a')", "BOOL", &["JSONB"], Always),
+    form("jsonb_typeof({0})", "TEXT", &["JSONB"], Always),
+    form("({0} || {1})", "JSONB", &["JSONB", "JSONB"], MayFail),
+    form("({0} - 'a')", "JSONB", &["JSONB"], MayFail),
+    form("jsonb_array_length({0})::INT8", "INT8", &["JSONB"], MayFail),
+    form("to_jsonb({0})", "JSONB", &["TEXT"], Always),
+    form("to_jsonb({0})", "JSONB", &["INT8"], Always),
+    form("to_jsonb({0})", "JSONB", &["BOOL"], Always),
+    form("jsonb_build_object('k', {0}, 'l', {1})", "JSONB", &["TEXT", "INT4"], Always),
+    form("jsonb_build_array({0}, {1})", "JSONB", &["JSONB", "INT8"], Always),
+    form("({0})::JSONB", "JSONB", &["TEXT"], MayFail),
+    form("(({0})::TEXT)::JSONB", "JSONB", &["JSONB"], Always),
+    form("({0} + {1})", "DATE", &["DATE", "INT4"], MayFail),
+    form("({0} - {1})::INT8", "INT8", &["DATE", "DATE"], Always),
+    form("{0}::DATE", "DATE", &["TIMESTAMP"], Always),
+    form("({0})::DATE", "DATE", &["TEXT"], MayFail),
+    form("(({0})::TEXT)::DATE", "DATE", &["DATE"], Always),
+    form("{0}::TIMESTAMP", "TIMESTAMP", &["DATE"], Always),
+    form("({0} AT TIME ZONE 'UTC')", "TIMESTAMP", &["TIMESTAMPTZ"], Always),
+    form("({0} AT TIME ZONE 'UTC')", "TIMESTAMPTZ", &["TIMESTAMP"], Always),
+    form("date_trunc('month', {0})", "TIMESTAMP", &["TIMESTAMP"], Always),
+    form("extract(year FROM {0})::INT8", "INT8", &["DATE"], Always),
+    form("extract(minute FROM {0})::INT8", "INT8", &["TIMESTAMP"], Always),
+    form("({0} + {1})", "TIMESTAMP", &["TIMESTAMP", "INTERVAL"], Always),
+    form("({0} - {1})", "TIMESTAMPTZ", &["TIMESTAMPTZ", "INTERVAL"], MayFail),
+    form("({0} - {1})", "INTERVAL", &["TIMESTAMP", "TIMESTAMP"], Always),
+    form("({0} + {1})", "INTERVAL", &["INTERVAL", "INTERVAL"], Always),
+    form("(- {0})", "INTERVAL", &["INTERVAL"], Always),
+    form("({0} * 2)", "INTERVAL", &["INTERVAL"], Always),
+    form("(({0})::TEXT)::INTERVAL", "INTERVAL", &["INTERVAL"], Always),
+    form("{0}::TIME", "TIME", &["TIMESTAMP"], Always),
+    form("({0} + {1})", "TIME", &["TIME", "INTERVAL"], Always),
+    form("({0})::CHAR(4)", "CHAR(4)", &["TEXT"], Always),
+    form("length({0})::INT8", "INT8", &["CHAR(4)"], Always),
+    form("{0}::FLOAT8", "FLOAT8", &["FLOAT4"], Always),
+    form("({0} + {1})", "FLOAT4", &["FLOAT4", "FLOAT4"], Always),
 ];
 
 /// Aggregates.
-pub const AGGREGATES: [Form; 15] = [
+pub const AGGREGATES: [Form; 20] = [
     form("count(*)", "INT8", &[], Always),
     form("count({0})", "INT8", &["?"], Always),
     form("count(DISTINCT {0})", "INT8", &["?"], Always),
@@ -247,6 +354,11 @@ pub const AGGREGATES: [Form; 15] = [
     form("string_agg({0}, ',' ORDER BY {0})", "TEXT", &["TEXT"], Always),
     form("array_to_string(array_agg({0} ORDER BY {0}), ',')", "TEXT", &["TEXT"], Always),
     form("count(*) FILTER (WHERE {0})", "INT8", &["BOOL"], Always),
+    form("sum({0})", "DECIMAL", &["INT8"], Always),
+    form("sum({0})", "DECIMAL", &["DECIMAL"], Always),
+    form("sum({0})", "DECIMAL", &["DECIMAL(8,2)"], Always),
+    form("sum({0})", "INTERVAL", &["INTERVAL"], Always),
+    form("jsonb_agg({0} ORDER BY {0})", "JSONB", &["INT4"], Always),
 ];
 
 /// Window functions whose values do not depend on the order among equals.
@@ -298,7 +410,7 @@ pub const TABLES: [Table; 3] = [
         columns: &[("id", "INT8", "PRIMARY KEY")],
         constraints: "",
         key: &["id"],
-        rows: 16,
+        rows: 10,
     },
     Table {
         name: "pairs",
@@ -311,7 +423,7 @@ pub const TABLES: [Table; 3] = [
         ],
         constraints: ", PRIMARY KEY (k, s)",
         key: &["k", "s"],
-        rows: 12,
+        rows: 9,
     },
     Table {
         name: "items",

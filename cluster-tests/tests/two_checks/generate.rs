@@ -45,6 +45,11 @@ pub enum Statement {
     Truncate {
         table: String,
     },
+    /// WITH whose items change tables, each with RETURNING, and what may read their rows.
+    Changing {
+        items: Vec<(String, Statement)>,
+        last: Box<Statement>,
+    },
 }
 
 /// What an INSERT does with a key that is there.
@@ -135,13 +140,20 @@ impl Generator {
     /// The next one.
     pub fn statement(&mut self) -> Statement {
         (self.relations, self.queries) = (0, 0);
-        match self.dice.below(12) {
-            0 | 1 => self.insert(),
-            2 => self.update(),
-            3 => {
-                let (table, filter) = (self.table(), self.filter(&own()));
-                Statement::Delete { table, filter, returning: self.dice.one_in(2) }
+        match self.dice.below(13) {
+            0 | 1 => {
+                let table = self.table();
+                self.insert(table)
             }
+            2 => {
+                let table = self.table();
+                self.update(table)
+            }
+            3 => {
+                let table = self.table();
+                self.delete(table)
+            }
+            6 => self.changing(),
             4 if self.dice.one_in(3) => Statement::Truncate { table: self.table() },
             4 => Statement::Locked { table: self.table(), filter: self.filter(&own()) },
             5 => Statement::Query(self.moving()),
@@ -307,8 +319,7 @@ impl Generator {
         query
     }
 
-    fn insert(&mut self) -> Statement {
-        let table = self.table();
+    fn insert(&mut self, table: String) -> Statement {
         let conflict = *self.dice.pick(&[
             Conflict::Error,
             Conflict::Error,
@@ -324,12 +335,59 @@ impl Generator {
         Statement::Insert { table, row, source, default_id, conflict, returning }
     }
 
-    fn update(&mut self) -> Statement {
-        let table = self.table();
+    /// Each table is changed once.
+    fn changing(&mut self) -> Statement {
+        let mut tables = TABLES.to_vec();
+        let mut change = |generator: &mut Self| {
+            let table = tables.remove(generator.dice.below(tables.len()));
+            let table = generator.written(table);
+            match generator.dice.below(3) {
+                0 => generator.insert(table),
+                1 => generator.update(table),
+                _ => generator.delete(table),
+            }
+        };
+        let mut items = Vec::new();
+        for name in ["w0", "t1"].into_iter().take(1 + self.dice.below(2)) {
+            let mut item = without_upsert(change(self));
+            match &mut item {
+                Statement::Insert { returning, .. } => *returning = None,
+                Statement::Update { returning, .. } | Statement::Delete { returning, .. } => {
+                    *returning = false;
+                }
+                _ => {}
+            }
+            items.push((name.to_owned(), item));
+            self.with.push(name.to_owned());
+        }
+        let last = match self.dice.one_in(3) {
+            true => without_upsert(change(self)),
+            false => Statement::Query(self.query(1, &[])),
+        };
+        self.with.clear();
+        Statement::Changing { items, last: Box::new(last) }
+    }
+
+    fn delete(&mut self, table: String) -> Statement {
+        let filter = self.filter(&own());
+        Statement::Delete { table, filter, returning: self.dice.one_in(2) }
+    }
+
+    fn update(&mut self, table: String) -> Statement {
         let value = self.expression(1, &own());
         let filter = self.filter(&own());
         Statement::Update { table, value, filter, returning: self.dice.one_in(2) }
     }
+}
+
+/// UPSERT stands neither in a WITH nor behind one.
+fn without_upsert(mut statement: Statement) -> Statement {
+    if let Statement::Insert { conflict, .. } = &mut statement
+        && *conflict == Conflict::Upsert
+    {
+        *conflict = Conflict::Update;
+    }
+    statement
 }
 
 /// The columns of what is changed.
@@ -386,6 +444,17 @@ impl Display for Statement {
                 write!(f, "DELETE FROM {table} AS me{}{}", Filter(filter), star(*returning))
             }
             Self::Truncate { table } => write!(f, "TRUNCATE {table}"),
+            Self::Changing { items, last } => {
+                for (at, (name, item)) in items.iter().enumerate() {
+                    let word = if at == 0 { "WITH" } else { "," };
+                    write!(f, "{word} {name} (id, a, b) AS ({item} RETURNING id, a, b)")?;
+                }
+                match last.as_ref() {
+                    // It may have a WITH of its own.
+                    Self::Query(query) => write!(f, " SELECT * FROM ({query}) AS ql"),
+                    change => write!(f, " {change}"),
+                }
+            }
         }
     }
 }

@@ -173,6 +173,18 @@ impl Walk {
                 let _ = returning;
             }
             Statement::Truncate { table } => self.on("DROP", &full(table)),
+            Statement::Changing { items, last } => {
+                for (name, item) in items {
+                    self.statement(item);
+                    // RETURNING.
+                    if let Statement::Insert { table, .. } = item {
+                        self.on("SELECT", &full(table));
+                    }
+                    self.with.push(name.clone());
+                }
+                self.statement(last);
+                self.with.clear();
+            }
         }
     }
 
