@@ -35,6 +35,10 @@ const TABLES: &str = "CREATE TABLE bench_rows (k INT8 PRIMARY KEY, v TEXT NOT NU
     CREATE TABLE bench_bulk (k INT8 PRIMARY KEY, v TEXT NOT NULL)";
 const VALUE: &str = "forty bytes of text, no more and no less";
 
+/// What a session says before it reads: nothing, and that it is content with what its node has.
+const NEWEST: &str = "";
+const LOCAL: &str = "SET grantd.read = 'local'";
+
 /// Where statements go, and what it is called in the report.
 struct Side {
     name: &'static str,
@@ -68,9 +72,15 @@ pub async fn run(seconds: u64) -> Result<(), Failed> {
         println!(
             "  {:<12} point SELECT, prepared          {}",
             side.name,
-            select(side, duration).await?.line()
+            select(side, NEWEST, duration).await?.line()
         );
     }
+    // What a standby answers is as old as the standby, too.
+    println!(
+        "  {:<12} the same, grantd.read = 'local' {}",
+        sides[0].name,
+        select(&sides[0], LOCAL, duration).await?.line()
+    );
     for side in &sides {
         println!("  {:<12} one-row INSERT, 1 client        {}", side.name, insert(side, 1, duration).await?);
     }
@@ -121,8 +131,9 @@ async fn floors(duration: Duration) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn select(side: &Side, duration: Duration) -> Result<Latencies, Failed> {
+async fn select(side: &Side, before: &str, duration: Duration) -> Result<Latencies, Failed> {
     let client = pgclient::connect(&side.reads).await?;
+    client.batch_execute(before).await?;
     let statement = client.prepare("SELECT v FROM bench_rows WHERE k = $1").await?;
     let mut latencies = Latencies::default();
     let until = Instant::now() + duration;

@@ -3,9 +3,9 @@
 //!
 //! SQLite runs a statement on one thread, so what it allocates there meanwhile is the statement's: sorts, groups,
 //! materialized queries, values. Its allocator is wrapped to count. A statement that has reached its limit is
-//! interrupted, which SQLite does at the next row; what it still takes until then is given up to [`SLACK_BYTES`], and
+//! interrupted, which SQLite does at the next row; what it still takes until then is given up to `SLACK_BYTES`, and
 //! beyond that there is no memory, as if the machine had no more: SQLite then ends the statement, and the transaction
-//! that it is in. What our own code keeps for a statement it [`charge`]s to the same meter.
+//! that it is in. What our own code keeps for a statement it `charge`s to the same meter.
 //!
 //! Freed memory of an earlier statement makes a balance less than it is, by at most a connection's page cache; one that
 //! fills this cache has the same allowance on top of its limit.

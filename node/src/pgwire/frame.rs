@@ -113,7 +113,7 @@ pub fn split(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<(u8, Byte
 }
 
 /// Whether the next message is Sync, but for Closes, which change nothing that is executed; none: more bytes are needed.
-/// What is longer than [`AHEAD_BYTES_MAX`] is not looked through.
+/// What is longer than `AHEAD_BYTES_MAX` is not looked through.
 pub fn sync_follows(buffer: &[u8]) -> Option<bool> {
     let mut rest = buffer;
     loop {
