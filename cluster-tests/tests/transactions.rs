@@ -118,6 +118,23 @@ async fn a_transaction_on_a_follower_is_isolated_and_whole() {
 
 /// From the leader and from a follower: it waits its turn, for as long as its client likes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_a_table_is_made_for_the_table_that_its_turn_finds() {
+    let cluster = Cluster::start(3).await;
+    let (_, followers) = places(&cluster).await;
+    let (holder, client) = (root(&cluster, followers[0]).await, root(&cluster, followers[1]).await);
+    run(&holder, "CREATE TABLE t (k INT PRIMARY KEY, v TEXT)").await;
+    run(&holder, "BEGIN; ALTER TABLE t ALTER COLUMN v TYPE INT8 USING length(v)").await;
+    // A text is a DEFAULT for the column as it is, and none for the one that is to be when its turn comes.
+    let (answer, ()) =
+        tokio::join!(refused(&client, "ALTER TABLE t ALTER COLUMN v SET DEFAULT 'x'"), async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            run(&holder, "COMMIT").await;
+        });
+    assert_eq!(answer, "22P02");
+    run(&client, "INSERT INTO t (k) VALUES (1)").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_of_tables_waits_for_an_open_transaction_as_rows_do() {
     let cluster = Cluster::start(3).await;
     let (leader, followers) = places(&cluster).await;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use grantd_catalog::command::{Command, ObjectName, TableAction};
+use grantd_catalog::refusal::Refusal;
+use grantd_catalog::refusal::state::INSUFFICIENT_PRIVILEGE;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
 use grantd_raft::rows::Value;
@@ -21,41 +23,20 @@ use crate::sql::plan::alter::{Altered, Filled, Part};
 use crate::sql::plan::{self, Origin, Plan};
 use crate::sql::system::context::LiveRows;
 
-/// What is done step by step, in one transaction.
-enum Steps<'s> {
-    CreateAs(&'s CreateTableAs),
-    Alter(Box<Altered>),
-}
-
 impl Engine {
     pub(super) async fn table_statement(
         &self,
         session: &mut Session,
         statement: &TableStatement,
     ) -> Result<Response, SqlError> {
-        let steps = match statement {
-            TableStatement::CreateAs(create) => Steps::CreateAs(create),
-            TableStatement::Create(_) | TableStatement::CreateIndex(_) => {
-                let command = self.table_command(session, statement).await?;
-                return self.command(session, command, statement.tag()).await;
-            }
-            TableStatement::Alter(alter) => {
-                let planned = self.planned(session, alter).await?;
-                if planned.before.is_empty() {
-                    let command = self.part(session, planned.last).await?;
-                    return self.command(session, command, statement.tag()).await;
-                }
-                Steps::Alter(Box::new(planned))
-            }
-        };
-        let alone = session.block.open().is_none();
+        // What a table is made of is planned alone; what changes one is planned on it as it is when its turn has come. The
+        // shape of nothing changes from then on: a DEFAULT must not meet a column of another type.
+        let alone = session.block.open().is_none() && !matches!(statement, TableStatement::Create(_));
         if alone {
+            self.refuse_at_once(session, statement).await?;
             block::begin(session, Kind::Implicit, Modes::default());
         }
-        let done = match steps {
-            Steps::CreateAs(create) => self.create_as(session, create, statement.tag()).await,
-            Steps::Alter(planned) => self.alter_in_parts(session, *planned, statement.tag()).await,
-        };
+        let done = self.table_steps(session, statement).await;
         match &done {
             Ok(_) if alone => drop(self.commit(session).await?),
             Err(_) if alone => session.fail(),
@@ -64,7 +45,25 @@ impl Engine {
         done
     }
 
-    /// An ALTER TABLE in a transaction: commands, and the rows that are filled between them.
+    async fn table_steps(
+        &self,
+        session: &mut Session,
+        statement: &TableStatement,
+    ) -> Result<Response, SqlError> {
+        match statement {
+            TableStatement::CreateAs(create) => self.create_as(session, create, statement.tag()).await,
+            TableStatement::Create(_) | TableStatement::CreateIndex(_) => {
+                let command = self.table_command(session, statement).await?;
+                self.command(session, command, statement.tag()).await
+            }
+            TableStatement::Alter(alter) => {
+                let planned = self.planned(session, alter).await?;
+                self.alter_in_parts(session, planned, statement.tag()).await
+            }
+        }
+    }
+
+    /// An ALTER TABLE: commands, and the rows that are filled between them.
     async fn alter_in_parts(
         &self,
         session: &mut Session,
@@ -148,15 +147,31 @@ impl Engine {
         Ok(command)
     }
 
+    /// Who may not change the table does not get the writer to be told so.
+    async fn refuse_at_once(&self, session: &Session, statement: &TableStatement) -> Result<(), SqlError> {
+        let table = match statement {
+            TableStatement::Alter(alter) => &alter.name,
+            TableStatement::CreateIndex(index) => &index.table,
+            TableStatement::Create(_) | TableStatement::CreateAs(_) => return Ok(()),
+        };
+        let view = unless_cancelled(session, self.gate.view()).await?;
+        match self.may_change(session, &view, table) {
+            Err(refused) if refused.code == INSUFFICIENT_PRIVILEGE => Err(refused.into()),
+            // What else is wrong is told where it is planned.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// `error`, or that the table may not be changed.
     fn told(&self, session: &Session, view: &View, table: &ObjectName, error: SqlError) -> SqlError {
+        self.may_change(session, view, table).map_or_else(SqlError::from, |()| error)
+    }
+
+    fn may_change(&self, session: &Session, view: &View, table: &ObjectName) -> Result<(), Refusal> {
         let nothing = Command::AlterTable { name: table.clone(), if_exists: false, actions: Vec::new() };
         let context = session.name_context();
         let proposal = Proposal { actor: session.actor, context, commands: vec![nothing] };
-        match self.gate.try_commands(view, &proposal) {
-            Ok(()) => error,
-            Err(refused) => refused.into(),
-        }
+        self.gate.try_commands(view, &proposal)
     }
 
     /// The one value of a query that reads no table, as the row store writes it.
