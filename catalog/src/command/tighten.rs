@@ -1,6 +1,7 @@
 //! Which commands may take something away from somebody.
 
 use crate::command::{Command, DefaultAct};
+use crate::privilege::Privilege;
 
 impl Command {
     /// Whether somebody may be allowed less after it than before: then it is reported only when no node can decide without
@@ -32,10 +33,11 @@ impl Command {
             // CREATE OR REPLACE: what is allowed through it is what the new one says.
             | Self::CreateView { .. }
             | Self::CreateFunction { .. } => true,
+            // NOSQLLOGIN takes a login away, also through a role that holds it.
+            Self::Grant { privileges, .. } => privileges.contains(&Privilege::NoSqlLogin),
+            Self::GrantRoles { .. } => true,
             Self::AlterDefaultPrivileges { act, .. } => matches!(act, DefaultAct::Revoke { .. }),
             Self::CreateRole { .. }
-            | Self::GrantRoles { .. }
-            | Self::Grant { .. }
             | Self::CreateDatabase { .. }
             | Self::CreateSchema { .. }
             | Self::CreateTable { .. }
@@ -53,5 +55,21 @@ impl Command {
             | Self::ProtectHistory { .. }
             | Self::ReleaseHistory { .. } => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Targets;
+
+    #[test]
+    fn a_grant_takes_away_only_where_what_it_gives_is_a_no() {
+        let grant = |privilege| {
+            let (on, to) = (Targets::System, Vec::new());
+            Command::Grant { privileges: vec![privilege], on, to, grant_option: false }
+        };
+        assert!(!grant(Privilege::All).tightens());
+        assert!(grant(Privilege::NoSqlLogin).tightens());
     }
 }
