@@ -1,116 +1,234 @@
-//! A persistent table that is dense in a `u32` key: two levels of small shared arrays below a root.
+//! A persistent table that is dense in a `u32` key: a tree of small shared arrays that grows by a level when the greatest
+//! key needs one.
 //!
-//! Reading is three loads. Writing copies one leaf, one branch and the root's pointers; everything else is shared
-//! with the tables it was cloned from. [`ByObject`] is one for ids of objects.
+//! Reading is one load for each level. Writing copies one array of each level, so that it costs about the same whatever
+//! the table holds; everything else is shared with the tables it was cloned from. [`ByObject`] is one for ids of objects.
 
 use std::sync::Arc;
 use std::{array, mem};
 
 use crate::id::ObjectId;
 
-/// Slots of a leaf. Small, because copying one touches whatever its slots point to.
-const LEAF: usize = 16;
-/// Leaves of a branch. For the same reason.
-const BRANCH: usize = 32;
+/// Slots of an array in a table of objects. Few, because copying an array touches whatever its slots point to.
+const OBJECTS: usize = 4;
 
-/// Keys to values. Cloning costs one reference count.
+/// Keys to values; `F` slots in an array, a power of two. Cloning costs one reference count.
 #[derive(Debug)]
-pub(crate) struct Dense<T> {
-    root: Arc<Vec<Option<Arc<Branch<T>>>>>,
+pub(crate) struct Dense<T, const F: usize> {
+    root: Option<Arc<Node<T, F>>>,
+    /// Levels of branches above the leaves.
+    depth: u32,
 }
 
 #[derive(Debug)]
-struct Branch<T> {
-    leaves: [Option<Arc<Leaf<T>>>; BRANCH],
+enum Node<T, const F: usize> {
+    Branch([Option<Arc<Node<T, F>>>; F]),
+    Leaf([Option<T>; F]),
 }
 
-#[derive(Clone, Debug)]
-struct Leaf<T> {
-    slots: [Option<T>; LEAF],
-}
-
-impl<T> Clone for Branch<T> {
+impl<T: Clone, const F: usize> Clone for Node<T, F> {
     fn clone(&self) -> Self {
-        Self { leaves: self.leaves.clone() }
+        match self {
+            Self::Branch(nodes) => Self::Branch(nodes.clone()),
+            Self::Leaf(slots) => Self::Leaf(slots.clone()),
+        }
     }
 }
 
-impl<T> Clone for Dense<T> {
+impl<T, const F: usize> Clone for Dense<T, F> {
     fn clone(&self) -> Self {
-        Self { root: Arc::clone(&self.root) }
+        Self { root: self.root.clone(), depth: self.depth }
     }
 }
 
-impl<T> Default for Dense<T> {
+impl<T, const F: usize> Default for Dense<T, F> {
     fn default() -> Self {
-        Self { root: Arc::default() }
+        Self { root: None, depth: 0 }
     }
 }
 
-impl<T> Dense<T> {
+impl<T, const F: usize> Dense<T, F> {
+    /// Bits of a key that one level looks at.
+    const BITS: u32 = {
+        assert!(F.is_power_of_two() && F > 1);
+        F.trailing_zeros()
+    };
+
     /// The value of `key`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(&self, key: u32) -> Option<&T> {
-        let (branch, leaf, slot) = place(key);
-        let branch = self.root.get(branch)?.as_ref()?;
-        branch.leaves[leaf].as_ref()?.slots[slot].as_ref()
+        if !self.reaches(key) {
+            return None;
+        }
+        let mut node = self.root.as_deref()?;
+        let mut shift = self.depth * Self::BITS;
+        loop {
+            match node {
+                Node::Branch(nodes) => node = nodes[Self::slot(key, shift)].as_deref()?,
+                Node::Leaf(slots) => return slots[Self::slot(key, 0)].as_ref(),
+            }
+            shift -= Self::BITS;
+        }
     }
 
     /// All values in key order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let slots = self.root.iter().enumerate().flat_map(|(b, branch)| {
-            let leaves = branch.iter().flat_map(|branch| branch.leaves.iter().enumerate());
-            leaves.flat_map(move |(l, leaf)| {
-                let slots = leaf.iter().flat_map(|leaf| leaf.slots.iter().enumerate());
-                slots.map(move |(s, slot)| ((b * BRANCH + l) * LEAF + s, slot))
-            })
-        });
-        slots.filter_map(|(key, slot)| {
-            let key = u32::try_from(key).expect("a key came from a u32");
-            slot.as_ref().map(|value| (key, value))
-        })
+        Iter { open: self.root.as_deref().map(|root| (root, 0, 0)).into_iter().collect() }
+    }
+
+    /// Bytes of its arrays on the heap, without what the values have there.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let counts = size_of::<Node<T, F>>() + 2 * size_of::<usize>();
+        self.root.as_deref().map_or(0, |root| nodes(root) * counts)
+    }
+
+    /// Whether a table of this depth has a place for `key`.
+    const fn reaches(&self, key: u32) -> bool {
+        match key.checked_shr((self.depth + 1) * Self::BITS) {
+            Some(above) => above == 0,
+            None => true,
+        }
+    }
+
+    const fn slot(key: u32, shift: u32) -> usize {
+        (key >> shift) as usize & (F - 1)
     }
 }
 
-impl<T: Clone> Dense<T> {
-    /// Sets or removes the value of `key`, and gives back what was there. The root grows with the greatest key: ids come
-    /// from a counter.
+/// Arrays that were entered, each with its next slot and the key of its first one in units of a slot.
+struct Iter<'a, T, const F: usize> {
+    open: Vec<(&'a Node<T, F>, usize, u32)>,
+}
+
+impl<'a, T, const F: usize> Iterator for Iter<'a, T, F> {
+    type Item = (u32, &'a T);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (node, slot, first) = self.open.last_mut()?;
+            let at = *slot;
+            *slot += 1;
+            // Below 2^32: a key came from a `u32`.
+            let key = *first | u32::try_from(at).unwrap_or_default();
+            match node {
+                _ if at == F => drop(self.open.pop()),
+                Node::Leaf(slots) => {
+                    if let Some(value) = &slots[at] {
+                        return Some((key, value));
+                    }
+                }
+                Node::Branch(nodes) => {
+                    if let Some(node) = &nodes[at] {
+                        self.open.push((node, 0, key << Dense::<T, F>::BITS));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Clone, const F: usize> Dense<T, F> {
+    /// Sets or removes the value of `key`, and gives back what was there. Cost: an array of each level is copied, unless
+    /// nobody shares it.
     pub(crate) fn set(&mut self, key: u32, value: Option<T>) -> Option<T> {
-        let (branch, leaf, slot) = place(key);
         if value.is_none() && self.at(key).is_none() {
             return None;
         }
-        let root = Arc::make_mut(&mut self.root);
-        if root.len() <= branch {
-            root.resize(branch + 1, None);
+        while !self.reaches(key) {
+            if let Some(root) = self.root.take() {
+                let mut nodes = array::from_fn(|_| None);
+                nodes[0] = Some(root);
+                self.root = Some(Arc::new(Node::Branch(nodes)));
+            }
+            self.depth += 1;
         }
-        let branch =
-            root[branch].get_or_insert_with(|| Arc::new(Branch { leaves: array::from_fn(|_| None) }));
-        let leaf = Arc::make_mut(branch).leaves[leaf]
-            .get_or_insert_with(|| Arc::new(Leaf { slots: array::from_fn(|_| None) }));
-        mem::replace(&mut Arc::make_mut(leaf).slots[slot], value)
+        let mut depth = self.depth;
+        let mut node = self.root.get_or_insert_with(|| new_node(depth));
+        loop {
+            match Arc::make_mut(node) {
+                Node::Leaf(slots) => return mem::replace(&mut slots[Self::slot(key, 0)], value),
+                Node::Branch(nodes) => {
+                    let slot = &mut nodes[Self::slot(key, depth * Self::BITS)];
+                    depth -= 1;
+                    node = slot.get_or_insert_with(|| new_node(depth));
+                }
+            }
+        }
     }
 }
 
-impl<T: PartialEq> PartialEq for Dense<T> {
-    /// By content: empty leaves that were left behind do not count. Cost: none if they share everything.
+fn new_node<T, const F: usize>(depth: u32) -> Arc<Node<T, F>> {
+    Arc::new(match depth {
+        0 => Node::Leaf(array::from_fn(|_| None)),
+        _ => Node::Branch(array::from_fn(|_| None)),
+    })
+}
+
+impl<T: PartialEq, const F: usize> PartialEq for Dense<T, F> {
+    /// By content: empty arrays that were left behind do not count. Cost: what the two do not share.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.root, &other.root) || self.iter().eq(other.iter())
+        match (&self.root, &other.root) {
+            (Some(one), Some(other_root)) if self.depth == other.depth => same(one, other_root),
+            _ => self.iter().eq(other.iter()),
+        }
     }
 }
 
-impl<T: Eq> Eq for Dense<T> {}
+impl<T, const F: usize> Dense<T, F> {
+    /// Whether two tables have their arrays in common, and so hold the same. Cost: one comparison.
+    pub(crate) fn shares_all_with(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+/// Whether two arrays of one level hold the same.
+fn same<T: PartialEq, const F: usize>(one: &Arc<Node<T, F>>, other: &Arc<Node<T, F>>) -> bool {
+    Arc::ptr_eq(one, other)
+        || match (&**one, &**other) {
+            (Node::Leaf(one), Node::Leaf(other)) => one == other,
+            (Node::Branch(one), Node::Branch(other)) => one.iter().zip(other).all(|pair| match pair {
+                (Some(one), Some(other)) => same(one, other),
+                (Some(node), None) | (None, Some(node)) => is_empty(node),
+                (None, None) => true,
+            }),
+            (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => false,
+        }
+}
+
+/// An array and those below it.
+fn nodes<T, const F: usize>(node: &Node<T, F>) -> usize {
+    match node {
+        Node::Leaf(_) => 1,
+        Node::Branch(below) => 1 + below.iter().flatten().map(|node| nodes(node)).sum::<usize>(),
+    }
+}
+
+fn is_empty<T, const F: usize>(node: &Node<T, F>) -> bool {
+    match node {
+        Node::Leaf(slots) => slots.iter().all(Option::is_none),
+        Node::Branch(nodes) => nodes.iter().flatten().all(|node| is_empty(node)),
+    }
+}
+
+impl<T: Eq, const F: usize> Eq for Dense<T, F> {}
 
 /// Objects to values. What is computed has ids that begin at [`ObjectId::FIRST_VIRTUAL`], and a table of its own.
 #[derive(Debug)]
 pub(crate) struct ByObject<T> {
-    stored: Dense<T>,
-    computed: Dense<T>,
+    stored: Dense<T, OBJECTS>,
+    computed: Dense<T, OBJECTS>,
 }
 
 impl<T> ByObject<T> {
+    /// As [`Dense::shares_all_with`].
+    pub(crate) fn shares_all_with(&self, other: &Self) -> bool {
+        self.stored.shares_all_with(&other.stored) && self.computed.shares_all_with(&other.computed)
+    }
+
     /// The value of `id`.
-    #[inline]
     pub(crate) fn get(&self, id: ObjectId) -> Option<&T> {
         match id.0.checked_sub(ObjectId::FIRST_VIRTUAL.0) {
             None => self.stored.at(id.0),
@@ -155,11 +273,6 @@ impl<T: PartialEq> PartialEq for ByObject<T> {
 
 impl<T: Eq> Eq for ByObject<T> {}
 
-const fn place(key: u32) -> (usize, usize, usize) {
-    let key = key as usize;
-    (key / (LEAF * BRANCH), key / LEAF % BRANCH, key % LEAF)
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -168,7 +281,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_a_map_holds_and_old_clones_do_not_change() {
-        let mut table = Dense::default();
+        let mut table = Dense::<u32, 8>::default();
         let mut model = BTreeMap::new();
         let mut history = Vec::new();
         let mut key = 7_u32;
@@ -186,9 +299,25 @@ mod tests {
         }
         history.push((table, model));
         for (table, model) in history {
-            let expected: Vec<_> = model.iter().map(|(key, value)| (*key, value)).collect();
-            assert_eq!(table.iter().collect::<Vec<_>>(), expected);
+            let expected: Vec<_> = model.iter().map(|(key, value)| (*key, *value)).collect();
+            assert_eq!(table.iter().map(|(key, value)| (key, *value)).collect::<Vec<_>>(), expected);
             assert!((0..9_000).all(|key| table.at(key) == model.get(&key)));
+        }
+    }
+
+    #[test]
+    fn what_was_removed_leaves_no_difference() {
+        let mut one = Dense::<u32, 8>::default();
+        one.set(3, Some(3));
+        let mut other = one.clone();
+        assert_eq!(one, other);
+        for key in [4, 70, 5_000, u32::MAX] {
+            other.set(key, Some(key));
+            assert_ne!(one, other);
+            assert_eq!(other.at(key), Some(&key));
+            other.set(key, None);
+            assert_eq!(one, other);
+            assert_eq!(other, one);
         }
     }
 }

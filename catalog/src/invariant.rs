@@ -183,6 +183,10 @@ pub fn names_are_unique_in_their_parent(state: &State, found: &mut Vec<String>) 
             found.push(format!("object {id} is not found by its name"));
         }
     }
+    let (principals, objects) = state.names_found();
+    if (principals as usize, objects as usize) != (state.principals().count(), listed.len()) {
+        found.push("names are found that are not listed".to_owned());
+    }
     for (id, principal) in state.principals() {
         if state.principal_id(&principal.name) != Some(id) {
             found.push(format!("principal {id} is not the one of its name"));

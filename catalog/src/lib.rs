@@ -11,6 +11,7 @@
 
 pub mod id;
 mod dense;
+mod packed;
 pub mod name;
 pub mod privilege;
 pub mod grant;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::cache::Cache;
 use arc_swap::{ArcSwap, Guard};
 
 use crate::view::View;
@@ -12,13 +13,14 @@ use crate::view::View;
 /// The newest view of one node.
 #[derive(Debug)]
 pub struct Live {
-    cell: ArcSwap<View>,
+    /// Shared with the readers, which need not be told where the rest is.
+    cell: Arc<ArcSwap<View>>,
 }
 
 impl Live {
     /// A cell that holds `view`.
     pub fn new(view: View) -> Self {
-        Self { cell: ArcSwap::from_pointee(view) }
+        Self { cell: Arc::new(ArcSwap::from_pointee(view)) }
     }
 
     /// The newest view, for one decision. Cost: a few nanoseconds. Not to be kept: a thread has few such guards that are
@@ -30,6 +32,11 @@ impl Live {
     /// The newest view, to be kept: for a statement, a batch, a session. Cost: a shared reference count.
     pub fn load_full(&self) -> Arc<View> {
         self.cell.load_full()
+    }
+
+    /// A way to the newest view for one thread that decides often.
+    pub fn reader(&self) -> Reader {
+        Reader { cache: Cache::new(Arc::clone(&self.cell)) }
     }
 
     /// Makes `view` the newest one. Whoever loads after this returned sees it.
@@ -47,6 +54,22 @@ impl Live {
     }
 }
 
+/// One thread's way to the newest view: it keeps the view that it saw last, so that looking again is one load and a
+/// comparison, and threads write nothing that they share. It keeps that view's memory until it looks again.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    cache: Cache<Arc<ArcSwap<View>>, Arc<View>>,
+}
+
+impl Reader {
+    /// The newest view. Stale after the next [`Live::publish`]; ask again for the next decision. Cost: about a
+    /// nanosecond, and a few when there is another view.
+    #[inline]
+    pub fn view(&mut self) -> &Arc<View> {
+        self.cache.load()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,8 +79,10 @@ mod tests {
     #[test]
     fn what_was_loaded_stays_and_what_is_published_is_seen() {
         let live = Live::new(View::build(Version(1), State::bootstrap()));
-        let kept = live.load_full();
+        let (kept, mut reader) = (live.load_full(), live.reader());
+        assert_eq!(reader.view().version(), Version(1));
         live.publish(Arc::new(kept.next(Version(2), kept.state().clone())));
+        assert_eq!(reader.view().version(), Version(2));
         assert_eq!(kept.version(), Version(1));
         assert_eq!(live.load().version(), Version(2));
     }

@@ -3,6 +3,7 @@
 //! A role name is folded to lower case and NFC even when it was quoted (T-22). Names of other objects keep the
 //! case that the parser gives them (which folds what is not quoted) and are only normalized to NFC.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,7 +38,15 @@ pub enum RoleNameFault {
 impl RoleName {
     /// Normalizes what a client wrote. Any text is accepted: a name that is only looked up has no shape.
     pub fn normalize(text: &str) -> Self {
-        Self(text.nfc().collect::<String>().to_lowercase().nfc().collect::<String>().into())
+        Self(Self::normal(text).into())
+    }
+
+    /// What [`Self::normalize`] makes of a text, which most often is the text itself.
+    pub(crate) fn normal(text: &str) -> Cow<'_, str> {
+        if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+            return Cow::Borrowed(text);
+        }
+        Cow::Owned(text.nfc().collect::<String>().to_lowercase().nfc().collect())
     }
 
     /// The normalized text.
@@ -80,7 +89,12 @@ fn starts_role_name(c: char) -> bool {
 impl Name {
     /// Normalizes an identifier that the parser has already case-folded if it was not quoted.
     pub fn normalize(text: &str) -> Self {
-        Self(text.nfc().collect::<String>().into())
+        Self(Self::normal(text).into())
+    }
+
+    /// What [`Self::normalize`] makes of a text, which most often is the text itself.
+    pub(crate) fn normal(text: &str) -> Cow<'_, str> {
+        if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
     }
 
     /// The normalized text.

@@ -198,7 +198,7 @@ impl Privilege {
         TABLE.iter().map(|row| row.privilege)
     }
 
-    const fn bit(self) -> u64 {
+    const fn bit(self) -> u32 {
         1 << self as u8
     }
 }
@@ -209,9 +209,81 @@ impl fmt::Display for Privilege {
     }
 }
 
+/// What a decision asks about: 16 bits are enough for what is held on either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Realm {
+    /// The cluster: system privileges.
+    Cluster,
+    /// Everything else.
+    Objects,
+}
+
+impl Realm {
+    const fn bits(self) -> &'static [u16; NUMBERS] {
+        match self {
+            Self::Cluster => &CLUSTER_BITS,
+            Self::Objects => &OBJECT_BITS,
+        }
+    }
+}
+
+/// More than the greatest number of a privilege.
+const NUMBERS: usize = 32;
+/// `ALL` in either realm.
+pub(crate) const ALL_BIT: u16 = 1;
+/// Who owns holds more than any set: a bit that no privilege has.
+pub(crate) const OWNER_BIT: u16 = 1 << 15;
+
+static CLUSTER_BITS: [u16; NUMBERS] = packed_bits(1 << ObjectKind::Cluster as u16);
+static OBJECT_BITS: [u16; NUMBERS] = packed_bits(!(1 << ObjectKind::Cluster as u16));
+
+/// Every privilege that there is, as a set's bits.
+const KNOWN: u32 = {
+    let (mut known, mut i) = (0, 0);
+    while i < TABLE.len() {
+        known |= TABLE[i].privilege.bit();
+        i += 1;
+    }
+    known
+};
+
+/// A bit for each privilege that is legal on one of `kinds`, by its number; none for the others.
+const fn packed_bits(kinds: u16) -> [u16; NUMBERS] {
+    let mut bits = [0; NUMBERS];
+    let mut next = ALL_BIT << 1;
+    let mut i = 0;
+    while i < TABLE.len() {
+        let Row { privilege, legal_on, .. } = TABLE[i];
+        if matches!(privilege, Privilege::All) {
+            bits[privilege as usize] = ALL_BIT;
+        } else if legal_on & kinds != 0 {
+            assert!(next < OWNER_BIT, "more privileges than bits");
+            bits[privilege as usize] = next;
+            next <<= 1;
+        }
+        i += 1;
+    }
+    bits
+}
+
+impl Privilege {
+    /// The bits of which holding one is holding the privilege, as [`PrivilegeSet::covers`] says, or being the owner. RULE
+    /// is held by nobody.
+    #[inline]
+    pub(crate) const fn question(self, realm: Realm) -> u16 {
+        let bit = realm.bits()[self as usize];
+        match self {
+            Self::Rule => 0,
+            Self::NoSqlLogin => bit | OWNER_BIT,
+            _ => bit | ALL_BIT | OWNER_BIT,
+        }
+    }
+}
+
 /// A set of privileges. `ALL` in it is one member, not the union of the others: see [`Self::covers`].
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
-pub struct PrivilegeSet(u64);
+/// Encoded in 64 bits, in memory 32: there are as many entries as grants.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PrivilegeSet(u32);
 
 impl PrivilegeSet {
     /// No privilege.
@@ -290,6 +362,20 @@ impl PrivilegeSet {
         }
     }
 
+    /// The set as a decision reads it: one bit for each member. None: a member cannot be held in this realm.
+    pub(crate) fn packed(self, realm: Realm) -> Option<u16> {
+        // Over the members, not over all that could be: a change of an object asks this for each of its entries.
+        let (mut packed, mut rest) = (0, self.0 & KNOWN);
+        while rest != 0 {
+            match realm.bits()[rest.trailing_zeros() as usize] {
+                0 => return None,
+                bit => packed |= bit,
+            }
+            rest &= rest - 1;
+        }
+        Some(packed)
+    }
+
     /// The members, sorted by word.
     pub fn iter(self) -> impl Iterator<Item = Privilege> {
         Privilege::each().filter(move |privilege| self.contains(*privilege))
@@ -297,7 +383,7 @@ impl PrivilegeSet {
 
     /// The bit field, for encodings.
     pub const fn bits(self) -> u64 {
-        self.0
+        self.0 as u64
     }
 }
 
@@ -312,6 +398,25 @@ impl fmt::Debug for PrivilegeSet {
         f.debug_set().entries(self.iter()).finish()
     }
 }
+
+impl Encode for PrivilegeSet {
+    fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {
+        self.bits().encode(encoder)
+    }
+}
+
+impl<Context> Decode<Context> for PrivilegeSet {
+    fn decode<D: bincode::de::Decoder<Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, bincode::error::DecodeError> {
+        let bits = u64::decode(decoder)?;
+        u32::try_from(bits)
+            .map(Self)
+            .map_err(|_| bincode::error::DecodeError::OtherString(format!("no privileges are {bits:#x}")))
+    }
+}
+
+bincode::impl_borrow_decode!(PrivilegeSet);
 
 impl Encode for Privilege {
     fn encode<E: bincode::enc::Encoder>(&self, encoder: &mut E) -> Result<(), bincode::error::EncodeError> {

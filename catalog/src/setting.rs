@@ -28,6 +28,8 @@ pub enum Setting {
     DefaultTransactionRowsWrittenErr,
     DefaultTransactionTimeout,
     StatementMemory,
+    LeaseDuration,
+    LeaseClockDrift,
 }
 
 /// What values a setting takes.
@@ -39,8 +41,8 @@ pub enum SettingType {
     Int(i64, i64),
     /// Bytes, or a number with a unit: `64MiB`, `1GB`. Between two bounds, both included.
     Bytes(u64, u64),
-    /// Milliseconds, or a number with a unit: `500ms`, `10s`, `5min`, `2h`. At most [`DURATION_MS_MAX`].
-    Duration,
+    /// Milliseconds, or a number with a unit: `500ms`, `10s`, `5min`, `2h`. Between two bounds in milliseconds, both included.
+    Duration(u64, u64),
     /// One of these words, in any case.
     Word(&'static [&'static str]),
     /// Any text of at most [`TEXT_BYTES_MAX`] bytes.
@@ -85,6 +87,14 @@ pub struct Row {
 pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// The most bytes of a text.
 pub const TEXT_BYTES_MAX: usize = 4_096;
+/// Any time up to that.
+const TIME: SettingType = SettingType::Duration(0, DURATION_MS_MAX);
+/// The shortest read lease: some round trips of a busy network, three times.
+pub const LEASE_MS_LEAST: u64 = 100;
+/// The longest: for as long a node that is gone may hold a REVOKE up.
+pub const LEASE_MS_MOST: u64 = 10_000;
+/// The most that clocks may be allowed to be wrong: a tenth. A lease is waited for by about twice as much longer.
+pub const CLOCK_DRIFT_PPM_MAX: i64 = 100_000;
 /// What the memory of a statement may be set to.
 pub const STATEMENT_MEMORY: SettingType = SettingType::Bytes(1 << 20, 64 << 30);
 /// The longest password that a cluster may ask for.
@@ -120,10 +130,19 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 17] = [
+const TABLE: [Row; 19] = [
     row(S::ClusterOrganization, "cluster.organization", T::Text, "")
         .about("the organization that the cluster belongs to")
         .for_admins(),
+    row(S::LeaseClockDrift, "grantd.lease.clock_drift_ppm", T::Int(0, CLOCK_DRIFT_PPM_MAX), "10000")
+        .about("by how many millionths the clock of a node may run faster or slower than real time"),
+    row(
+        S::LeaseDuration,
+        "grantd.lease.duration",
+        T::Duration(LEASE_MS_LEAST, LEASE_MS_MOST),
+        "1s",
+    )
+    .about("for how long a node may decide without hearing of the leader, and a node that is gone holds a REVOKE up"),
     row(S::HistoryTtl, "kv.history.gc.ttlseconds", T::Int(1, HISTORY_TTL_SECONDS_MAX), "90000").about(
         "the seconds for which changes of rows are kept, to be read back; protected ones are kept longer",
     ),
@@ -160,7 +179,7 @@ const TABLE: [Row; 17] = [
     row(
         S::DefaultIdleInTransactionTimeout,
         "sql.defaults.idle_in_transaction_session_timeout",
-        T::Duration,
+        TIME,
         "5s",
     )
     .about("the default of the session variable idle_in_transaction_session_timeout; 0: the most")
@@ -168,16 +187,16 @@ const TABLE: [Row; 17] = [
     row(S::DefaultIntervalStyle, "sql.defaults.intervalstyle", T::Word(&["postgres"]), "postgres")
         .about("the default of the session variable intervalstyle")
         .of("intervalstyle"),
-    row(S::DefaultLockTimeout, "sql.defaults.lock_timeout", T::Duration, "0s")
+    row(S::DefaultLockTimeout, "sql.defaults.lock_timeout", TIME, "0s")
         .about("the default of the session variable lock_timeout; 0: none")
         .of("lock_timeout"),
-    row(S::DefaultStatementTimeout, "sql.defaults.statement_timeout", T::Duration, "0s")
+    row(S::DefaultStatementTimeout, "sql.defaults.statement_timeout", TIME, "0s")
         .about("the default of the session variable statement_timeout; 0: none")
         .of("statement_timeout"),
     row(S::DefaultTransactionRowsWrittenErr, "sql.defaults.transaction_rows_written_err", T::Int(0, 1 << 40), "0")
         .about("the default of the session variable transaction_rows_written_err; 0: none")
         .of("transaction_rows_written_err"),
-    row(S::DefaultTransactionTimeout, "sql.defaults.transaction_timeout", T::Duration, "0s")
+    row(S::DefaultTransactionTimeout, "sql.defaults.transaction_timeout", TIME, "0s")
         .about("the default of the session variable transaction_timeout; 0: none")
         .of("transaction_timeout"),
     row(S::StatementMemory, "sql.distsql.temp_storage.workmem", STATEMENT_MEMORY, "64 MiB")
@@ -230,7 +249,9 @@ impl SettingType {
             Self::Bytes(least, most) => {
                 bytes(value).filter(|bytes| (least..=most).contains(bytes)).map(bytes_text)
             }
-            Self::Duration => milliseconds(value).map(duration_text),
+            Self::Duration(least, most) => {
+                milliseconds(value).filter(|ms| (least..=most).contains(ms)).map(duration_text)
+            }
             Self::Word(words) => {
                 let word = words.iter().find(|word| word.eq_ignore_ascii_case(value))?;
                 Some((*word).to_owned())
@@ -250,7 +271,9 @@ impl SettingType {
             Self::Bytes(least, most) => {
                 bytes(text).filter(|bytes| (least..=most).contains(bytes)).map(SettingValue::Bytes)
             }
-            Self::Duration => milliseconds(text).map(SettingValue::Milliseconds),
+            Self::Duration(least, most) => {
+                milliseconds(text).filter(|ms| (least..=most).contains(ms)).map(SettingValue::Milliseconds)
+            }
             Self::Word(words) => words.contains(&text).then_some(SettingValue::Text(text)),
             Self::Text => Some(SettingValue::Text(text)),
         }
@@ -262,7 +285,7 @@ impl SettingType {
             Self::Bool => "b",
             Self::Int(_, _) => "i",
             Self::Bytes(_, _) => "z",
-            Self::Duration => "d",
+            Self::Duration(..) => "d",
             Self::Word(_) => "e",
             Self::Text => "s",
         }
@@ -284,7 +307,13 @@ impl fmt::Display for SettingType {
                     bytes_text(*most)
                 )
             }
-            Self::Duration => f.write_str("milliseconds, or a number with ms, s, min or h; at most a day"),
+            Self::Duration(0, DURATION_MS_MAX) => {
+                f.write_str("milliseconds, or a number with ms, s, min or h; at most a day")
+            }
+            Self::Duration(least, most) => {
+                let (least, most) = (duration_text(*least), duration_text(*most));
+                write!(f, "milliseconds, or a number with ms or s, from {least} to {most}")
+            }
             Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => write!(f, "a text of at most {TEXT_BYTES_MAX} bytes"),
         }
@@ -377,7 +406,7 @@ mod tests {
 
     #[test]
     fn values_have_one_form() {
-        let duration = |text| SettingType::Duration.canonical(text);
+        let duration = |text| TIME.canonical(text);
         assert_eq!(duration("10s").as_deref(), Some("10s"));
         assert_eq!(duration(" 1500 ").as_deref(), Some("1500ms"));
         assert_eq!(duration("2000").as_deref(), Some("2s"));
@@ -385,7 +414,11 @@ mod tests {
         assert_eq!(duration("25h"), None);
         assert_eq!(duration("-1"), None);
         assert_eq!(duration("18446744073709551615h"), None);
-        assert_eq!(SettingType::Duration.value("2min"), Some(SettingValue::Milliseconds(120_000)));
+        assert_eq!(TIME.value("2min"), Some(SettingValue::Milliseconds(120_000)));
+        let lease = SettingType::Duration(LEASE_MS_LEAST, LEASE_MS_MOST);
+        assert_eq!(lease.canonical("100").as_deref(), Some("100ms"));
+        assert_eq!((lease.canonical("99ms"), lease.canonical("11s"), lease.value("11s")), (None, None, None));
+        assert_eq!(lease.to_string(), "milliseconds, or a number with ms or s, from 100ms to 10s");
         let memory = |text| STATEMENT_MEMORY.canonical(text);
         assert_eq!(memory("67108864").as_deref(), Some("64 MiB"));
         assert_eq!(memory("64mib").as_deref(), Some("64 MiB"));

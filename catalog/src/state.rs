@@ -3,7 +3,7 @@
 //! The maps are persistent: a clone shares everything, so a command is applied to a clone that replaces the state when
 //! all went well and is dropped when it did not. That is how a refusal changes nothing.
 //!
-//! Submodules, in the order in which they build on each other: `store` is the only code that writes the maps, and keeps
+//! Submodules, in the order in which they build on each other: `named` finds ids by name · `store` is the only code that writes the maps, and keeps
 //! the index with them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
@@ -20,7 +20,7 @@ use crate::defaults::DefaultPrivileges;
 use crate::dense::ByObject;
 use crate::grant::{Acl, Membership};
 use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
-use crate::index::Index;
+use crate::index::{Index, Target};
 use crate::name::{Name, RoleName};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, Privilege};
@@ -33,6 +33,7 @@ use crate::setting::Setting;
 use crate::state::defaults::AlterDefaults;
 use crate::state::drops::RelationKind;
 use crate::state::indexes::NewIndex;
+use crate::state::named::Named;
 use crate::state::reshape::Reshaped;
 use crate::system;
 
@@ -49,6 +50,7 @@ mod functions;
 mod identity;
 mod indexes;
 mod members;
+mod named;
 mod objects;
 mod owners;
 mod privileges;
@@ -98,6 +100,7 @@ pub struct State {
     settings: OrdMap<Setting, String>,
     protections: OrdMap<ProtectionId, Protection>,
     counters: Counters,
+    named: Named,
     index: Index,
 }
 
@@ -174,12 +177,39 @@ impl State {
 
     /// The principal of this name (`public` and `node` are not principals).
     pub fn principal_id(&self, name: &RoleName) -> Option<PrincipalId> {
-        self.principal_names.get(name).copied()
+        self.named.principal(name.as_str())
+    }
+
+    /// The same of a text that a client wrote. Cost: one look-up, and nothing more for a text that is a name as it stands.
+    pub fn principal_called(&self, text: &str) -> Option<PrincipalId> {
+        self.named.principal(&RoleName::normal(text))
+    }
+
+    /// The table, view or sequence of these names: database, schema and its own, as a client wrote them. Names are not
+    /// searched for: [`Self::resolve_relation`] does that. Cost: one look-up for each, and one of its kind.
+    pub fn relation_called(&self, [database, schema, name]: [&str; 3]) -> Option<ObjectId> {
+        let child = |parent, namespace, name| self.named.child(parent, namespace, &Name::normal(name));
+        let database = child(ObjectId::CLUSTER, Namespace::Databases, database)?;
+        let schema = child(database, Namespace::Schemas, schema)
+            .or_else(|| child(ObjectId::CLUSTER, Namespace::Schemas, schema))?;
+        let found = child(schema, Namespace::Relations, name)?;
+        let kind = self.index.target(found).and_then(Target::kind);
+        (kind != Some(ObjectKind::Type)).then_some(found)
+    }
+
+    /// How many names are found, of principals and of objects.
+    pub(crate) fn names_found(&self) -> (u32, u32) {
+        self.named.counts()
     }
 
     /// All principals, sorted by name; without `public` and `node`.
     pub fn principals(&self) -> impl Iterator<Item = (PrincipalId, &Principal)> {
         self.principal_names.iter().filter_map(|(_, id)| Some((*id, self.principal(*id)?)))
+    }
+
+    /// Those from an id on, sorted by id; without `public` and `node`.
+    pub fn principals_from(&self, id: PrincipalId) -> impl Iterator<Item = PrincipalId> {
+        self.principals.range(id..).map(|(id, _)| *id)
     }
 
     /// The name to print for a principal, `public` and `node` included. One that is gone is printed as its id in
@@ -280,6 +310,21 @@ impl State {
         self.objects.iter().map(|(id, object)| (id, object.as_ref()))
     }
 
+    /// Whether this and `other`, a state before or after it, are the same, nothing having changed between them. Cost: a few
+    /// loads, whatever the size of the catalog. False also where things changed and changed back.
+    pub fn is_unchanged_from(&self, other: &Self) -> bool {
+        // What is derived follows: the other directions, the index, the table of names.
+        self.principals.ptr_eq(&other.principals)
+            && self.members.ptr_eq(&other.members)
+            && self.objects.shares_all_with(&other.objects)
+            && self.system_acl == other.system_acl
+            && self.role_settings.ptr_eq(&other.role_settings)
+            && self.defaults.ptr_eq(&other.defaults)
+            && self.settings.ptr_eq(&other.settings)
+            && self.protections.ptr_eq(&other.protections)
+            && self.counters == other.counters
+    }
+
     /// What was granted on an object, or on the cluster, whose superusers' privileges are not stored.
     pub fn acl(&self, id: ObjectId) -> Option<&Acl> {
         match id {
@@ -327,7 +372,7 @@ impl State {
     /// administer itself. Source: authorization spec, D.2.
     pub fn admin_option(&self, principal: PrincipalId, role: PrincipalId) -> bool {
         self.index.closure(principal).is_some_and(|closure| {
-            closure.roles().iter().any(|member| self.members.get(&(role, *member)) == Some(&true))
+            closure.roles().any(|member| self.members.get(&(role, member)) == Some(&true))
         })
     }
 

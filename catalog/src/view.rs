@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::id::{ObjectId, PrincipalId, Version};
-use crate::index::Index;
+use crate::index::{Closure, Index};
 use crate::refusal::Refusal;
 use crate::role::RoleOption;
 use crate::state::State;
@@ -53,8 +53,8 @@ impl View {
 
     /// The roles that `principal` belongs to, directly or not, sorted by id; not itself and not `public`.
     pub fn ancestors(&self, principal: PrincipalId) -> impl Iterator<Item = PrincipalId> {
-        let closure = self.index().closure(principal).map_or(&[][..], |closure| closure.roles());
-        closure.iter().copied().filter(move |role| *role != principal)
+        let closure = self.index().closure(principal);
+        closure.into_iter().flat_map(Closure::roles).filter(move |role| *role != principal)
     }
 
     /// Whether `principal` is `root`, `admin`, `node`, or a member of `admin`.

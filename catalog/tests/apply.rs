@@ -7,7 +7,7 @@ use common::*;
 use grantd_catalog::command::{
     Actor, Command, DropBehavior, Outcome, OwnedName, RoleSpec, StorageChange, TablePattern, Targets,
 };
-use grantd_catalog::decide::{Decision, Reason, decide, explain, holds};
+use grantd_catalog::decide::{Decision, Explanation, Missing, Reason, decide, explain, holds};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::list;
 use grantd_catalog::name::{Name, RoleName};
@@ -193,18 +193,24 @@ fn a_decision_is_explained_by_the_path_that_made_it() {
     let table = world.table("item");
     let id = |world: &World, user| world.principal(user);
     let why = |world: &World, user| explain(&world.view, world.principal(user), table, Privilege::Select);
-    assert_eq!(why(&world, "kid"), Reason::Nothing);
+    let Explanation::Deny(missing) = why(&world, "kid") else { panic!("allowed") };
+    assert_eq!(missing, Missing::Grant { to: vec![id(&world, "kid")], owner: Some(PrincipalId::ROOT) });
     world.ok("root", grant_role("crew", "amy"));
     world.ok("root", grant_role("amy", "kid"));
+    let Explanation::Deny(Missing::Grant { to, .. }) = why(&world, "kid") else { panic!("allowed") };
+    assert_eq!(to, ["kid", "amy", "crew"].map(|user| id(&world, user)));
     world.ok("root", grant("SELECT", item(), "crew"));
-    let Reason::Granted { path, entry } = why(&world, "kid") else { panic!("not by a grant") };
-    assert_eq!(path, ["kid", "amy", "crew"].map(|user| id(&world, user)));
-    assert_eq!(entry.grantee, id(&world, "crew"));
+    let entry = *world.state.acl(table).and_then(|acl| acl.entry(id(&world, "crew"))).expect("granted");
+    let path = ["kid", "amy", "crew"].map(|user| id(&world, user)).to_vec();
+    let granted = Reason::Granted { path, entry };
+    assert_eq!(why(&world, "kid"), Explanation::Allow(vec![granted.clone()]));
     world.ok("root", table_owner("item", "amy"));
     let path = ["kid", "amy"].map(|user| id(&world, user)).to_vec();
-    assert_eq!(why(&world, "kid"), Reason::Owner { path });
+    let owner = Reason::Owner { path };
+    assert_eq!(why(&world, "kid"), Explanation::Allow(vec![owner.clone(), granted.clone()]));
     world.ok("root", grant("SELECT", item(), "public"));
-    assert_eq!(why(&world, "kid"), Reason::Public);
+    let entry = *world.state.acl(table).and_then(|acl| acl.entry(PrincipalId::PUBLIC)).expect("granted");
+    assert_eq!(why(&world, "kid"), Explanation::Allow(vec![Reason::Public { entry }, owner, granted]));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use grantd_catalog::command::{
     Actor, Command, DropBehavior, FunctionName, LabelChange, ObjectName, Outcome, OwnedName, RoleSpec,
     TablePattern, Targets, TypeName,
 };
-use grantd_catalog::decide::{Reason, explain, holds};
+use grantd_catalog::decide::{explain, holds};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{
@@ -312,9 +312,9 @@ proptest! {
         for (principal, _) in world.state.principals() {
             for object in world.state.objects().map(|(id, _)| id).chain([ObjectId::CLUSTER]) {
                 for privilege in Privilege::each() {
-                    let reason = explain(&world.view, principal, object, privilege);
+                    let why = explain(&world.view, principal, object, privilege);
                     let yes = holds(&world.view, principal, object, privilege);
-                    prop_assert_eq!(reason != Reason::Nothing, yes, "{} {} {:?}", principal, object, privilege);
+                    prop_assert_eq!(why.is_allowed(), yes, "{} {} {:?}", principal, object, privilege);
                 }
             }
         }

@@ -7,7 +7,7 @@ use common::*;
 use grantd_catalog::command::{
     Actor, Command, DropBehavior, FunctionName, Outcome, RoleSpec, TablePattern, Targets, TypeName,
 };
-use grantd_catalog::decide::{Reason, explain, holds};
+use grantd_catalog::decide::{Explanation, Reason, explain, holds};
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::list;
 use grantd_catalog::name::Name;
@@ -293,7 +293,7 @@ fn select_of_a_virtual_table_is_taken_from_everybody_and_given_back() {
     assert!(may(&world, "cat", "SELECT", id));
     let path = ["cat", "crew", "admin"].map(|name| world.principal(name)).to_vec();
     let why = explain(&world.view, world.principal("cat"), id, Privilege::Select);
-    assert_eq!(why, Reason::Superuser { path });
+    assert_eq!(why, Explanation::Allow(vec![Reason::Superuser { path }]));
     assert!(world.disk.contains_key(&RecordKey::Object(id)));
     assert_eq!(rows(&world, &tables_table()), [""; 0]);
     world.ok("root", grant("SELECT", tables_table(), "public"));

@@ -49,6 +49,12 @@ pub fn lacks_activity(user: &RoleName) -> Refusal {
     )
 }
 
+/// A question about another's privileges.
+pub fn may_not_ask(user: &RoleName) -> Refusal {
+    Refusal::new(state::INSUFFICIENT_PRIVILEGE, format!("user {user} may not ask what others may do"))
+        .with_hint("Whoever holds the system privilege VIEWACTIVITY or VIEWACTIVITYREDACTED may.")
+}
+
 /// CANCEL of what is another's.
 pub fn needs_cancel_query() -> Refusal {
     Refusal::new(state::INSUFFICIENT_PRIVILEGE, "this operation requires CANCELQUERY privilege")

@@ -10,6 +10,7 @@ use crate::privilege::{Privilege, PrivilegeSet};
 use crate::record::Counters;
 use crate::role::{Principal, RoleOptions};
 use crate::state::State;
+use crate::state::named::Named;
 use crate::system;
 
 impl State {
@@ -53,6 +54,7 @@ impl State {
                 next_principal: PrincipalId::FIRST_ORDINARY,
                 next_object: ObjectId::FIRST_ORDINARY,
             },
+            named: Named::default(),
             index: Index::default(),
         };
         state.put_system_acl(Acl::default());

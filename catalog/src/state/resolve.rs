@@ -293,7 +293,7 @@ impl State {
 
     /// The child of `parent` of this name.
     pub(super) fn child(&self, parent: ObjectId, namespace: Namespace, name: &Name) -> Option<ObjectId> {
-        self.names.get(&(parent, namespace))?.get(name).copied()
+        self.named.child(parent, namespace, name.as_str())
     }
 
     /// The object that is found where `object` should be.

@@ -131,6 +131,16 @@ impl State {
         }
     }
 
+    /// That `asker` may ask what `subject` may do, and why: about itself, the roles that it belongs to, and everybody
+    /// together it may; about others whoever sees their activity.
+    pub fn may_ask_about(&self, asker: PrincipalId, subject: PrincipalId) -> Result<(), Refusal> {
+        let own = subject == PrincipalId::PUBLIC || self.index.acts_as(asker, subject);
+        if own || self.activity_visibility(asker) != Activity::Own {
+            return Ok(());
+        }
+        Err(refusal::may_not_ask(&self.principal_name(asker)))
+    }
+
     /// That `principal` sees activity beyond its own, for what is refused otherwise: statistics of statements.
     pub fn check_activity(&self, principal: PrincipalId) -> Result<Activity, Refusal> {
         match self.activity_visibility(principal) {

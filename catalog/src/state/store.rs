@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
-use crate::index::{Closure, Index, Target};
+use crate::index::Index;
 use crate::name::Name;
 use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
@@ -22,6 +22,7 @@ impl State {
     pub(super) fn put_principal(&mut self, id: PrincipalId, principal: Principal) {
         let name = principal.name.clone();
         if self.principals.insert(id, Arc::new(principal)).is_none() {
+            self.named.set_principal(&name, id);
             self.principal_names.insert(name, id);
             self.renew_closure(id);
         }
@@ -40,6 +41,7 @@ impl State {
         }
         if let Some(principal) = self.principals.remove(&id) {
             self.principal_names.remove(&principal.name);
+            self.named.remove_principal(&principal.name);
         }
         self.index.set_closure(id, None);
         for principal in below.into_iter().filter(|below| *below != id) {
@@ -65,7 +67,7 @@ impl State {
     pub(super) fn put_object(&mut self, id: ObjectId, object: impl Into<Arc<Object>>) {
         let object = object.into();
         let kind = object.kind();
-        self.index.set_target(id, Some(Target::new(kind, object.owner, object.acl.clone())));
+        self.index.set_target(id, kind, object.owner, &object.acl);
         let before = self.objects.set(id, Some(Arc::clone(&object)));
         // Most often only what was granted is another: GRANT on all of many tables comes through here for each.
         let same_body = before.as_ref().is_some_and(|before| before.body == object.body);
@@ -90,7 +92,7 @@ impl State {
     /// Takes an object away. What it contained is gone already.
     pub(super) fn remove_object(&mut self, id: ObjectId) {
         let Some(object) = self.objects.set(id, None) else { return };
-        self.index.set_target(id, None);
+        self.index.remove_target(id);
         self.unlist(&object);
         for target in object.references_of(id) {
             self.referrers.remove(&(target, id));
@@ -100,6 +102,7 @@ impl State {
     fn enlist(&mut self, kind: ObjectKind, (parent, name): (ObjectId, Name), id: ObjectId) {
         let Some(namespace) = Namespace::of(kind) else { return };
         let mut names = self.names.get(&(parent, namespace)).cloned().unwrap_or_default();
+        self.named.set_child(parent, namespace, &name, id);
         names.insert(name, id);
         self.names.insert((parent, namespace), names);
     }
@@ -107,7 +110,9 @@ impl State {
     fn unlist(&mut self, object: &Object) {
         let Some(namespace) = Namespace::of(object.kind()) else { return };
         let mut names = self.names.get(&(object.parent, namespace)).cloned().unwrap_or_default();
-        names.remove(&key_name(object));
+        let name = key_name(object);
+        names.remove(&name);
+        self.named.remove_child(object.parent, namespace, &name);
         if names.is_empty() {
             self.names.remove(&(object.parent, namespace));
         } else {
@@ -160,8 +165,7 @@ impl State {
 
     /// Sets what was granted on the cluster. Nobody owns it; `node`, which nobody is a member of, stands for that.
     pub(super) fn put_system_acl(&mut self, acl: Acl) {
-        let target = Target::new(ObjectKind::Cluster, PrincipalId::NODE, acl.clone());
-        self.index.set_target(ObjectId::CLUSTER, Some(target));
+        self.index.set_target(ObjectId::CLUSTER, ObjectKind::Cluster, PrincipalId::NODE, &acl);
         self.system_acl = acl;
     }
 
@@ -186,7 +190,7 @@ impl State {
     /// Computes one closure anew. Cost: the edges above the principal.
     pub(super) fn renew_closure(&mut self, principal: PrincipalId) {
         let roles: Vec<_> = self.reachable(principal).into_iter().collect();
-        self.index.set_closure(principal, Some(Closure::new(&roles)));
+        self.index.set_closure(principal, Some(&roles));
     }
 
     /// The same records with an index that is computed from them alone.
@@ -197,8 +201,7 @@ impl State {
             self.renew_closure(principal);
         }
         for (id, object) in self.objects.iter() {
-            let target = Target::new(object.kind(), object.owner, object.acl.clone());
-            self.index.set_target(id, Some(target));
+            self.index.set_target(id, object.kind(), object.owner, &object.acl);
         }
         self.put_system_acl(self.system_acl.clone());
         self

@@ -24,14 +24,15 @@ impl Work<'_> {
         })?;
         let found = self.state.resolve_targets(self.context, on)?;
         match on {
-            Targets::Tables(patterns) | Targets::Sequences(patterns) => {
+            Targets::Tables(patterns) | Targets::Sequences(patterns) if patterns.iter().any(is_star) => {
                 for pattern in patterns {
                     if let TablePattern::Table(name) = pattern {
                         self.require_usage(self.state.resolve_relation(self.context, name)?)?;
                     }
                 }
             }
-            Targets::Types(_) | Targets::Functions(_) => {
+            // What was found is what was named, in the same order.
+            Targets::Tables(_) | Targets::Sequences(_) | Targets::Types(_) | Targets::Functions(_) => {
                 found.iter().try_for_each(|id| self.require_usage(*id))?;
             }
             Targets::Databases(_)
@@ -147,6 +148,11 @@ fn each_once(ids: Vec<ObjectId>) -> Vec<ObjectId> {
     placed.dedup_by_key(|(id, _)| *id);
     placed.sort_unstable_by_key(|(_, place)| *place);
     placed.into_iter().map(|(id, _)| id).collect()
+}
+
+/// Whether it stands for all relations of a schema.
+const fn is_star(pattern: &TablePattern) -> bool {
+    matches!(pattern, TablePattern::All(_))
 }
 
 /// Whether it is a table of any sort, a view or a sequence.

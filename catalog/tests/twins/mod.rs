@@ -91,6 +91,11 @@ impl World {
         let mut changes = Vec::new();
         let outcome = self.state.apply(Version(self.version), time, actor, context, command, &mut changes);
         let expected = self.model.apply(actor, context, command);
+        let unchanged = self.state.is_unchanged_from(self.view.state());
+        let refused = matches!(outcome, Outcome::Refused(_));
+        if unchanged != changes.is_empty() && (unchanged || refused) {
+            return Err(format!("{command:?} changed {} records; unchanged: {unchanged}", changes.len()));
+        }
         for change in changes {
             match change.value {
                 Some(record) => self.records.insert(change.key, record),
@@ -147,7 +152,53 @@ impl World {
         self.compare_holds(
             &|principal, object, privilege| decide::holds(view, principal, object, privilege),
             &|principal, object, privilege| decide::holds_grant_option(view, principal, object, privilege),
-        )
+        )?;
+        self.compare_batch(view)?;
+        self.compare_called(view)
+    }
+
+    /// All privileges at once, legal there or not, against single answers, which are compared with the twin's elsewhere.
+    fn compare_batch(&self, view: &View) -> Result<(), String> {
+        let (mut questions, mut expected) = (Vec::new(), Vec::new());
+        for object in self.objects().into_iter().map(|(object, _)| object).chain([ObjectId(9_999)]) {
+            for principal in self.principals() {
+                for privilege in Privilege::each() {
+                    questions.push((principal, object, privilege));
+                    expected.push(decide::holds(view, principal, object, privilege));
+                }
+            }
+        }
+        let mut answers = Vec::new();
+        decide::holds_each(view, &questions, &mut answers);
+        let wrong =
+            questions.iter().zip(answers.iter().zip(&expected)).find(|(_, (one, other))| one != other);
+        same("the first wrong answer of a batch", &wrong, &None)?;
+        same("answers of a batch", &answers.len(), &questions.len())
+    }
+
+    /// Who and what is found by its name, written as it is and in capitals.
+    fn compare_called(&self, view: &View) -> Result<(), String> {
+        let state = view.state();
+        for known in &self.model.principals {
+            let capitals = known.name.as_str().to_uppercase();
+            for written in [known.name.as_str(), &capitals] {
+                same(&format!("who {written} is"), &state.principal_called(written), &Some(known.id))?;
+            }
+        }
+        same("who nobody is", &state.principal_called("nobody at all"), &None)?;
+        let context = NameContext { database: None, search_path: Vec::new() };
+        for known in &self.model.objects {
+            let parent = |id| self.model.objects.iter().find(|other| other.id == id);
+            let Some(schema) = parent(known.parent) else { continue };
+            let Some(database) = parent(schema.parent) else { continue };
+            let parts = [&database.name, &schema.name, &known.name].map(|name: &Name| name.clone());
+            let called = state.relation_called(parts.each_ref().map(Name::as_str));
+            let resolved = state.resolve_relation(&context, &ObjectName { parts: parts.to_vec() }).ok();
+            same(&format!("what {parts:?} is"), &called, &resolved)?;
+            let is_relation = matches!(known.kind(), ObjectKind::Table | ObjectKind::Sequence);
+            same(&format!("whether {parts:?} is itself"), &(called == Some(known.id)), &is_relation)?;
+        }
+        Ok(())
     }
 
     /// The same with any pair of deciders: a planted defect must not get through here.

@@ -381,7 +381,7 @@ fn setting_value(row: &Row) -> BoxedStrategy<String> {
             select(vec![least, most, most + 1]).prop_map(|value| value.to_string()).boxed()
         }
         SettingType::Bytes(..) => text(vec!["64MiB", "1 GB", "7", "much"]).boxed(),
-        SettingType::Duration => text(vec!["10s", "1500", "2h", "soon"]).boxed(),
+        SettingType::Duration(..) => text(vec!["10s", "1500", "2h", "soon"]).boxed(),
         SettingType::Word(words) => select(words.to_vec()).prop_map(str::to_owned).boxed(),
         SettingType::Text => text(vec!["", "we"]).boxed(),
     }
