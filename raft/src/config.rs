@@ -47,13 +47,18 @@ pub const READERS_MAX: usize = 8;
 pub const RESULT_ROWS_MAX: usize = 1_000_000;
 /// The most bytes of values that one statement returns.
 pub const RESULT_BYTES_MAX: usize = 256 << 20;
-/// By how many millionths a clock may be faster or slower than real time; NTP slews by 500 at most.
-pub const CLOCK_DRIFT_PPM: u32 = 10_000;
 /// By how much the distance of the two clocks of a machine may change between two renewals of its lease until the machine
 /// counts as one that was stopped and set back.
 pub const CLOCK_JUMP_MAX: Duration = Duration::from_millis(100);
+/// The pause before a node without a lease asks for one again, if a third of a lease is not shorter.
+pub const LEASE_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// A change that takes rights away and had to wait for longer is logged.
+pub const BARRIER_LOGGED: Duration = Duration::from_millis(100);
 /// The most requests for a lease that a node has under way.
 pub const LEASE_REQUESTS_MAX: usize = 8;
+/// How many of the shortest election time-outs a read waits for a leader that says nothing, if two leases are not longer. An
+/// election that goes well takes two to four.
+pub const ELECTION_TIMEOUTS: u32 = 6;
 /// Bytes of the log's tail that stay in memory for replication.
 pub const LOG_TAIL_BYTES: usize = 64 << 20;
 
@@ -96,9 +101,6 @@ pub struct Tuning {
     pub request_timeout: Duration,
     /// Entries after which a snapshot is taken and the log before it may go.
     pub snapshot_entries: u64,
-    /// How long a node may decide from its own view after it last asked the leader whether it still may. A change that takes
-    /// rights away waits at most about this long for a node that does not answer.
-    pub lease: Duration,
     /// The longest that a transaction holds the writer: [`TRANSACTION_TIME_MAX`] but in tests.
     pub transaction_time: Duration,
     /// The longest that a snapshot stays pinned: [`PIN_TIME_MAX`] but in tests.
@@ -112,7 +114,6 @@ impl Default for Tuning {
             election_timeout_min: Duration::from_millis(300),
             request_timeout: Duration::from_secs(5),
             snapshot_entries: 50_000,
-            lease: Duration::from_secs(1),
             transaction_time: TRANSACTION_TIME_MAX,
             pin_time: PIN_TIME_MAX,
         }

@@ -16,17 +16,20 @@ use crate::config::{NodeId, Tuning};
 use crate::entry::Proposal;
 use crate::log::{DirectoryLock, LogStore};
 use crate::machine::{Machine, StateMachine};
+use crate::metrics::Metrics;
 use crate::rows::{Past, Transaction};
 use crate::snapshot::Snapshots;
 use crate::transport::{Identity, Transport};
 use crate::types::{ClusterId, NodeInfo, TypeConfig};
 
-pub use self::lease::NoLease;
+pub use self::lease::{Decider, NoLease};
 pub use self::start::{Options, StartError, start, start_with};
 pub use self::transaction::{OpenTransaction, PinnedSnapshot};
+pub use crate::machine::{CatalogChange, CatalogChanges, Forgotten};
 pub use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, TransactionError, Unavailable, WriteRefused};
 
 mod ask;
+mod grant;
 mod lease;
 mod members;
 mod propose;
@@ -129,6 +132,7 @@ struct Node {
     raft: Raft,
     log: LogStore,
     machine: Machine,
+    metrics: Metrics,
     snapshots: Arc<Snapshots>,
     transport: Arc<dyn Transport>,
     cluster: Arc<OnceLock<ClusterId>>,
@@ -260,6 +264,12 @@ impl Handle {
     /// The applied version, and each later one as it comes.
     pub fn watch(&self) -> watch::Receiver<Version> {
         self.node.machine.published().watch()
+    }
+
+    /// Which records of the catalog changed after `version`, from the oldest on, as much as is told at once. It has at least
+    /// what [`Self::view`] had before the call.
+    pub fn changes_after(&self, version: Version) -> Result<CatalogChanges, Forgotten> {
+        self.node.machine.published().changes_after(version)
     }
 
     /// The state of this node.

@@ -9,7 +9,8 @@
 //! out.
 //!
 //! What is assumed: each clock's rate is within [`Terms::drift_ppm`] of real time and it does not stop while the machine
-//! sleeps (CLOCK_BOOTTIME); nothing is assumed of what clocks show, of delays, or of elections.
+//! sleeps (CLOCK_BOOTTIME); nothing is assumed of what clocks show, of delays, or of elections. A leader that sees the
+//! assumption broken, in the clock of a node against its own, grants that node nothing more ([`ClockOff`]).
 //!
 //! Each rule below is needed: `raft/tests/lease.rs` leaves one out at a time and sees the promise broken.
 //!
@@ -26,13 +27,21 @@
 //! | B9 | a grant is refused to who has not applied the newest change that takes rights away |
 //! | B10 | a change is reported when all who may hold a lease have applied it, not when a quorum has |
 //! | B11 | a leader that restarts is no leader |
+//! | B12 | only who is a member in the log and in what is applied gets a lease |
+//! | B13 | who left counts as a member until a lease after its leaving was seen applied |
+//! | B14 | a shorter lease goes to the log when the longer ones that were granted are over |
 //!
-//! The argument why these are enough is in `docs/adr`, the revocation barrier.
+//! The argument why these are enough is in `docs/adr`: 0014 for the first eleven, 0016 for the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod clock;
+mod grantor;
+mod roster;
+
 use std::time::Duration;
 
-use crate::config::NodeId;
+pub use self::clock::ClockOff;
+pub use self::grantor::{Asked, Barrier, End, Grantor};
+pub use self::roster::Roster;
 
 /// A reading of one node's own clock. Readings of two nodes have nothing to do with each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +55,15 @@ impl Moment {
     pub fn after(self, time: Duration) -> Self {
         Self { nanos: self.nanos.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)) }
     }
+
+    /// How long it is from `earlier` to this; nothing if it is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.nanos.saturating_sub(earlier.nanos))
+    }
 }
 
-/// How long leases are, and how far clocks may be off. The same on every node.
+/// How long leases are, and how far clocks may be off, as the catalog says. What counts of a lease is the length that its
+/// leader granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// How long a lease is, on the clock of its holder.
@@ -87,6 +102,20 @@ pub struct LeaseRequest {
     pub sent: Moment,
     /// The last entry that is in the view that it decides from.
     pub applied: u64,
+    /// What it heard last of its leader's clock; none: nothing yet.
+    pub heard: Option<Heard>,
+}
+
+/// A reading of a leader's clock, and when a holder got it. So the leader knows that this came after that, whatever the
+/// network did: with two of them it knows how fast the holder's clock runs at least and at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The leader's term.
+    pub term: u64,
+    /// What the leader's clock showed when it answered.
+    pub told: Moment,
+    /// What the holder's clock showed when the answer came.
+    pub at: Moment,
 }
 
 /// What a leader grants.
@@ -98,6 +127,8 @@ pub struct LeaseGrant {
     pub sent: Moment,
     /// The leader's term.
     pub term: u64,
+    /// How long the lease is, on the holder's clock.
+    pub length: Duration,
 }
 
 /// A lease: until when its holder may decide from its own view.
@@ -117,21 +148,28 @@ impl Lease {
 /// What a node knows of its own lease. Made when its process starts, with no lease. B4.
 #[derive(Clone, Debug)]
 pub struct Holder {
-    terms: Terms,
     boot: BootId,
     term: u64,
     lease: Option<Lease>,
+    heard: Option<Heard>,
 }
 
 impl Holder {
     /// Of a process that has just started.
-    pub fn new(terms: Terms, boot: BootId) -> Self {
-        Self { terms, boot, term: 0, lease: None }
+    pub fn new(boot: BootId) -> Self {
+        Self { boot, term: 0, lease: None, heard: None }
     }
 
     /// What to send now.
     pub fn request(&self, now: Moment, applied: u64) -> LeaseRequest {
-        LeaseRequest { boot: self.boot, sent: now, applied }
+        LeaseRequest { boot: self.boot, sent: now, applied, heard: self.heard }
+    }
+
+    /// Notes what the clock of the leader of `term` showed when it answered.
+    pub fn hear(&mut self, term: u64, told: Moment, now: Moment) {
+        if term >= self.term {
+            self.heard = Some(Heard { term, told, at: now });
+        }
     }
 
     /// Takes an answer. The lease to decide under from now on, if it is longer than the one before.
@@ -142,7 +180,7 @@ impl Holder {
             return None;
         }
         self.term = grant.term;
-        let lease = Lease { expires: grant.sent.after(self.terms.length) };
+        let lease = Lease { expires: grant.sent.after(grant.length) };
         if self.lease.is_some_and(|held| held.expires >= lease.expires) {
             return None;
         }
@@ -153,148 +191,6 @@ impl Holder {
     /// Gives the lease up: the clock is not to be trusted, as after the machine's state was restored.
     pub fn drop_lease(&mut self) {
         self.lease = None;
-    }
-}
-
-/// What becomes of a request for a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// To be answered with this when a round that begins from now on has confirmed the leader with a quorum. B6.
-    Confirm(LeaseGrant),
-    /// Not now. The holder asks again when it has applied this entry.
-    NotBefore {
-        /// The entry.
-        applied: u64,
-    },
-    /// No: it is no member, or of a process that has ended.
-    Never,
-}
-
-/// A change that takes rights away, on its way to be reported.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Barrier {
-    index: u64,
-    /// Who may hold a lease from before it, and when that one is over by the leader's clock.
-    pending: BTreeMap<NodeId, Moment>,
-}
-
-impl Barrier {
-    /// The entry of the change.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-}
-
-/// What the leader of one term knows of leases. Made when it is elected, dropped when it is not leader any more. B11.
-#[derive(Clone, Debug)]
-pub struct Grantor {
-    term: u64,
-    wait: Duration,
-    members: BTreeSet<NodeId>,
-    /// Members that left, and until when they may still decide.
-    removed: BTreeMap<NodeId, Moment>,
-    /// Whether its own first entry is applied. B7.
-    ready: bool,
-    /// Nobody gets a lease who has not applied this. B7, B9.
-    floor: u64,
-    /// From here on no lease of a leader before this one is left. B8.
-    serves_from: Moment,
-    /// Of each node that asked: of which process, and when its lease is over.
-    grants: BTreeMap<NodeId, (BootId, Moment)>,
-    /// How far the view is that each node decides from.
-    applied: BTreeMap<NodeId, (BootId, u64)>,
-}
-
-impl Grantor {
-    /// Of a leader that was elected before `now`, with all members, voters or not.
-    pub fn new(terms: Terms, term: u64, members: impl IntoIterator<Item = NodeId>, now: Moment) -> Self {
-        let wait = terms.wait();
-        Self {
-            term,
-            wait,
-            members: members.into_iter().collect(),
-            removed: BTreeMap::new(),
-            ready: false,
-            floor: 0,
-            serves_from: now.after(wait),
-            grants: BTreeMap::new(),
-            applied: BTreeMap::new(),
-        }
-    }
-
-    /// The leader applied its own first entry, which is this one or before it. B7.
-    pub fn first_applied(&mut self, index: u64) {
-        self.ready = true;
-        self.floor = self.floor.max(index);
-    }
-
-    /// Whether it has.
-    pub fn is_ready(&self) -> bool {
-        self.ready
-    }
-
-    /// The members are these from now on. Who left may go on deciding for as long as a lease lasts.
-    pub fn set_members(&mut self, members: impl IntoIterator<Item = NodeId>, now: Moment) {
-        let members: BTreeSet<NodeId> = members.into_iter().collect();
-        self.removed.retain(|id, until| now < *until && !members.contains(id));
-        let left = self.members.difference(&members).copied();
-        self.removed.extend(left.map(|id| (id, now.after(self.wait))));
-        self.members = members;
-    }
-
-    /// A request came. The grant is remembered before anything is answered. B5.
-    pub fn request(&mut self, from: NodeId, request: &LeaseRequest, now: Moment) -> Asked {
-        let ended = self.applied.get(&from).is_some_and(|(boot, _)| *boot > request.boot);
-        if ended || !self.members.contains(&from) {
-            return Asked::Never;
-        }
-        self.report(from, request.boot, request.applied);
-        if !self.ready || request.applied < self.floor {
-            return Asked::NotBefore { applied: self.floor };
-        }
-        self.grants.insert(from, (request.boot, now.after(self.wait)));
-        Asked::Confirm(LeaseGrant { boot: request.boot, sent: request.sent, term: self.term })
-    }
-
-    /// A node says how far the view is that it decides from.
-    pub fn report(&mut self, from: NodeId, boot: BootId, applied: u64) {
-        // A process that has ended decides nothing; the one after it may have applied less.
-        let known = self.applied.entry(from).or_insert((boot, applied));
-        *known = (boot, applied).max(*known);
-    }
-
-    /// The leader has applied the entry of a change that takes rights away, and nothing else happened since. From now on
-    /// nobody gets a lease who has not. B9.
-    pub fn begin(&mut self, index: u64, now: Moment) -> Barrier {
-        self.floor = self.floor.max(index);
-        self.grants.retain(|_, (_, until)| now < *until);
-        let pending = self.grants.iter().map(|(id, (_, until))| (*id, *until)).collect();
-        Barrier { index, pending }
-    }
-
-    /// Whether the change may be reported. B10.
-    pub fn is_over(&self, barrier: &Barrier, now: Moment) -> bool {
-        let has = |id: &NodeId| self.applied.get(id).is_some_and(|(_, applied)| *applied >= barrier.index);
-        let all = self.members.iter().chain(self.removed.keys()).all(has);
-        let alone = now >= self.serves_from
-            && barrier.pending.iter().all(|(id, until)| has(id) || now >= *until)
-            && self.removed.iter().all(|(id, until)| has(id) || now >= *until);
-        all || alone
-    }
-
-    /// When it is over though nobody says anything more, if the change is not to be reported before.
-    pub fn ends(&self, barrier: &Barrier) -> Moment {
-        let has = |id: &NodeId| self.applied.get(id).is_some_and(|(_, applied)| *applied >= barrier.index);
-        let waits = barrier.pending.iter().chain(&self.removed).filter(|(id, _)| !has(id));
-        waits.map(|(_, until)| *until).max().unwrap_or_default().max(self.serves_from)
-    }
-
-    /// Who holds it up: members that may hold a lease and have not applied it.
-    pub fn waits_for(&self, barrier: &Barrier, now: Moment) -> Vec<NodeId> {
-        let has = |id: &NodeId| self.applied.get(id).is_some_and(|(_, applied)| *applied >= barrier.index);
-        let unknown = now < self.serves_from;
-        let may = |id: &NodeId| unknown || barrier.pending.get(id).is_some_and(|until| now < *until);
-        let members = self.members.iter().chain(self.removed.keys());
-        members.filter(|id| !has(id) && may(id)).copied().collect()
+        self.heard = None;
     }
 }

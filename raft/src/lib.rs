@@ -7,6 +7,7 @@
 //! Read in the order of the modules below; a module uses only those above it.
 
 pub mod config;
+pub mod metrics;
 pub mod codec;
 mod private;
 pub mod entry;

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use futures::{FutureExt, Stream, StreamExt};
 use grantd_catalog::id::Version;
-use grantd_catalog::live::Live;
+use grantd_catalog::live::{Live, Reader};
 use grantd_catalog::view::View;
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
@@ -39,14 +39,17 @@ pub use self::core::{
     MachineError, OpenMachineError, history_from_record, time_of_record, version_of_record,
 };
 pub use self::open::{Answer, leader_lost};
+pub use self::recent::{CatalogChange, CatalogChanges, Forgotten, RECORDS_MAX};
 pub use self::writer::{Act, Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
 
 mod catalog;
 mod core;
 mod open;
+mod recent;
 mod writer;
 
 use self::core::Core;
+use self::recent::Recent;
 use self::writer::Writer;
 
 /// The most entries that share one transaction.
@@ -64,6 +67,7 @@ pub struct Published {
     /// The newest version that took rights away, since this node started.
     tightened: watch::Sender<Version>,
     members: ArcSwap<Members>,
+    recent: Mutex<Recent>,
 }
 
 /// The members as of the newest applied entry.
@@ -79,12 +83,23 @@ impl Published {
     fn new(view: View, members: Members) -> Self {
         let version = watch::Sender::new(view.version());
         let tightened = watch::Sender::new(view.version());
-        Self { live: Live::new(view), version, tightened, members: ArcSwap::new(Arc::new(members)) }
+        let recent = Mutex::new(Recent::since(view.version()));
+        Self { live: Live::new(view), version, tightened, members: ArcSwap::new(Arc::new(members)), recent }
     }
 
     /// The newest view.
     pub fn view(&self) -> Arc<View> {
         self.live.load_full()
+    }
+
+    /// The newest view, for one decision: nothing is counted that other threads count too.
+    pub fn guard(&self) -> Guard<Arc<View>> {
+        self.live.load()
+    }
+
+    /// A way to the newest view for one thread that decides often.
+    pub fn reader(&self) -> Reader {
+        self.live.reader()
     }
 
     /// The newest version, and each later one.
@@ -100,6 +115,21 @@ impl Published {
     /// The members.
     pub fn members(&self) -> Arc<Members> {
         self.members.load_full()
+    }
+
+    /// Which records of the catalog changed after `version`, as much as is told at once. It has at least what a view has
+    /// that was loaded before.
+    pub fn changes_after(&self, version: Version) -> Result<CatalogChanges, Forgotten> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).after(version)
+    }
+
+    /// To be published next; none: nobody knows what changed.
+    fn remember(&self, changes: Option<Vec<CatalogChange>>, complete_to: Version) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        match changes {
+            Some(changes) => recent.add(changes, complete_to),
+            None => *recent = Recent::since(complete_to),
+        }
     }
 
     fn publish(&self, view: Arc<View>, members: Option<Members>, tightened: bool) {

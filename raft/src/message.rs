@@ -13,7 +13,7 @@ use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
 
 use crate::codec::{self, CodecError, Kind};
 use crate::entry::Proposal;
-use crate::lease::{BootId, LeaseRequest, Moment};
+use crate::lease::{BootId, Heard, LeaseRequest, Moment};
 use crate::types::{
     BadMembership, ClusterId, LogEntryV1, LogId, LogIdV1, NodeInfoV1, TypeConfig, Vote, VoteV1,
 };
@@ -300,17 +300,41 @@ pub struct LeaseRequestV1 {
     pub sent: u64,
     /// The version of its view.
     pub applied: u64,
+    /// What it heard last of its leader's clock.
+    pub heard: Option<HeardV1>,
+}
+
+/// A reading of a leader's clock, and when the holder got it, both in nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct HeardV1 {
+    /// The leader's term.
+    pub term: u64,
+    /// By the leader's clock.
+    pub told: u64,
+    /// By the holder's.
+    pub at: u64,
 }
 
 impl From<LeaseRequest> for LeaseRequestV1 {
     fn from(request: LeaseRequest) -> Self {
-        Self { boot: request.boot.0, sent: request.sent.nanos, applied: request.applied }
+        let heard = request.heard.map(|heard| HeardV1 {
+            term: heard.term,
+            told: heard.told.nanos,
+            at: heard.at.nanos,
+        });
+        Self { boot: request.boot.0, sent: request.sent.nanos, applied: request.applied, heard }
     }
 }
 
 impl From<LeaseRequestV1> for LeaseRequest {
     fn from(request: LeaseRequestV1) -> Self {
-        Self { boot: BootId(request.boot), sent: Moment { nanos: request.sent }, applied: request.applied }
+        let heard = request.heard.map(|heard| Heard {
+            term: heard.term,
+            told: Moment { nanos: heard.told },
+            at: Moment { nanos: heard.at },
+        });
+        let sent = Moment { nanos: request.sent };
+        Self { boot: BootId(request.boot), sent, applied: request.applied, heard }
     }
 }
 
@@ -325,6 +349,12 @@ pub enum LeaseAnswerV1 {
         sent: u64,
         /// The leader's.
         term: u64,
+        /// Nanoseconds on the holder's clock, from when it sent the request.
+        length: u64,
+        /// What the leader's clock shows when it answers, in nanoseconds.
+        told: u64,
+        /// The version of the leader's view.
+        newest: u64,
     },
     /// Ask again when this version is applied.
     NotBefore(u64),
@@ -332,6 +362,15 @@ pub enum LeaseAnswerV1 {
     Never,
     /// It does not lead, or nobody confirmed that it does.
     NoAnswer(NoAnswerV1),
+    /// The clocks of the two differ by more than two clocks may.
+    ClockOff {
+        /// By how many millionths the holder's is faster, at least.
+        ppm: i64,
+        /// The leader's term.
+        term: u64,
+        /// What the leader's clock shows when it answers, in nanoseconds.
+        told: u64,
+    },
 }
 
 /// A node asks to be let in.

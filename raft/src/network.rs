@@ -11,7 +11,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::v2::RaftNetworkV2;
-use openraft::network::{RPCOption, RaftNetworkFactory};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
@@ -31,6 +31,9 @@ const APPENDS_IN_FLIGHT_MAX: usize = 16;
 /// How long an AppendEntries with entries waits for its answer. Longer than the heartbeat: a slow disk is no reason
 /// to send the same entries again.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long replication to a member that cannot be reached pauses. The transport has a pause of its own between dials;
+/// openraft's would grow to a second, in which a member that is back has nothing new and answers nobody.
+const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// A snapshot transfer in which nothing moved for this long is given up and begun anew. Verifying one counts too.
 const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
 
@@ -179,6 +182,10 @@ impl RaftNetworkV2<TypeConfig> for Network {
             answer = sending => Ok(answer_of::<SnapshotTakenV1>(answer)?.into()),
             closed = cancel => Err(StreamingError::Closed(closed)),
         }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(RESEND_PAUSE)))
     }
 
     async fn transfer_leader(

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use grantd_catalog::command::Command;
 use grantd_catalog::decide::holds;
 use grantd_catalog::id::{ObjectId, PrincipalId, Version};
 use grantd_catalog::privilege::Privilege;
-use grantd_raft::handle::{Handle, NoLease};
+use grantd_catalog::setting::Setting;
+use grantd_raft::handle::{Handle, NoLease, Unavailable};
 
 use world::{Cluster, Node, create_role, create_table, grant, proposal, revoke, root};
 
@@ -32,8 +34,9 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let cluster = Cluster::of_three_with(|tuning| tuning.lease = LEASE).await;
+        let cluster = Cluster::of_three().await;
         let leader = cluster.leader().await;
+        leader.ok(lease_of(LEASE)).await;
         leader.ok(create_role("amy")).await;
         let item = leader.make_table("item").await.id;
         let amy = leader.principal("amy");
@@ -57,6 +60,22 @@ impl World {
         }
     }
 
+    /// Who leads, in the eyes of all but one.
+    async fn leader_without(&self, cut: u64) -> &Node {
+        let began = Instant::now();
+        loop {
+            let others = || self.cluster.nodes().filter(|node| node.id() != cut);
+            let leads = others().find(|node| node.handle.status().server_state == "leader");
+            if let Some(leader) = leads
+                && others().all(|node| node.handle.status().leader == Some(leader.id()))
+            {
+                return leader;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody leads without node {cut}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn grant(&self, node: &Node) -> Version {
         node.ok(grant(Privilege::Select, "item", "amy")).await.version
     }
@@ -66,6 +85,11 @@ impl World {
     }
 }
 
+fn lease_of(length: Duration) -> Command {
+    let value = Some(length.as_millis().to_string());
+    Command::SetClusterSetting { setting: Setting::LeaseDuration, value }
+}
+
 fn may(handle: &Handle, amy: PrincipalId, item: ObjectId) -> Result<bool, NoLease> {
     handle.decide(|view| holds(view, amy, item, Privilege::Select))
 }
@@ -73,6 +97,7 @@ fn may(handle: &Handle, amy: PrincipalId, item: ObjectId) -> Result<bool, NoLeas
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_revoke_returns_no_node_allows_it_any_more() {
     let mut world = World::new().await;
+    let mut deciders: Vec<_> = world.cluster.nodes().map(|node| node.handle.decider()).collect();
     let mut slowest = Duration::ZERO;
     for round in 0..60 {
         let node = world.cluster.node(1 + round % 3);
@@ -87,6 +112,10 @@ async fn when_a_revoke_returns_no_node_allows_it_any_more() {
         // At once, on each node, without asking anybody.
         for other in world.cluster.nodes() {
             assert_ne!(world.may(other), Ok(true), "node {}", other.id());
+        }
+        for decider in &mut deciders {
+            let may = decider.decide(|view| holds(view, world.amy, world.item, Privilege::Select));
+            assert_ne!(may, Ok(true), "a decider that saw the view before");
         }
     }
     assert!(slowest < LEASE, "nothing was wrong, and a REVOKE waited for {slowest:?}");
@@ -165,6 +194,85 @@ async fn a_new_leader_keeps_the_promise_of_the_one_before() {
             world.lease(node).await;
         }
     }
+    world.cluster.shutdown().await;
+}
+
+/// The election included: a leader that is cut off is replaced, and finds the new one when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_cut_off_answers_again_within_a_second_whoever_it_is() {
+    let mut world = World::new().await;
+    world.cluster.leader().await.ok(lease_of(Duration::from_secs(1))).await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..4 {
+        let leader = world.cluster.leader().await.id();
+        let cut = if round % 2 == 0 { leader } else { world.cluster.follower().await };
+        world.lease(world.cluster.node(cut)).await;
+        world.cluster.hub.cut(cut);
+        let began = Instant::now();
+        while world.may(world.cluster.node(cut)).is_ok() {
+            assert!(began.elapsed() <= Duration::from_secs(1) + SLACK, "it decides on, alone");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // It knows, and does not wait for what cannot come.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let asked = Instant::now();
+        let refused = world.cluster.node(cut).handle.linearizable_soon().await;
+        assert_eq!(refused.unwrap_err(), Unavailable::NoLeader(Duration::from_secs(1)));
+        assert!(asked.elapsed() < SLACK, "{:?}", asked.elapsed());
+        // Who waits for an election waits for no more than one: two leases since a leader was heard, one of which is over.
+        let refused = world.cluster.node(cut).handle.linearizable().await;
+        assert!(matches!(refused, Err(Unavailable::NoLeader(_))), "{refused:?}");
+        assert!(asked.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", asked.elapsed());
+        // The others have elected another one, if it led.
+        let other = world.cluster.node(1 + cut % 3);
+        other.handle.linearizable().await.unwrap();
+
+        world.cluster.hub.heal(cut);
+        let healed = Instant::now();
+        world.lease(world.cluster.node(cut)).await;
+        slowest = slowest.max(healed.elapsed());
+    }
+    println!("answers again after at most {slowest:?}");
+    assert!(slowest < Duration::from_secs(1) + SLACK, "{slowest:?}");
+    world.cluster.shutdown().await;
+}
+
+/// And what a REVOKE waits for is the length that holds then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_made_longer_and_shorter_while_they_are_held() {
+    let mut world = World::new().await;
+    for (length, asked) in [(3_000, 1), (200, 2), (1_000, 3)] {
+        let length = Duration::from_millis(length);
+        let before = if length < LEASE { Duration::from_secs(3) } else { LEASE };
+        let began = Instant::now();
+        world.cluster.node(asked).ok(lease_of(length)).await;
+        let waited = began.elapsed();
+        assert!(waited <= before + length + SLACK, "{length:?} took {waited:?}");
+
+        let cut = world.cluster.follower().await;
+        world.lease(world.cluster.node(cut)).await;
+        world.cluster.hub.cut(cut);
+        let leader = world.leader_without(cut).await;
+        world.grant(leader).await;
+        let began = Instant::now();
+        world.revoke(leader).await;
+        assert!(began.elapsed() <= length.mul_f64(1.1) + SLACK, "{length:?}: {:?}", began.elapsed());
+        assert_ne!(world.may(world.cluster.node(cut)), Ok(true));
+        world.cluster.hub.heal(cut);
+        world.lease(world.cluster.node(cut)).await;
+    }
+    let within = |ms: &str| {
+        let value = Some(ms.to_owned());
+        proposal(root(), vec![Command::SetClusterSetting { setting: Setting::LeaseDuration, value }])
+    };
+    for wrong in ["99", "10001", "0s"] {
+        let refused = world.cluster.node(1).handle.propose(within(wrong)).await.unwrap();
+        assert!(!refused.is_done(), "{refused:?}");
+    }
+    let mut open = world.cluster.leader().await.handle.begin(None).await.unwrap().unwrap();
+    let refused = open.propose(within("500ms")).await.unwrap_err();
+    assert!(refused.to_string().contains("within a transaction"), "{refused}");
+    drop(open);
     world.cluster.shutdown().await;
 }
 

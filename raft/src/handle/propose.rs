@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{NodeId, TURN_TIME_MAX};
 use crate::entry::Proposal;
+use crate::handle::grant::asked_length;
 use crate::handle::{Node, Raft};
 use crate::machine::{Leadership, Proposer, Settle, Settled, SharedWrite, Submission, Work};
 use crate::message::{self, NoAnswerV1, ProposeV1, ProposedV1};
@@ -106,7 +107,14 @@ impl Node {
         deadline: Instant,
     ) -> Result<Receipt, NoAnswerV1> {
         let Some(info) = self.member(leader) else { return Err(NoAnswerV1::NotLeader { leader: None }) };
-        let timeout = deadline.saturating_duration_since(Instant::now());
+        let mut timeout = deadline.saturating_duration_since(Instant::now());
+        if proposal.tightens() {
+            // The leader holds the answer back for as long as somebody may decide without it.
+            timeout += self.terms().wait();
+        }
+        if asked_length(proposal).is_some() {
+            timeout += self.terms().wait();
+        }
         let body = message::encode(&ProposeV1 { proposal: proposal.clone() });
         let asked = self.call_leader(leader, info, RequestKind::Propose, body, timeout).await;
         let bytes = asked.map_err(|error| match error {
@@ -150,6 +158,32 @@ impl Node {
     }
 
     pub(super) async fn submit(&self, work: Work, deadline: Instant) -> Result<Receipt, Unavailable> {
+        let length = match &work {
+            Work::Catalog(proposal) => asked_length(proposal),
+            Work::Rows(_) | Work::Begin { .. } => None,
+        };
+        let Some(length) = length else { return self.submit_fenced(work, deadline, None).await };
+        let _one_at_a_time = self.leases.resizing.lock().await;
+        // What is waited for first takes as long as the longer lease is.
+        let waited = deadline + self.terms().wait();
+        let leading = self.make_leases_shorter(length, waited).await?;
+        let answer = self.submit_fenced(
+            work,
+            deadline.max(Instant::now() + self.tuning.request_timeout),
+            Some(leading.leader),
+        );
+        let answer = answer.await;
+        self.resized(&leading, &answer);
+        answer
+    }
+
+    /// `fence`: who is to propose it, if not just whoever leads here then.
+    async fn submit_fenced(
+        &self,
+        work: Work,
+        deadline: Instant,
+        fence: Option<CommittedLeaderId>,
+    ) -> Result<Receipt, Unavailable> {
         if self.is_stopping() {
             return Err(Unavailable::Stopping);
         }
@@ -167,7 +201,7 @@ impl Node {
             Work::Rows(_) | Work::Begin { .. } => Instant::now() + TURN_TIME_MAX,
         };
         let tightens = matches!(&work, Work::Catalog(proposal) if proposal.tightens());
-        self.machine.submit(Submission { work, answer, taken: Arc::clone(&taken), permit });
+        self.machine.submit(Submission { work, answer, taken: Arc::clone(&taken), permit, fence });
         let mut deadline = deadline;
         let answered = loop {
             let answered = timeout_at(deadline, &mut receiver).await;

@@ -37,8 +37,10 @@ struct Queue {
 }
 
 impl Node {
-    pub(super) async fn linearizable(self: &Arc<Self>) -> Result<Arc<View>, Unavailable> {
-        let deadline = self.deadline();
+    pub(super) async fn linearizable_until(
+        self: &Arc<Self>,
+        deadline: Instant,
+    ) -> Result<Arc<View>, Unavailable> {
         let index = self.read_index(deadline).await?;
         self.at_least(Version(index), deadline).await
     }
@@ -71,7 +73,10 @@ impl Node {
                 return Err(Unavailable::NotInitialized);
             }
             let answer = match self.leader() {
-                Some(leader) if leader == self.id => self.confirmed_index().await,
+                Some(leader) if leader == self.id => {
+                    let confirmed = timeout_at(deadline, self.confirmed_index()).await;
+                    confirmed.unwrap_or(Err(NoAnswerV1::NoQuorum))
+                }
                 Some(leader) => self.ask_index(leader, deadline).await,
                 None => Err(NoAnswerV1::NotLeader { leader: None }),
             };
@@ -133,6 +138,9 @@ impl Node {
                 return;
             }
             let answer = self.round().await;
+            let rounds =
+                if answer.is_ok() { &self.metrics.rounds_confirmed } else { &self.metrics.rounds_failed };
+            rounds.increment(1);
             for sender in waiting {
                 // Who gave up is gone.
                 let _ = sender.send(answer.clone());

@@ -18,6 +18,7 @@ use crate::handle::service::NodeService;
 use crate::handle::{Handle, Node, Raft, lock, members};
 use crate::log::{self, DirectoryLock, LogStore};
 use crate::machine::{Machine, MachineParts, OnFatal, StateMachine};
+use crate::metrics::Metrics;
 use crate::network::Networks;
 use crate::quic::QuicTransport;
 use crate::rows::{Extensions, Store, StoreOptions};
@@ -107,7 +108,7 @@ pub async fn start_with(
         sql_address: config.advertise_sql.clone(),
         directory: opened.identity.directory,
     };
-    let leases = Leases::new(&config.tuning, opened.log.boot());
+    let leases = Leases::new(opened.log.boot());
     let node = Arc::new(Node {
         id: config.node_id,
         info,
@@ -117,6 +118,7 @@ pub async fn start_with(
         raft,
         log: opened.log,
         machine,
+        metrics: Metrics::new(config.node_id),
         snapshots: opened.snapshots,
         transport: options.transport,
         cluster: opened.cluster,
@@ -208,7 +210,6 @@ async fn finish(node: &Arc<Node>) -> Result<(), StartError> {
         tokio::spawn(watch_raft(Arc::clone(node))),
         tokio::spawn(Arc::clone(node).join_cluster()),
         tokio::spawn(Arc::clone(node).renew_leases()),
-        tokio::spawn(Arc::clone(node).report_tightenings()),
     ];
     lock(&node.tasks).extend(tasks);
     Ok(())

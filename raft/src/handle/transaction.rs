@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use grantd_catalog::command::Outcome;
 use grantd_catalog::id::Version;
-use grantd_catalog::refusal::Refusal;
+use grantd_catalog::refusal::{Refusal, SqlState};
 use grantd_catalog::view::View;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{STAGE_BYTES_MAX, STAGE_TIME};
 use crate::entry::Proposal;
+use crate::handle::grant::asked_length;
 use crate::handle::{Handle, Node};
+use crate::lease::Lease;
 use crate::machine::{Act, Answer, SharedWrite, Work, leader_lost, version_of_record};
 use crate::rows::{Reader, RowsError, Transaction};
 use crate::write::{Mark, Ran, ReadSet, Receipt, RowWrite, TransactionError, Unavailable};
 
+const ACTIVE_TRANSACTION: SqlState = SqlState::new("25001");
 /// How often a snapshot is begun until rows and catalog are of one version. They are unless something is applied in the
 /// few microseconds between.
 const PIN_ATTEMPTS_MAX: u32 = 50;
@@ -80,25 +83,37 @@ impl OpenTransaction {
         write: Box<dyn RowWrite>,
     ) -> (Option<Box<dyn RowWrite>>, Result<Ran, TransactionError>) {
         let shared: SharedWrite = Arc::new(Mutex::new(Some(write)));
+        let lease = self.node.lease();
         let ran = self.ask(|answer| Act::Run(Arc::clone(&shared), answer)).await;
         let write = shared.lock().await.take();
-        (write, self.confirmed(ran).await)
+        let ran = match ran {
+            // A refusal may be of a right that was given elsewhere, which no lease tells of.
+            Ok(Ran::Refused) => self.confirmed(Ran::Refused).await,
+            Ok(ran) => self.current(lease, ran).await,
+            Err(error) => Err(error),
+        };
+        (write, ran)
     }
 
-    /// A refusal may be of rows and rights that are not the newest any more, if another node leads by now. What is done of
-    /// a transaction shows at its end whether it is.
-    async fn confirmed(&self, ran: Result<Ran, TransactionError>) -> Result<Ran, TransactionError> {
-        match ran {
-            Ok(Ran::Refused) if self.node.confirmed_index().await.is_err() => {
-                Err(TransactionError::Lost(leader_lost()))
-            }
-            ran => ran,
-        }
+    /// What the machine decided on the newest view that this node has, since `lease` was loaded. It counts if no other node
+    /// could report a change that took rights away meanwhile.
+    async fn current<T>(&self, lease: Lease, decided: T) -> Result<T, TransactionError> {
+        // Read after it was decided; nothing is applied while the machine decides. B2, B3.
+        if self.node.holds(lease) { Ok(decided) } else { self.confirmed(decided).await }
+    }
+
+    /// The same, if this node led still after it was decided: rows and rights were the newest then.
+    async fn confirmed<T>(&self, decided: T) -> Result<T, TransactionError> {
+        self.node.confirmed_index().await.map_err(|_| TransactionError::Lost(leader_lost()))?;
+        Ok(decided)
     }
 
     /// Changes the catalog within the transaction, and the tables with it. An outcome for each command that was reached;
     /// if the last one is a refusal, by the catalog or by the rows that are there, nothing changed.
     pub async fn propose(&mut self, proposal: Proposal) -> Result<Vec<Outcome>, TransactionError> {
+        if asked_length(&proposal).is_some() {
+            return Err(TransactionError::Refused(not_in_a_transaction()));
+        }
         self.tightens |= proposal.tightens();
         self.ask(|answer| Act::Propose(proposal, answer)).await
     }
@@ -106,7 +121,9 @@ impl OpenTransaction {
     /// The catalog as the transaction has it now: the newest of the cluster, with what the transaction changed. It has
     /// the newest privileges, so statements are decided on it as well.
     pub async fn view(&mut self) -> Result<Arc<View>, TransactionError> {
-        self.ask(Act::View).await
+        let lease = self.node.lease();
+        let view = self.ask(Act::View).await?;
+        self.current(lease, view).await
     }
 
     /// The version that it was opened upon.
@@ -250,6 +267,12 @@ fn keep(view: Arc<View>, reader: Reader, kept_for: Duration) -> PinnedSnapshot {
         let _ = tokio::task::spawn_blocking(end).await;
     });
     PinnedSnapshot { view, reader, kept: kept_for, limit }
+}
+
+/// Shorter leases wait for longer ones before they go to the log, and a transaction is not to hold the writer meanwhile.
+fn not_in_a_transaction() -> Refusal {
+    let message = "grantd.lease.duration cannot be changed within a transaction";
+    Refusal::new(ACTIVE_TRANSACTION, message).with_hint("SET it, or RESET it, as a statement of its own.")
 }
 
 fn unread(error: &impl std::fmt::Display) -> Unavailable {

@@ -3,7 +3,7 @@
 use grantd_catalog::command::{Done, Outcome};
 use grantd_catalog::id::{Timestamp, Version};
 use grantd_catalog::invariant;
-use grantd_catalog::record::Change;
+use grantd_catalog::record::{Change, RecordKey};
 use grantd_catalog::state::{RestoreError, State};
 use grantd_catalog::wire::{self, WireError};
 
@@ -29,6 +29,8 @@ pub enum CatalogError {
 pub(super) struct Tried {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) records: Vec<RecordChange>,
+    /// The keys of the records.
+    pub(super) keys: Vec<RecordKey>,
     pub(super) storage: Vec<StorageStep>,
     /// What it means for the change history.
     pub(super) shapes: Vec<ShapeChange>,
@@ -122,9 +124,9 @@ impl Catalog {
                 };
             outcomes.push(outcome);
             if refused {
-                let (records, storage) = (Vec::new(), Vec::new());
+                let (records, keys, storage) = (Vec::new(), Vec::new(), Vec::new());
                 let (shapes, moves_history) = (Vec::new(), false);
-                return Ok(Tried { outcomes, records, storage, shapes, moves_history });
+                return Ok(Tried { outcomes, records, keys, storage, shapes, moves_history });
             }
         }
         let records: Result<Vec<_>, WireError> = changes
@@ -136,7 +138,8 @@ impl Catalog {
             .collect();
         self.state = state;
         let moves_history = changes.iter().any(Change::is_of_history);
-        Ok(Tried { outcomes, records: records?, storage, shapes, moves_history })
+        let keys = changes.iter().map(|change| change.key).collect();
+        Ok(Tried { outcomes, records: records?, keys, storage, shapes, moves_history })
     }
 }
 

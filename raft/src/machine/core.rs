@@ -17,6 +17,7 @@ use crate::codec::{self, CodecError, Kind};
 use crate::config::NodeId;
 use crate::entry::{Body, Entry, Proposal, Reply, RowChange};
 use crate::machine::catalog::{Catalog, CatalogError, Tried};
+use crate::machine::recent::{CatalogChange, Pending};
 use crate::machine::{Members, Position, Published};
 use crate::rows::{ApplyError, MetaKey, RowsError, SnapshotSource, StepError, StorageStep, Store};
 use crate::snapshot::{SnapshotFile, Snapshots};
@@ -173,6 +174,8 @@ pub(super) struct Core {
     view_is_stale: bool,
     /// Whether what is not published yet takes rights away.
     tightened: bool,
+    /// Which records of the catalog changed, of what is not published yet.
+    pending: Pending,
     published: Arc<Published>,
     snapshots: Arc<Snapshots>,
 }
@@ -200,6 +203,7 @@ impl Core {
             view,
             view_is_stale: false,
             tightened: false,
+            pending: Pending::default(),
             published,
             snapshots,
         })
@@ -311,7 +315,8 @@ impl Core {
         self.check_now_and_then()?;
         self.save_position(members_changed)?;
         self.store.commit()?;
-        self.publish(members_changed);
+        let changes = self.pending.take();
+        self.publish(members_changed, Some(changes));
         Ok(replies)
     }
 
@@ -389,6 +394,7 @@ impl Core {
         }
         self.view_is_stale = true;
         self.tightened |= proposal.tightens();
+        self.pending.push(Version(index), proposal.tightens(), tried.keys.clone());
         if proposal.commands.iter().any(Command::changes_shape) {
             self.last.index = index;
             self.changes.shape(index);
@@ -463,7 +469,8 @@ impl Core {
         Ok(())
     }
 
-    fn publish(&mut self, members_changed: bool) {
+    /// `changes`: of the catalog, since the last call; none: nobody knows.
+    fn publish(&mut self, members_changed: bool, changes: Option<Vec<CatalogChange>>) {
         // Every entry moves the version, also one that changed nothing: readers wait for indexes.
         let version = version_of(self.applied);
         // Entry 0, always a membership, has the version of an empty log, and the same catalog.
@@ -472,6 +479,7 @@ impl Core {
         }
         self.view_is_stale = false;
         let members = members_changed.then(|| self.members.clone());
+        self.published.remember(changes, version);
         self.published.publish(Arc::clone(&self.view), members, std::mem::take(&mut self.tightened));
     }
 
@@ -505,7 +513,7 @@ impl Core {
         self.snapshots.keep(file).map_err(MachineError::Snapshot)?;
         // Nobody knows what it brought.
         self.tightened = true;
-        self.publish(true);
+        self.publish(true, None);
         tracing::info!(version = version_of(self.applied).0, "installed a snapshot of the leader's");
         Ok(())
     }

@@ -160,6 +160,8 @@ pub struct Submission {
     pub taken: Arc<AtomicBool>,
     /// Its place in the queue.
     pub permit: OwnedSemaphorePermit,
+    /// It is to be proposed by this leader or not at all; none: by whoever leads here then.
+    pub fence: Option<CommittedLeaderId>,
 }
 
 struct Waiting {
@@ -172,6 +174,7 @@ struct Waiting {
     /// Of a row write that changes nothing, run upon others of its batch: what came of it, told when they are applied.
     /// Until then it has seen what nobody may see.
     unchanged: Option<Vec<Outcome>>,
+    fence: Option<CommittedLeaderId>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -277,10 +280,19 @@ impl Writer {
     }
 
     pub(super) fn submit(&mut self, submission: Submission) {
-        let Submission { work, answer, taken, permit } = submission;
+        let Submission { work, answer, taken, permit, fence } = submission;
         let turn = self.turn();
         let queue = if changes_rights_only(&work) { &mut self.rights } else { &mut self.queue };
-        queue.push_back(Waiting { work, turn, answer, taken, attempts: 0, unchanged: None, _permit: permit });
+        queue.push_back(Waiting {
+            work,
+            turn,
+            answer,
+            taken,
+            attempts: 0,
+            unchanged: None,
+            fence,
+            _permit: permit,
+        });
     }
 
     fn turn(&mut self) -> u64 {
@@ -369,7 +381,7 @@ impl Writer {
                 Next::Commit => self.propose_commit(core.last_time()),
                 Next::Rights => {
                     let mut rights = std::mem::take(&mut self.rights);
-                    let batch = catalog_batch(core, &mut rights);
+                    let batch = catalog_batch(core, leader, &mut rights);
                     self.rights = rights;
                     if let Some(batch) = batch? {
                         self.propose(leader, batch, core.last_time());
@@ -424,7 +436,7 @@ impl Writer {
     ) -> Result<Option<Batch>, MachineError> {
         match self.queue.front().map(|waiting| &waiting.work) {
             None => Ok(None),
-            Some(Work::Catalog(_)) => catalog_batch(core, &mut self.queue),
+            Some(Work::Catalog(_)) => catalog_batch(core, leader, &mut self.queue),
             Some(Work::Rows(_)) => self.rows_batch(core),
             Some(Work::Begin { .. }) => {
                 self.open(core, leader);
@@ -497,7 +509,11 @@ impl Writer {
 
 /// A proposal that changes the shape of things is a batch of its own: what it does to the row store is tried upon exactly
 /// the state that it is for.
-fn catalog_batch(core: &mut Core, queue: &mut VecDeque<Waiting>) -> Result<Option<Batch>, MachineError> {
+fn catalog_batch(
+    core: &mut Core,
+    leader: CommittedLeaderId,
+    queue: &mut VecDeque<Waiting>,
+) -> Result<Option<Batch>, MachineError> {
     let (mut proposals, mut items, mut bytes) = (Vec::new(), Vec::new(), ENTRY_OVERHEAD_BYTES);
     while items.len() < BATCH_ITEMS_MAX
         && let Some(waiting) = queue.pop_front()
@@ -513,6 +529,10 @@ fn catalog_batch(core: &mut Core, queue: &mut VecDeque<Waiting>) -> Result<Optio
             break;
         }
         if !waiting.take() {
+            continue;
+        }
+        if waiting.fence.is_some_and(|fence| fence != leader) {
+            waiting.answer(Err(Unavailable::NotLeader { leader: None }));
             continue;
         }
         if ENTRY_OVERHEAD_BYTES + size > ENTRY_BYTES_MAX {

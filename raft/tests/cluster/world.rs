@@ -206,6 +206,11 @@ impl Cluster {
         purged.await;
     }
 
+    /// Waits until a node says that it has a snapshot of at least `index`: Raft says so a moment after the state is there.
+    pub async fn installed(&self, id: NodeId, index: u64) {
+        wait_for("the snapshot", || (self.node(id).handle.status().snapshot >= index).then_some(())).await;
+    }
+
     /// Waits until all nodes know where a member is.
     pub async fn member_at(&self, id: NodeId, address: &str) {
         let known = wait_for("the address", || {

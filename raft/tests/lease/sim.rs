@@ -2,117 +2,23 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_raft::lease::{
-    Asked, Barrier, BootId, Grantor, Holder, Lease, LeaseGrant, LeaseRequest, Moment, Terms,
+    Asked, Barrier, BootId, Grantor, Holder, Lease, LeaseGrant, LeaseRequest, Moment, Roster, Terms,
 };
 
-const VOTERS: u64 = 5;
-const NODES: u64 = 7;
-const MAJORITY: usize = 3;
+use super::parts::{Dice, Entry, Members, Role, Rule, Tally, seconds};
+
+/// All nodes that ever are.
+const NODES: u64 = 12;
 const LEASE: Duration = Duration::from_secs(2);
+/// What the setting is changed to, in milliseconds.
+const LEASES: [u64; 4] = [300, 1_000, 2_000, 6_000];
 const DRIFT_PPM: u32 = 10_000;
 /// How long a run is.
 const END: u64 = seconds(60.0);
-
-/// A rule that is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
-    SendTime,
-    ClockLast,
-    NewestView,
-    LeaseEnds,
-    DriftMargin,
-    Quorum,
-    FirstEntry,
-    NewLeaderWaits,
-    Floor,
-    AllApplied,
-    NoLeaderRestore,
-}
-
-/// What happened.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    pub elections: u64,
-    pub proposed: u64,
-    pub reported: u64,
-    pub decided: u64,
-    /// Decisions upon a view that was older than what had been reported.
-    pub broken: u64,
-}
-
-impl Tally {
-    pub fn add(&mut self, other: &Self) {
-        self.elections += other.elections;
-        self.proposed += other.proposed;
-        self.reported += other.reported;
-        self.decided += other.decided;
-        self.broken += other.broken;
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some seconds, as nanoseconds")]
-const fn seconds(time: f64) -> u64 {
-    (time * 1e9) as u64
-}
-
-/// `SplitMix64`.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, count: u64) -> u64 {
-        self.next() % count
-    }
-
-    /// Between two times in seconds.
-    fn between(&mut self, low: f64, high: f64) -> u64 {
-        let (low, high) = (seconds(low), seconds(high));
-        low + self.below((high - low).max(1))
-    }
-
-    /// How long until something that comes so often a second.
-    fn wait(&mut self, rate: f64) -> u64 {
-        #[expect(clippy::cast_precision_loss, reason = "a random number")]
-        let uniform = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
-        seconds(-(1.0 - uniform).ln() / rate)
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
-
-/// An entry of the log; each but the first of a leader takes rights away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry {
-    First { term: u64 },
-    Revoke { term: u64, number: u64 },
-}
-
-impl Entry {
-    fn term(self) -> u64 {
-        match self {
-            Self::First { term } | Self::Revoke { term, .. } => term,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
-    Follower,
-    Candidate,
-    Leader,
-}
 
 /// A grant that waits for a quorum.
 struct Round {
@@ -131,7 +37,8 @@ enum Message {
     Appended { term: u64, length: usize, round: Option<usize> },
     Applied { term: u64, boot: BootId, applied: u64 },
     Ask(LeaseRequest),
-    Grant(LeaseGrant),
+    Grant { grant: LeaseGrant, told: Moment },
+    ClockOff { term: u64, told: Moment },
 }
 
 #[derive(Clone)]
@@ -142,6 +49,9 @@ enum Event {
     Apply { node: u64, boot: BootId },
     Renew { node: u64, boot: BootId },
     Propose,
+    ChangeMembers,
+    ChangeLength,
+    Shorten { node: u64, term: u64, boot: BootId, length: Duration },
     Poll { node: u64, term: u64, boot: BootId, barrier: Barrier },
     Check(u64),
     Decide { node: u64, boot: BootId, view: u64, lease: Lease },
@@ -169,11 +79,38 @@ struct Node {
     holder: Holder,
     lease: Option<Lease>,
     grantor: Option<Grantor>,
+    /// Of its process.
+    roster: Roster,
+    /// Who was a member in what is applied, and is none there any more.
+    removed: BTreeSet<u64>,
+    /// A shorter lease of its is on its way to the log.
+    resizing: bool,
 }
 
 impl Node {
     fn last(&self) -> (u64, usize) {
-        (self.log.last().map_or(0, |entry| entry.term()), self.log.len())
+        (self.log.last().map_or(0, Entry::term), self.log.len())
+    }
+
+    /// The members after so many entries.
+    fn members(&self, entries: usize) -> Arc<Members> {
+        let found = self.log[..entries].iter().rev().find_map(|entry| match entry {
+            Entry::Members { members, .. } => Some(Arc::clone(members)),
+            Entry::First { .. } | Entry::Revoke { .. } | Entry::Length { .. } => None,
+        });
+        found.unwrap_or_else(|| Arc::new(Members::first()))
+    }
+
+    fn effective(&self) -> Arc<Members> {
+        self.members(self.log.len())
+    }
+
+    fn length(&self) -> Duration {
+        let found = self.log[..self.applied].iter().rev().find_map(|entry| match entry {
+            Entry::Length { length, .. } => Some(*length),
+            Entry::First { .. } | Entry::Revoke { .. } | Entry::Members { .. } => None,
+        });
+        found.unwrap_or(LEASE)
     }
 
     fn view(&self) -> u64 {
@@ -189,13 +126,17 @@ impl Node {
 pub struct Sim {
     dice: Dice,
     without: Option<Rule>,
-    terms: Terms,
+    drift_ppm: u32,
+    /// Whether leaders look at the clocks of others.
+    looks: bool,
     now: u64,
     sequence: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     nodes: Vec<Node>,
     rounds: Vec<Round>,
+    /// Until then what is not committed is replicated late: disks are slow.
+    stuck_until: u64,
     /// The newest change that was reported.
     reported: u64,
     tally: Tally,
@@ -203,19 +144,18 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(seed: u64, without: Option<Rule>) -> Self {
-        Self::make(seed, without, DRIFT_PPM)
+        Self::make(seed, without, DRIFT_PPM, true)
     }
 
-    /// Clocks that are so wrong, while the protocol allows for [`DRIFT_PPM`].
-    pub fn with_drift(seed: u64, drift_ppm: u32) -> Self {
-        Self::make(seed, None, drift_ppm)
+    /// Clocks that are so wrong, while the protocol allows for [`DRIFT_PPM`]; `looks`: whether leaders look at them.
+    pub fn with_drift(seed: u64, drift_ppm: u32, looks: bool) -> Self {
+        Self::make(seed, None, drift_ppm, looks)
     }
 
-    fn make(seed: u64, without: Option<Rule>, drift_ppm: u32) -> Self {
+    fn make(seed: u64, without: Option<Rule>, drift_ppm: u32, looks: bool) -> Self {
         let mut dice = Dice(seed);
         let drift = u64::from(drift_ppm);
         let margin = if without == Some(Rule::DriftMargin) { 0 } else { DRIFT_PPM };
-        let terms = Terms { length: LEASE, drift_ppm: margin };
         let node = |dice: &mut Dice| Node {
             rate_ppm: match dice.below(3) {
                 0 => 1_000_000 - drift,
@@ -236,35 +176,40 @@ impl Sim {
             heard: 0,
             votes: BTreeSet::new(),
             matched: BTreeMap::new(),
-            holder: Holder::new(terms, BootId(1)),
+            holder: Holder::new(BootId(1)),
             lease: None,
             grantor: None,
+            roster: Roster::default(),
+            removed: BTreeSet::new(),
+            resizing: false,
         };
         let nodes = (0..NODES).map(|_| node(&mut dice)).collect();
         let mut sim = Self {
             dice,
             without,
-            terms,
+            drift_ppm: margin,
+            looks: looks && without != Some(Rule::DriftMargin),
             now: 0,
             sequence: 0,
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             nodes,
             rounds: Vec::new(),
+            stuck_until: 0,
             reported: 0,
-            tally: Tally::default(),
+            tally: Tally { is_excused: drift_ppm > DRIFT_PPM, ..Tally::default() },
         };
         for node in 0..NODES {
             let (renew, check) = (sim.dice.between(0.0, 0.3), sim.dice.between(0.0, 0.1));
             sim.at(renew, Event::Renew { node, boot: BootId(1) });
             sim.at(check, Event::Check(node));
-            if node < VOTERS {
-                let timeout = sim.dice.between(0.1, 1.0);
-                sim.at(timeout, Event::Timeout(node));
-            }
+            let timeout = sim.dice.between(0.1, 1.0);
+            sim.at(timeout, Event::Timeout(node));
         }
         sim.at(seconds(1.0), Event::Propose);
         sim.at(seconds(2.0), Event::Fault);
+        sim.at(seconds(3.0), Event::ChangeMembers);
+        sim.at(seconds(4.0), Event::ChangeLength);
         sim
     }
 
@@ -314,6 +259,9 @@ impl Sim {
             0 => self.dice.between(0.01, 0.8),
             _ => self.dice.between(0.0005, 0.01),
         };
+        let entries = matches!(message, Message::Append { round: None, .. });
+        let slow = if entries && self.now < self.stuck_until { self.dice.between(0.5, 3.0) } else { 0 };
+        let delay = delay + slow;
         self.at(self.now + delay, Event::Receive { from, to, message });
     }
 
@@ -325,10 +273,16 @@ impl Sim {
             | Event::Beat { node, .. }
             | Event::Apply { node, .. }
             | Event::Renew { node, .. }
+            | Event::Shorten { node, .. }
             | Event::Poll { node, .. }
             | Event::Check(node)
             | Event::Decide { node, .. } => Some(*node),
-            Event::Propose | Event::Fault | Event::Heal | Event::Restart(_) => None,
+            Event::Propose
+            | Event::ChangeMembers
+            | Event::ChangeLength
+            | Event::Fault
+            | Event::Heal
+            | Event::Restart(_) => None,
         };
         if let Some(until) = who.map(|node| self.see(node).paused_until).filter(|until| *until > self.now) {
             return self.at(until, event);
@@ -340,6 +294,9 @@ impl Sim {
             Event::Apply { node, boot } => self.apply(node, boot),
             Event::Renew { node, boot } => self.renew(node, boot),
             Event::Propose => self.propose(),
+            Event::ChangeMembers => self.change_members(),
+            Event::ChangeLength => self.change_length(),
+            Event::Shorten { node, term, boot, length } => self.shorten(node, term, boot, length),
             Event::Poll { node, term, boot, barrier } => self.poll(node, term, boot, barrier),
             Event::Check(node) => self.check(node),
             Event::Decide { node, boot, view, lease } => self.decide(node, boot, view, lease),
@@ -362,6 +319,8 @@ impl Sim {
             return;
         }
         match message {
+            // The product talks no more with who was taken out.
+            Message::Vote { .. } if self.see(to).removed.contains(&from) => {}
             Message::Vote { term, last } => {
                 self.newer(to, term);
                 let node = self.node(to);
@@ -374,7 +333,7 @@ impl Sim {
                 let node = self.node(to);
                 if node.role == Role::Candidate && term == node.term {
                     node.votes.insert(from);
-                    if node.votes.len() >= MAJORITY {
+                    if node.effective().majority(&node.votes) {
                         self.lead(to);
                     }
                 }
@@ -389,11 +348,18 @@ impl Sim {
                 }
             }
             Message::Ask(request) => self.asked(from, to, request),
-            Message::Grant(grant) => {
+            Message::ClockOff { term, told } => {
+                let now = self.clock(to);
+                self.node(to).holder.hear(term, told, now);
+            }
+            Message::Grant { grant, told } => {
                 let received = self.clock(to);
                 let late = self.is_without(Rule::SendTime);
                 let grant = if late { LeaseGrant { sent: received, ..grant } } else { grant };
                 let node = self.node(to);
+                if grant.boot == node.boot {
+                    node.holder.hear(grant.term, told, received);
+                }
                 if let Some(lease) = node.holder.take(&grant) {
                     node.lease = Some(lease);
                 }
@@ -415,7 +381,9 @@ impl Sim {
         self.at(next, Event::Timeout(id));
         let quiet = self.now.saturating_sub(self.see(id).heard) > seconds(0.6);
         let stands = quiet || self.dice.chance(3);
-        if self.see(id).is_alive && self.see(id).role != Role::Leader && stands {
+        let node = self.see(id);
+        let votes = node.effective().voters.contains(&id);
+        if node.is_alive && node.role != Role::Leader && votes && stands {
             self.elect(id);
         }
     }
@@ -427,24 +395,49 @@ impl Sim {
         node.role = Role::Candidate;
         node.votes = BTreeSet::from([id]);
         let message = Message::Vote { term: node.term, last: node.last() };
-        for other in (0..VOTERS).filter(|other| *other != id) {
+        for other in (0..NODES).filter(|other| *other != id) {
             self.send(id, other, message.clone());
         }
     }
 
+    /// Takes note of the members, as the product does: now and then, and before it grants or reports.
+    fn observe(&mut self, id: u64) -> Roster {
+        let now = self.clock(id);
+        let (coming, left) = (self.is_without(Rule::OnlyCommittedMembers), self.is_without(Rule::WhoLeft));
+        let node = self.node(id);
+        let in_log = node.effective().all();
+        let applied = if coming || left { in_log.clone() } else { node.members(node.applied).all() };
+        let removed = if left { BTreeSet::new() } else { node.removed.clone() };
+        node.roster.observe(in_log, applied, removed, now);
+        node.roster.clone()
+    }
+
+    fn terms(&self, id: u64) -> Terms {
+        Terms { length: self.see(id).length(), drift_ppm: self.drift_ppm }
+    }
+
+    /// The grantor, told of the members and the terms.
+    fn grantor(&mut self, id: u64) -> Option<&mut Grantor> {
+        let (roster, terms) = (self.observe(id), self.terms(id));
+        let grantor = self.node(id).grantor.as_mut()?;
+        grantor.observe(roster, terms);
+        Some(grantor)
+    }
+
     fn lead(&mut self, id: u64) {
         self.tally.elections += 1;
-        let (now, terms) = (self.clock(id), self.terms);
+        let (now, terms, roster) = (self.clock(id), self.terms(id), self.observe(id));
         let (waits, ready) = (!self.is_without(Rule::NewLeaderWaits), self.is_without(Rule::FirstEntry));
         let node = self.node(id);
+        node.resizing = false;
         node.role = Role::Leader;
         node.log.push(Entry::First { term: node.term });
         let length = node.log.len();
         node.matched = BTreeMap::from([(id, length)]);
         let elected = if waits { now } else { Moment { nanos: 0 } };
-        let mut grantor = Grantor::new(terms, node.term, 0..NODES, elected);
+        let mut grantor = Grantor::new(node.term, roster, elected);
         if ready {
-            grantor.first_applied(0);
+            grantor.first_applied(0, terms);
         }
         node.grantor = Some(grantor);
         let (term, boot) = (node.term, node.boot);
@@ -460,8 +453,13 @@ impl Sim {
 
     fn broadcast(&mut self, id: u64, round: Option<usize>) {
         let node = self.see(id);
-        let message = Message::Append { term: node.term, log: node.log.clone(), commit: node.commit, round };
-        for other in (0..NODES).filter(|other| *other != id) {
+        // A round that confirms a leader carries no entry that is not committed.
+        let entries = if round.is_some() { node.commit } else { node.log.len() };
+        let log = node.log[..entries].to_vec();
+        let message = Message::Append { term: node.term, log, commit: node.commit, round };
+        // Who left may hear of it or not: sometimes it goes on to what it was sent before.
+        let members = node.effective().all();
+        for other in members.into_iter().filter(|other| *other != id) {
             self.send(id, other, message.clone());
         }
     }
@@ -506,13 +504,17 @@ impl Sim {
         if !self.leads(to, term) {
             return;
         }
-        if let Some(place) = round.filter(|_| from < VOTERS) {
+        if let Some(place) = round {
+            let members = self.see(to).effective();
             let round = &mut self.rounds[place];
             round.confirmed.insert(from);
-            if round.confirmed.len() >= MAJORITY && !round.answered && round.grant.term == term {
+            if members.majority(&round.confirmed) && !round.answered && round.grant.term == term {
                 round.answered = true;
                 let (leader, holder, grant) = (round.leader, round.to, round.grant);
-                self.send(leader, holder, Message::Grant(grant));
+                if self.grantor(leader).is_some_and(|grantor| grantor.may_hold(holder)) {
+                    let told = self.clock(leader);
+                    self.send(leader, holder, Message::Grant { grant, told });
+                }
             }
         }
         let matched = self.node(to).matched.entry(from).or_insert(0);
@@ -522,10 +524,11 @@ impl Sim {
 
     fn advance(&mut self, id: u64) {
         let node = self.node(id);
+        let voters = node.effective().voters.clone();
         let mut matched: Vec<usize> =
-            (0..VOTERS).map(|voter| node.matched.get(&voter).copied().unwrap_or(0)).collect();
+            voters.iter().map(|voter| node.matched.get(voter).copied().unwrap_or(0)).collect();
         matched.sort_unstable();
-        let held = matched[matched.len() - MAJORITY];
+        let held = matched[(matched.len() - 1) / 2];
         if held > node.commit && node.log[held - 1].term() == node.term {
             node.commit = held;
             let boot = node.boot;
@@ -541,7 +544,12 @@ impl Sim {
         let without = self.without;
         while self.see(id).applied < self.see(id).commit {
             let node = self.node(id);
-            let entry = node.log[node.applied];
+            let entry = node.log[node.applied].clone();
+            if let Entry::Members { members, .. } = &entry {
+                let gone: Vec<u64> =
+                    node.members(node.applied).all().difference(&members.all()).copied().collect();
+                node.removed.extend(gone);
+            }
             node.applied += 1;
             let (index, term) = (node.applied as u64, node.term);
             if node.role != Role::Leader || entry.term() != term {
@@ -549,14 +557,23 @@ impl Sim {
             }
             match entry {
                 Entry::First { .. } => {
+                    let terms = self.terms(id);
                     let grants_already = without == Some(Rule::FirstEntry);
-                    if let Some(grantor) = node.grantor.as_mut().filter(|_| !grants_already) {
-                        grantor.first_applied(index);
+                    if let Some(grantor) = self.node(id).grantor.as_mut().filter(|_| !grants_already) {
+                        grantor.first_applied(index, terms);
+                    }
+                }
+                Entry::Members { .. } => self.tally.members += 1,
+                Entry::Length { .. } => {
+                    self.tally.lengths += 1;
+                    self.node(id).resizing = false;
+                    if let Some(grantor) = self.grantor(id) {
+                        grantor.lift();
                     }
                 }
                 Entry::Revoke { .. } => {
                     let now = self.clock(id);
-                    if let Some(grantor) = &mut self.node(id).grantor {
+                    if let Some(grantor) = self.grantor(id) {
                         let barrier = grantor.begin(index, now);
                         self.poll(id, term, boot, barrier);
                     }
@@ -567,7 +584,7 @@ impl Sim {
         if let Some(grantor) = &mut self.node(id).grantor {
             grantor.report(id, boot, view);
         }
-        for leader in (0..VOTERS).filter(|other| *other != id) {
+        for leader in (0..NODES).filter(|other| *other != id) {
             if self.leads(leader, term) {
                 self.send(id, leader, Message::Applied { term, boot, applied: view });
             }
@@ -578,14 +595,15 @@ impl Sim {
         if !self.is_running(id, boot) {
             return;
         }
+        self.observe(id);
         let request = self.see(id).holder.request(self.clock(id), self.see(id).view());
         // Whoever says that it leads is asked: the worst that a holder may believe.
-        for leader in 0..VOTERS {
+        for leader in 0..NODES {
             if self.see(leader).role == Role::Leader {
                 self.send(id, leader, Message::Ask(request));
             }
         }
-        let third = self.terms.renewal().as_secs_f64();
+        let third = self.terms(id).renewal().as_secs_f64();
         let next = self.now + self.dice.between(0.7 * third, 1.3 * third);
         self.at(next, Event::Renew { node: id, boot });
     }
@@ -593,43 +611,129 @@ impl Sim {
     fn asked(&mut self, from: u64, to: u64, request: LeaseRequest) {
         let now = self.clock(to);
         let all = self.is_without(Rule::Floor);
-        let Some(grantor) = &mut self.node(to).grantor else { return };
+        let request = if self.looks { request } else { LeaseRequest { heard: None, ..request } };
+        let Some(grantor) = self.grantor(to) else { return };
         let asked = match grantor.request(from, &request, now) {
             Asked::NotBefore { applied } if all => {
                 grantor.request(from, &LeaseRequest { applied, ..request }, now)
             }
             asked => asked,
         };
+        if let Asked::Clock(off) = asked {
+            self.tally.clock_off += 1;
+            assert_ne!(off.ppm, 0);
+            let term = self.see(to).term;
+            return self.send(to, from, Message::ClockOff { term, told: now });
+        }
         let Asked::Confirm(grant) = asked else { return };
         if self.is_without(Rule::Quorum) {
-            return self.send(to, from, Message::Grant(grant));
+            return self.send(to, from, Message::Grant { grant, told: now });
         }
         let round = Round { leader: to, to: from, grant, confirmed: BTreeSet::from([to]), answered: false };
         self.rounds.push(round);
         self.broadcast(to, Some(self.rounds.len() - 1));
     }
 
-    fn propose(&mut self) {
-        let next = self.now + self.dice.wait(1.5);
-        self.at(next, Event::Propose);
+    /// One of those that say that they lead.
+    fn some_leader(&mut self) -> Option<u64> {
         let leads = |id: &u64| {
             let node = self.see(*id);
             node.role == Role::Leader && node.is_alive && node.paused_until <= self.now
         };
-        let leaders: Vec<u64> = (0..VOTERS).filter(leads).collect();
+        let leaders: Vec<u64> = (0..NODES).filter(leads).collect();
         if leaders.is_empty() {
-            return;
+            return None;
         }
         let count = leaders.len() as u64;
-        let id = leaders[usize::try_from(self.dice.below(count)).expect("a node")];
+        Some(leaders[usize::try_from(self.dice.below(count)).expect("a node")])
+    }
+
+    fn propose(&mut self) {
+        let next = self.now + self.dice.wait(1.5);
+        self.at(next, Event::Propose);
+        let Some(id) = self.some_leader() else { return };
         self.tally.proposed += 1;
         let number = self.tally.proposed;
+        let term = self.see(id).term;
+        self.enter(id, Entry::Revoke { term, number });
+    }
+
+    /// As leader: writes an entry.
+    fn enter(&mut self, id: u64, entry: Entry) {
         let node = self.node(id);
-        node.log.push(Entry::Revoke { term: node.term, number });
+        node.log.push(entry);
         let length = node.log.len();
         node.matched.insert(id, length);
         self.broadcast(id, None);
         self.advance(id);
+    }
+
+    /// One member comes, goes, or is promoted, as the leader's log has it: one at a time, when the change before is committed
+    /// and the leader's own first entry too.
+    fn change_members(&mut self) {
+        let next = self.now + self.dice.wait(0.5);
+        self.at(next, Event::ChangeMembers);
+        let Some(id) = self.some_leader() else { return };
+        let node = self.see(id);
+        let (term, mut members) = (node.term, node.effective().as_ref().clone());
+        let is_own = |entry: &Entry| matches!(entry, Entry::First { term: first } if *first == term);
+        let settled = node.log[..node.commit].iter().any(is_own);
+        let pending = |entry: &Entry| matches!(entry, Entry::Members { .. });
+        if !settled || node.log[node.commit..].iter().any(pending) {
+            return;
+        }
+        let used: BTreeSet<u64> = node.log.iter().fold(Members::first().all(), |mut used, entry| {
+            if let Entry::Members { members, .. } = entry {
+                used.extend(members.all());
+            }
+            used
+        });
+        match self.dice.below(3) {
+            0 => match (0..NODES).find(|new| !used.contains(new)) {
+                Some(new) => drop(members.learners.insert(new)),
+                None => return,
+            },
+            1 => match members.learners.pop_first() {
+                Some(learner) => drop(members.voters.insert(learner)),
+                None => return,
+            },
+            _ => {
+                let all: Vec<u64> = members.all().into_iter().filter(|member| *member != id).collect();
+                let gone = all[usize::try_from(self.dice.below(all.len() as u64)).expect("a member")];
+                if members.voters.contains(&gone) && members.voters.len() <= 3 {
+                    return;
+                }
+                members.voters.remove(&gone);
+                members.learners.remove(&gone);
+            }
+        }
+        self.enter(id, Entry::Members { term, members: Arc::new(members) });
+    }
+
+    fn change_length(&mut self) {
+        let next = self.now + self.dice.wait(0.2);
+        self.at(next, Event::ChangeLength);
+        let length = Duration::from_millis(LEASES[usize::try_from(self.dice.below(4)).expect("one of four")]);
+        let Some(id) = self.some_leader() else { return };
+        let node = self.node(id);
+        if !std::mem::replace(&mut node.resizing, true) {
+            let (term, boot) = (node.term, node.boot);
+            self.shorten(id, term, boot, length);
+        }
+    }
+
+    fn shorten(&mut self, id: u64, term: u64, boot: BootId, length: Duration) {
+        if !self.is_running(id, boot) || !self.leads(id, term) {
+            return;
+        }
+        let (now, at_once) = (self.clock(id), self.is_without(Rule::LongerFirst));
+        let Some(grantor) = self.grantor(id) else { return };
+        let ready = if at_once { Some(now) } else { grantor.shorten(length, now) };
+        if ready.is_some_and(|ready| ready <= now) {
+            self.enter(id, Entry::Length { term, length });
+        } else {
+            self.at(self.now + seconds(0.05), Event::Shorten { node: id, term, boot, length });
+        }
     }
 
     fn poll(&mut self, id: u64, term: u64, boot: BootId, barrier: Barrier) {
@@ -638,12 +742,12 @@ impl Sim {
         }
         let now = self.clock(id);
         let at_once = self.is_without(Rule::AllApplied);
-        let Some(grantor) = &self.see(id).grantor else { return };
-        if at_once || grantor.is_over(&barrier, now) {
+        let Some(grantor) = self.grantor(id) else { return };
+        if at_once || grantor.is_over(&barrier, now).is_some() {
             self.reported = self.reported.max(barrier.index());
             self.tally.reported += 1;
         } else {
-            self.at(self.now + seconds(0.005), Event::Poll { node: id, term, boot, barrier });
+            self.at(self.now + seconds(0.01), Event::Poll { node: id, term, boot, barrier });
         }
     }
 
@@ -704,7 +808,7 @@ impl Sim {
             }
             6 | 7 => {
                 let leads = |id: &u64| self.see(*id).role == Role::Leader && self.see(*id).is_alive;
-                let leader = (0..VOTERS).find(leads);
+                let leader = (0..NODES).find(leads);
                 let hit = leader.filter(|_| self.dice.chance(60)).unwrap_or(id);
                 if self.see(hit).is_alive {
                     self.node(hit).is_alive = false;
@@ -715,27 +819,32 @@ impl Sim {
             }
             8 => {
                 let node = self.see(id);
-                let stands = id < VOTERS && node.is_alive && node.role != Role::Leader;
+                let votes = node.effective().voters.contains(&id);
+                let stands = votes && node.is_alive && node.role != Role::Leader;
                 if stands && node.paused_until <= self.now {
                     self.elect(id);
                 }
             }
-            _ => {}
+            _ => self.stuck_until = self.now + self.dice.between(1.0, 4.0),
         }
     }
 
     fn restart(&mut self, id: u64) {
-        let (now, terms) = (self.clock(id), self.terms);
+        let (now, terms) = (self.clock(id), self.terms(id));
         let (keeps, restores) = (self.is_without(Rule::LeaseEnds), self.is_without(Rule::NoLeaderRestore));
         let node = self.node(id);
         node.is_alive = true;
         node.boot = BootId(node.boot.0 + 1);
-        node.holder = Holder::new(terms, node.boot);
+        node.holder = Holder::new(node.boot);
         node.lease = keeps.then(|| Lease { expires: now.after(terms.length) });
+        node.roster = Roster::default();
+        node.resizing = false;
         let (term, boot) = (node.term, node.boot);
+        let roster = self.observe(id);
+        let node = self.node(id);
         if restores && node.role == Role::Leader {
-            let mut grantor = Grantor::new(terms, term, 0..NODES, Moment { nanos: 0 });
-            grantor.first_applied(0);
+            let mut grantor = Grantor::new(term, roster, Moment { nanos: 0 });
+            grantor.first_applied(0, terms);
             node.grantor = Some(grantor);
             self.beat(id, term, boot);
         } else {

@@ -59,12 +59,14 @@ impl Core {
         let refused = if transaction.base == self.last.index && self.has_stages(transaction)? {
             self.refresh_view(index);
             let (catalog, last, stale) = (self.catalog.clone(), self.last, self.view_is_stale);
+            let pending = self.pending.len();
             self.store.savepoint()?;
             let (refused, commit) = self.apply_parts(index, time, transaction)?;
             if refused.is_some() {
                 self.store.undo()?;
                 (self.catalog, self.last, self.view_is_stale) = (catalog, last, stale);
                 self.history.limits_changed();
+                self.pending.truncate(pending);
             } else {
                 self.history.absorb(&mut self.store, commit)?;
                 self.store.release()?;
