@@ -11,7 +11,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::failure::Failure;
 
 mod directory;
+mod target;
 mod cert;
+mod check;
 mod demo;
 mod init;
 mod node;
@@ -41,8 +43,9 @@ Examples:
   grantd start --data-dir n1 --certs-dir certs     runs until Ctrl-C
   grantd init --data-dir n1                        makes it a cluster
   grantd sql -e 'SHOW USERS'
+  grantd check mia SELECT shop.orders --explain    may she, and why?
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 nobody answered.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 nobody answered; of `check` its own.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -54,6 +57,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Open a SQL shell, or run statements
     Sql(sql::SqlArgs),
+    /// Ask whether a user may do something: exit code 0 yes, 1 no, 2 no answer
+    Check(check::CheckArgs),
     /// Make and list certificates
     #[command(subcommand)]
     Cert(cert::CertCommand),
@@ -81,7 +86,7 @@ pub fn main() -> ExitCode {
     // A read of standard input that nobody waits for any more must not keep the process.
     runtime.shutdown_timeout(SHUTDOWN_MAX);
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => report(&failure),
     }
 }
@@ -89,21 +94,23 @@ pub fn main() -> ExitCode {
 /// How long tasks that are still there at the end may take.
 const SHUTDOWN_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 
-async fn run(command: Command) -> Result<(), Failure> {
+async fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Start(args) => Box::pin(start::run(args)).await,
-        Command::Init(args) => init::run(args).await,
-        Command::Demo(args) => Box::pin(demo::run(args)).await,
-        Command::Sql(args) => Box::pin(sql::run(args)).await,
-        Command::Cert(command) => cert::run(command),
-        Command::Node(command) => node::run(command).await,
-        Command::Version => print(&format!("grantd {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Start(args) => Box::pin(start::run(args)).await?,
+        Command::Init(args) => init::run(args).await?,
+        Command::Demo(args) => Box::pin(demo::run(args)).await?,
+        Command::Sql(args) => Box::pin(sql::run(args)).await?,
+        Command::Check(args) => return Ok(Box::pin(check::run(args)).await),
+        Command::Cert(command) => cert::run(command)?,
+        Command::Node(command) => node::run(command).await?,
+        Command::Version => print(&format!("grantd {}\n", env!("CARGO_PKG_VERSION")))?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "grantd", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print(&String::from_utf8_lossy(&script))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn report(failure: &Failure) -> ExitCode {

@@ -28,7 +28,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 21] = [
     Key {
         name: "data_dir",
         value: "DIR",
@@ -66,10 +66,17 @@ pub const KEYS: [Key; 16] = [
         help: "Where SQL clients reach it, as `grantd node status` shows it. Default: `sql_listen`",
     },
     Key {
-        name: "debug_listen",
+        name: "http_listen",
         value: "HOST:PORT",
         default: "",
-        help: "Where it serves profiles and task counts over HTTPS, to who holds VIEWDEBUG. Default: nowhere",
+        help: "Where it answers over HTTPS: checks (AuthZEN), health, and what VIEWDEBUG shows. Default: nowhere",
+    },
+    Key {
+        name: "check_socket",
+        value: "PATH|off",
+        default: "",
+        help: "The Unix socket on which neighbours on this host ask for checks. Default: check.sock in `data_dir`, for the \
+               node's own user; elsewhere for every user who may enter the directory, each as itself",
     },
     Key {
         name: "join",
@@ -120,6 +127,30 @@ pub const KEYS: [Key; 16] = [
         help: "What statements and results may hold in memory together",
     },
     Key {
+        name: "audit",
+        value: "on|off",
+        default: "on",
+        help: "Whether refusals, failed logins and changes of privileges on this node are written to the audit log",
+    },
+    Key {
+        name: "audit_dir",
+        value: "DIR",
+        default: "",
+        help: "Where the audit log is. Default: `audit` in the data directory",
+    },
+    Key {
+        name: "check_rate",
+        value: "COUNT",
+        default: "0",
+        help: "How many checks a second each principal may ask over HTTP and the Unix socket. 0: as many as come",
+    },
+    Key {
+        name: "check_burst",
+        value: "COUNT",
+        default: "0",
+        help: "How many of these it may ask at once. 0: as many as in one second",
+    },
+    Key {
         name: "drain_timeout_ms",
         value: "MS",
         default: "5000",
@@ -135,6 +166,10 @@ pub const ENVIRONMENT_FILE: &str = "GRANTD_CONFIG";
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The most addresses to join.
 pub const JOIN_MAX: usize = 64;
+/// The most checks a second for each principal that can be set: the bound is kept in whole nanoseconds for each check.
+pub const CHECK_RATE_MAX: u64 = 100_000_000;
+/// The most checks at once that can be set.
+pub const CHECK_BURST_MAX: u64 = 1_000_000_000;
 
 const HEARTBEAT_MS: (u64, u64) = (10, 10_000);
 const ELECTION_MS: (u64, u64) = (50, 60_000);
@@ -142,6 +177,8 @@ const REQUEST_MS: (u64, u64) = (100, 600_000);
 const SNAPSHOT_ENTRIES: (u64, u64) = (100, 100_000_000);
 const SQL_MEMORY_MIB: (u64, u64) = (32, 1 << 20);
 const DRAIN_MS: (u64, u64) = (0, 600_000);
+const CHECK_RATE: (u64, u64) = (0, CHECK_RATE_MAX);
+const CHECK_BURST: (u64, u64) = (0, CHECK_BURST_MAX);
 /// An election time-out of fewer heartbeats than this would depose a leader for one lost packet.
 const HEARTBEATS_PER_ELECTION_MIN: u64 = 3;
 
@@ -176,6 +213,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where the check socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckSocket {
+    /// In the data directory.
+    Inside,
+    /// Here.
+    Outside(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
 /// What a node runs with. Nothing in here is looked up again.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -191,8 +239,10 @@ pub struct Settings {
     pub sql_listen: SocketAddr,
     /// Where SQL clients reach it; none: where it listens.
     pub sql_advertise: Option<String>,
-    /// Where it serves what VIEWDEBUG shows; none: nowhere; port 0: the system chooses.
-    pub debug_listen: Option<SocketAddr>,
+    /// Where it answers over HTTPS; none: nowhere; port 0: the system chooses.
+    pub http_listen: Option<SocketAddr>,
+    /// Where neighbours on its host ask for checks.
+    pub check_socket: CheckSocket,
     /// Whom it asks to be let in.
     pub join: Vec<String>,
     /// How it logs.
@@ -205,6 +255,12 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many bytes statements and results may hold in memory together.
     pub sql_memory: usize,
+    /// Where the audit log is; none: there is none.
+    pub audit_dir: Option<PathBuf>,
+    /// How many checks a second each principal may ask from outside; 0: as many as come.
+    pub check_rate: u64,
+    /// How many of these at once; 0: as many as in one second.
+    pub check_burst: u64,
 }
 
 /// Why a configuration is not one.
@@ -347,9 +403,14 @@ impl Written {
                 0 if self.word("sql_advertise")?.is_empty() => None,
                 _ => Some(self.advertised("sql_advertise", "sql_listen", sql_listen)?),
             },
-            debug_listen: match self.word("debug_listen")?.is_empty() {
+            http_listen: match self.word("http_listen")?.is_empty() {
                 true => None,
-                false => Some(self.address("debug_listen")?),
+                false => Some(self.address("http_listen")?),
+            },
+            check_socket: match self.word("check_socket")?.as_str() {
+                "" => CheckSocket::Inside,
+                "off" => CheckSocket::Off,
+                path => CheckSocket::Outside(PathBuf::from(path)),
             },
             join: self.join()?,
             log_format,
@@ -357,12 +418,24 @@ impl Written {
             tuning: self.tuning()?,
             drain_timeout: Duration::from_millis(self.number("drain_timeout_ms", DRAIN_MS)?),
             sql_memory: self.mebibytes("max_sql_memory_mib", SQL_MEMORY_MIB)?,
+            audit_dir: self.audit_dir()?,
+            check_rate: self.number("check_rate", CHECK_RATE)?,
+            check_burst: self.number("check_burst", CHECK_BURST)?,
         })
     }
 
     /// The node's directory alone: what commands need that only talk to a running node.
     pub fn data_dir(&self) -> Result<PathBuf, ConfigError> {
         self.filled("data_dir").map(PathBuf::from)
+    }
+
+    fn audit_dir(&self) -> Result<Option<PathBuf>, ConfigError> {
+        match (self.word("audit")?.as_str(), self.word("audit_dir")?) {
+            ("off", _) => Ok(None),
+            ("on", word) if word.is_empty() => Ok(Some(self.data_dir()?.join("audit"))),
+            ("on", word) => Ok(Some(PathBuf::from(word))),
+            _ => Err(self.wrong("audit", "expected `on` or `off`")),
+        }
     }
 
     fn tuning(&self) -> Result<Tuning, ConfigError> {

@@ -3,6 +3,17 @@
 //! Reading rows takes a permit that is decided again if the rows are newer than the view it was decided on. A write
 //! of rows is decided on the exact view it is captured upon, and again where it is applied. Catalog commands carry
 //! their own checks; the gate runs them on a copy of the catalog first, so that most refusals never enter the log.
+//!
+//! What is decided on which view, so that nothing is allowed by a right whose taking away was reported:
+//!
+//! | what | view |
+//! |---|---|
+//! | a statement, each EXECUTE, a login, SHOW | [`Gate::view`], asked for after it came |
+//! | a query with `grantd.read`, a check | the newest applied one, told if [`Gate::is_current`] afterwards; else [`Gate::asked`] |
+//! | rows that are newer than the permit | the newest applied one, which is newer than the permit's |
+//! | a change, where it is applied | the one before it in the log |
+//! | what a session begins with, how it is displayed, ending sessions that may not log in | the newest applied one: they allow nothing |
+//! | more rows of a portal, FETCH from a cursor | that of its first execution: the rows were read then |
 
 mod past;
 mod transaction;
@@ -21,9 +32,12 @@ use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
 use grantd_raft::handle::{
-    ForwardHandler, Handle, ReadSet, Receipt, RowWrite, Status, TransactionError, Unavailable, WriteRefused,
+    CatalogChanges, Forgotten, ForwardHandler, Handle, ReadSet, Receipt, RowWrite, Status, TransactionError,
+    Unavailable, WriteRefused,
 };
 use grantd_raft::rows::Transaction;
+
+use crate::metrics::Decisions;
 
 /// What the gate needs of a node of the cluster: [`Handle`], and in tests a stand-in of one process.
 #[async_trait]
@@ -34,8 +48,23 @@ pub trait Replica: Send + Sync + 'static {
     fn view(&self) -> Arc<View>;
     /// Whether what was decided on a view before the call may be told, by this node's own word.
     fn is_current(&self, view: &View) -> bool;
+    /// Decides by this node's own word: no change that took rights away and was reported is missing in what the last call
+    /// of `decide` saw. False: it has no such word now.
+    fn decide(&self, decide: &mut dyn FnMut(&View)) -> bool {
+        let view = self.view();
+        decide(&view);
+        self.is_current(&view)
+    }
+    /// Which records of the catalog changed after a version; at least those that a view has that was loaded before.
+    fn changes_after(&self, version: Version) -> Result<CatalogChanges, Forgotten> {
+        Err(Forgotten(version))
+    }
     /// A view that contains everything acknowledged before the call.
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable>;
+    /// The same, for who would rather be refused than wait: a node that knows that it is cut off says so at once.
+    async fn linearizable_soon(&self) -> Result<Arc<View>, Unavailable> {
+        self.linearizable().await
+    }
     /// A view of at least `version`.
     async fn at_least(&self, version: Version) -> Result<Arc<View>, Unavailable>;
     /// Proposes catalog changes.
@@ -75,6 +104,19 @@ pub trait Replica: Send + Sync + 'static {
     fn status(&self) -> Option<Status> {
         None
     }
+}
+
+/// How fresh an answer must be. Whatever is asked for, nothing is missing in it that was taken away, and reported, before it
+/// was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// As this node knows it. Costs nothing while the node holds a read lease.
+    #[default]
+    Local,
+    /// With at least this version.
+    AtLeast(Version),
+    /// With everything that was acknowledged before: a round trip to the leader.
+    Linearizable,
 }
 
 /// A snapshot of the rows that is kept until it is dropped.
@@ -125,8 +167,20 @@ impl Replica for Handle {
         Handle::is_current(self, view)
     }
 
+    fn decide(&self, decide: &mut dyn FnMut(&View)) -> bool {
+        Handle::decide(self, decide).is_ok()
+    }
+
+    fn changes_after(&self, version: Version) -> Result<CatalogChanges, Forgotten> {
+        Handle::changes_after(self, version)
+    }
+
     async fn linearizable(&self) -> Result<Arc<View>, Unavailable> {
         Handle::linearizable(self).await
+    }
+
+    async fn linearizable_soon(&self) -> Result<Arc<View>, Unavailable> {
+        Handle::linearizable_soon(self).await
     }
 
     async fn at_least(&self, version: Version) -> Result<Arc<View>, Unavailable> {
@@ -233,16 +287,21 @@ const INSUFFICIENT_RESOURCES: SqlState = SqlState::new("53000");
 const COMPLETION_UNKNOWN: SqlState = SqlState::new("40003");
 const INTERNAL: SqlState = SqlState::new("XX000");
 
+/// How often a view is looked for that does not change in the same moment, before the leader is asked.
+const PINS_MAX: usize = 8;
+
 /// Makes permits, and takes them. Cheap to clone.
 #[derive(Clone)]
 pub struct Gate {
     replica: Arc<dyn Replica>,
+    decisions: Decisions,
 }
 
 impl Gate {
     /// The gate to `replica`.
     pub fn new(replica: Arc<dyn Replica>) -> Self {
-        Self { replica }
+        let decisions = Decisions::of(replica.node_id());
+        Self { replica, decisions }
     }
 
     /// This node's number.
@@ -255,7 +314,9 @@ impl Gate {
         self.replica.linearizable().await.map_err(unavailable)
     }
 
-    /// The newest view that this node has applied: for what no change of the catalog can make wrong.
+    /// The newest view that this node has applied, which may be stale. For what no change of the catalog can make wrong; for
+    /// plans that are decided again elsewhere or later; and for a decision that is told only if [`Self::is_current`] says
+    /// after it that it may be.
     pub fn applied_view(&self) -> Arc<View> {
         self.replica.view()
     }
@@ -269,6 +330,75 @@ impl Gate {
     /// A view of at least `version`.
     pub async fn at_least(&self, version: Version) -> Result<Arc<View>, Refusal> {
         self.replica.at_least(version).await.map_err(unavailable)
+    }
+
+    /// Counts a decision that [`Self::is_current`] let be told.
+    pub fn count_local(&self) {
+        self.decisions.local.increment(1);
+    }
+
+    /// What `decide` says on one view, as fresh as asked for. It may be called again where the view has changed meanwhile;
+    /// the last call counts.
+    ///
+    /// Errors: 57P03, where this node holds no read lease and does not reach the leader.
+    pub async fn decide<T>(
+        &self,
+        freshness: Freshness,
+        mut decide: impl FnMut(&View) -> T,
+    ) -> Result<T, Refusal> {
+        match freshness {
+            Freshness::Linearizable => return self.asked().await.map(|view| decide(&view)),
+            Freshness::AtLeast(version) => drop(self.at_least(version).await?),
+            Freshness::Local => (),
+        }
+        match self.decide_here(&mut decide) {
+            Some(answer) => Ok(answer),
+            None => self.asked().await.map(|view| decide(&view)),
+        }
+    }
+
+    /// As [`Self::view`], for what is decided under the node's own read lease else: in a node that is cut off, whose lease is
+    /// over and to whom no leader has said anything for as long as a lease is, it refuses at once (57P03) and waits for no
+    /// election.
+    pub async fn asked(&self) -> Result<Arc<View>, Refusal> {
+        let view = self.replica.linearizable_soon().await.map_err(unavailable);
+        self.decisions.asked(&view);
+        view
+    }
+
+    /// A view to decide a batch on: nothing is missing in it that was taken away, and reported, before the call.
+    ///
+    /// Errors: as [`Self::decide`].
+    pub async fn pinned_view(&self) -> Result<Arc<View>, Refusal> {
+        for _ in 0..PINS_MAX {
+            let view = self.applied_view();
+            match self.decide_here(|newest| newest.version() == view.version()) {
+                Some(true) => return Ok(view),
+                Some(false) => (),
+                None => break,
+            }
+        }
+        self.asked().await
+    }
+
+    /// As [`Self::decide`] with [`Freshness::Local`], without waiting. None: this node holds no read lease.
+    pub fn decide_here<T>(&self, mut decide: impl FnMut(&View) -> T) -> Option<T> {
+        let mut answer = None;
+        if !self.replica.decide(&mut |view| answer = Some(decide(view))) {
+            return None;
+        }
+        self.decisions.local.increment(1);
+        answer
+    }
+
+    /// Which records of the catalog changed after `version`, as much as is told at once.
+    pub fn changes_after(&self, version: Version) -> Result<CatalogChanges, Forgotten> {
+        self.replica.changes_after(version)
+    }
+
+    /// How the cluster is, as this node knows; none: it is in none.
+    pub fn status(&self) -> Option<Status> {
+        self.replica.status()
     }
 
     /// Decides on `view`.
@@ -477,7 +607,9 @@ fn unavailable(error: Unavailable) -> Refusal {
         Unavailable::NotInitialized => Refusal::new(CANNOT_CONNECT_NOW, message)
             .with_hint("Run `grantd init` on one node, or start this one with `join`."),
         Unavailable::NoLeader(_) | Unavailable::NotLeader { .. } => Refusal::new(CANNOT_CONNECT_NOW, message)
-            .with_hint("Nothing was changed. Try again; if it stays so, most nodes are down or cut off."),
+            .with_hint(
+                "Nothing was changed. Ask another node, or try again; if it stays so everywhere, most nodes are down.",
+            ),
         Unavailable::Busy => {
             Refusal::new(INSUFFICIENT_RESOURCES, message).with_hint("Nothing was changed. Try again.")
         }

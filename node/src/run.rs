@@ -1,18 +1,19 @@
 //! The composition root: a node put together from its settings, and taken apart again in a written order.
 //!
-//! Start: certificates, directory, SQL port, replication, engine, admin socket, SQL server. Each step's error says
-//! what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
+//! Start: certificates, directory, SQL port, replication, engine, HTTPS, admin socket, check socket, SQL server. Each
+//! step's error says what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
 //!
-//! 1. no new SQL connections; running statements finish, at most for the drain time-out; sessions are closed;
-//! 2. no new admin requests; those that run finish;
+//! 1. `/ready` says no; no checks on the socket and no new SQL connections; running statements finish, at most for the
+//!    drain time-out; sessions are closed;
+//! 2. no new requests over HTTPS, then none to the admin socket; those that run finish;
 //! 3. leadership is handed over, so that the others need no election;
-//! 4. replication stops: connections and files are closed.
+//! 4. replication stops: connections and files are closed; the audit log is written to its end.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use grantd_raft::config::{NodeId, RaftConfig};
 use grantd_raft::handle::{self, Handle, Status};
@@ -21,17 +22,26 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::activity::logins;
 use crate::admin::{AdminServer, Answer, Answerer, ChecksumReport, MemberReport, Request, StatusReport};
+use crate::audit::AuditLog;
 use crate::cert;
-use crate::config::Settings;
-use crate::debug::DebugServer;
+use crate::check::authzen;
+use crate::check::rate::Rates;
+use crate::check::socket::{CheckServer, Place};
+use crate::config::{CheckSocket, Settings};
+use crate::debug;
 use crate::failure::Failure;
+use crate::http::caller::Doorman;
+use crate::http::{HttpServer, Route};
+use crate::metrics::{self, Measured};
 use crate::pgwire::backend::Cluster;
 use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
+use crate::probe;
 use crate::sql::execute::Engine;
 use crate::sql::system;
 use crate::tls;
@@ -49,7 +59,14 @@ pub struct Node {
     admin: AdminServer,
     /// Ends the sessions of roles that may not log in any more.
     logins: JoinHandle<()>,
-    debug: Option<DebugServer>,
+    http: Option<HttpServer>,
+    checks: Option<CheckServer>,
+    audit: Option<AuditLog>,
+    /// Whether it takes leave of its clients.
+    stopping: watch::Sender<bool>,
+    /// Sums metrics up.
+    upkeep: JoinHandle<()>,
+    _measured: Measured,
 }
 
 /// How a node stops.
@@ -65,6 +82,8 @@ impl Node {
     /// Starts a node and everything that it answers with. It serves when this returns; whether it is in a cluster is
     /// another question, see [`Self::status`].
     pub async fn start(settings: Settings) -> Result<Self, Failure> {
+        // Before anything is counted.
+        metrics::install();
         let identity = read_identity(&settings.certs_dir)?;
         let node_id = identity.node_id;
         prepare_directory(&settings.data_dir)?;
@@ -81,7 +100,8 @@ impl Node {
             Failure::new(format!("node {node_id} cannot start in `{}`", settings.data_dir.display()))
                 .because(&error)
         })?;
-        let parts = serve(&settings, &handle, listener, server).await;
+        let (stopping, seen) = watch::channel(false);
+        let parts = serve(&settings, &handle, listener, server, &seen).await;
         let parts = match parts {
             Ok(parts) => parts,
             Err(failure) => {
@@ -89,12 +109,35 @@ impl Node {
                 return Err(failure);
             }
         };
-        let Parts { sql, admin, logins, debug } = parts;
+        let Parts { sql, admin, logins, http, checks, audit } = parts;
         let drain_timeout = settings.drain_timeout;
         grantd_raft::memory::set_total(settings.sql_memory);
-        let node = Self { handle, node_id, sql_address, drain_timeout, sql, admin, logins, debug };
+        let measured = {
+            let handle = handle.clone();
+            metrics::measure_when_read(move || handle.measure())
+        };
+        let node = Self {
+            handle,
+            node_id,
+            sql_address,
+            drain_timeout,
+            sql,
+            admin,
+            logins,
+            upkeep: metrics::keep_up(),
+            _measured: measured,
+            http,
+            checks,
+            audit,
+            stopping,
+        };
         node.announce(&settings);
         Ok(node)
+    }
+
+    /// Where it answers over HTTPS. None: it does not.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
     }
 
     /// Its number.
@@ -120,21 +163,31 @@ impl Node {
     /// Stops it. When this returns its ports and its directory are free.
     pub async fn stop(self, how: Stop) {
         self.logins.abort();
-        if let Some(debug) = self.debug {
-            debug.stop().await;
+        self.stopping.send_replace(true);
+        self.upkeep.abort();
+        if let Some(checks) = self.checks {
+            checks.stop().await;
         }
         match how {
             Stop::Drain => {
                 self.sql.drain(self.drain_timeout).await;
+                if let Some(http) = self.http {
+                    http.stop().await;
+                }
                 self.admin.stop().await;
                 hand_over(&self.handle).await;
                 self.handle.shutdown().await;
             }
             Stop::Now => {
+                drop(self.http);
                 self.handle.shutdown().await;
                 self.sql.drain(Duration::ZERO).await;
                 self.admin.stop().await;
             }
+        }
+        if let Some(audit) = self.audit {
+            // It waits for the disk, so not on a thread that others need.
+            drop(tokio::task::spawn_blocking(move || audit.finish()).await);
         }
         info!(node = self.node_id, "stopped");
     }
@@ -169,7 +222,9 @@ struct Parts {
     sql: Server,
     admin: AdminServer,
     logins: JoinHandle<()>,
-    debug: Option<DebugServer>,
+    http: Option<HttpServer>,
+    checks: Option<CheckServer>,
+    audit: Option<AuditLog>,
 }
 
 async fn serve(
@@ -177,42 +232,82 @@ async fn serve(
     handle: &Handle,
     listener: TcpListener,
     config: ServerConfig,
+    stopping: &watch::Receiver<bool>,
 ) -> Result<Parts, Failure> {
-    let engine = Engine::new(Arc::new(handle.clone()));
-    let debug = match (settings.debug_listen, &config.tls) {
-        (Some(address), Some(tls)) => Some(debug_server(address, tls, &engine, config.fake_salt_key).await?),
+    let audit =
+        settings.audit_dir.as_ref().map(|place| AuditLog::start(handle.node_id(), place)).transpose()?;
+    let recorded = audit.as_ref().map(AuditLog::audit).unwrap_or_default();
+    let engine = Engine::new(Arc::new(handle.clone())).audited(recorded);
+    // One bound for a principal, however it asks.
+    let rates = Arc::new(Rates::new(settings.check_rate, settings.check_burst, Instant::now()));
+    let http = match (settings.http_listen, &config.tls) {
+        (Some(address), Some(tls)) => {
+            let routes = [
+                authzen::routes(engine.gate(), &rates),
+                debug::routes(&engine),
+                probe::routes(engine.gate(), stopping),
+            ]
+            .concat();
+            Some(http_server(address, tls, &engine, config.fake_salt_key, routes).await?)
+        }
         _ => None,
     };
     let admin = AdminServer::start(&settings.data_dir, answerer(handle.clone()))?;
+    let checks = match check_server(settings, &engine, handle, &rates).await {
+        Ok(checks) => checks,
+        Err(failure) => {
+            admin.stop().await;
+            return Err(failure);
+        }
+    };
     let activity = engine.activity().own().clone();
     let backend = Cluster { engine, handle: handle.clone() };
     match Server::start(listener, config, backend) {
         Ok(sql) => {
             let (versions, viewed) = (handle.watch(), handle.clone());
             let logins = tokio::spawn(logins::watch(activity, versions, move || viewed.view()));
-            Ok(Parts { sql, admin, logins, debug })
+            Ok(Parts { sql, admin, logins, http, checks, audit })
         }
         Err(error) => {
             admin.stop().await;
+            if let Some(checks) = checks {
+                checks.stop().await;
+            }
             Err(Failure::new("cannot serve SQL").because(&error))
         }
     }
 }
 
-async fn debug_server(
+async fn check_server(
+    settings: &Settings,
+    engine: &Engine,
+    handle: &Handle,
+    rates: &Arc<Rates>,
+) -> Result<Option<CheckServer>, Failure> {
+    let place = match &settings.check_socket {
+        CheckSocket::Inside => Place::inside(&settings.data_dir),
+        CheckSocket::Outside(path) => Place::outside(path.clone()),
+        CheckSocket::Off => return Ok(None),
+    };
+    CheckServer::start(&place, engine.gate().clone(), handle.watch(), Arc::clone(rates)).await.map(Some)
+}
+
+async fn http_server(
     address: SocketAddr,
     tls: &Arc<rustls::ServerConfig>,
     engine: &Engine,
     fake_salt_key: [u8; 32],
-) -> Result<DebugServer, Failure> {
+    routes: Vec<Route>,
+) -> Result<HttpServer, Failure> {
     let failed = |error: std::io::Error| {
-        Failure::new(format!("cannot listen on {address} for debug requests"))
+        Failure::new(format!("cannot listen on {address} for HTTPS"))
             .because(&error)
-            .help("another process has the port? Choose another with --debug-listen, or leave it out")
+            .help("another process has the port? Choose another with --http-listen, or leave it out")
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let server = DebugServer::start(listener, tls, engine.clone(), fake_salt_key).map_err(failed)?;
-    info!(address = %server.address(), "debug requests are answered to who holds VIEWDEBUG");
+    let doorman = Doorman::new(engine.gate().clone(), engine.audit().clone(), fake_salt_key);
+    let server = HttpServer::start(listener, tls, doorman, routes).map_err(failed)?;
+    info!(address = %server.address(), "answers over https");
     Ok(server)
 }
 

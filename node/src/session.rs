@@ -58,10 +58,29 @@ pub struct Session {
     /// A view that was asked for when all that the client has sent so far was here, and after which the session has
     /// executed nothing: the next statement is decided on it, unless it comes later.
     pub newest: Option<Arc<View>>,
+    /// What inquiries are answered from that have come together.
+    pub together: Option<Together>,
+    /// Room for the answers of one, so that none is made for each.
+    pub answers: Vec<Option<bool>>,
     /// Its transaction.
     pub block: Block,
     /// What its transaction holds.
     pub held: Held,
+}
+
+/// A view that was asked for when all that the client has sent so far was here, and what the names in it mean. It is good
+/// for the inquiries among that, as each came before and is answered after: until the session executes something else, sends,
+/// or waits for its client.
+#[derive(Clone, Debug)]
+pub struct Together {
+    /// The view.
+    pub view: Arc<View>,
+    /// Whether it is only good while the node's read lease says so, which is looked at behind each decision.
+    pub by_lease: bool,
+    /// What unqualified names mean.
+    pub context: NameContext,
+    /// The text of the statement that whoever lists sessions was told of last; none: they were told of none.
+    pub told: Option<Arc<str>>,
 }
 
 /// What SET changes, and a rollback puts back.
@@ -206,6 +225,8 @@ impl Session {
             cursors: Arc::default(),
             registration: None,
             newest: None,
+            together: None,
+            answers: Vec::new(),
             block: Block::Idle,
             held: Held::Nothing,
         }

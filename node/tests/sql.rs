@@ -32,6 +32,8 @@ use self::local::Local;
 mod local;
 #[path = "sql/reading.rs"]
 mod reading;
+#[path = "sql/inquiries.rs"]
+mod inquiries;
 
 /// Runs every script and compares what it prints with what it says.
 #[tokio::test]

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grantd_catalog::view::View;
 use grantd_raft::config::{NodeId, Tuning};
 
 use super::{SAMPLE_DATABASE, SAMPLE_PASSWORD, SAMPLE_USER};
 use crate::cert;
-use crate::config::{LogFormat, Settings};
+use crate::check::socket::SOCKET;
+use crate::config::{CheckSocket, LogFormat, Settings};
 use crate::failure::Failure;
 use crate::run::{Node, Stop};
 use crate::secret::Secret;
@@ -66,7 +69,8 @@ impl Cluster {
             listen: raft,
             advertise: raft.to_string(),
             sql_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            debug_listen: None,
+            http_listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            check_socket: CheckSocket::Inside,
             sql_advertise: None,
             join: join.into_iter().collect(),
             log_format: LogFormat::Text,
@@ -74,6 +78,9 @@ impl Cluster {
             tuning: Tuning::default(),
             drain_timeout: Duration::from_secs(1),
             sql_memory: grantd_raft::memory::TOTAL_BYTES,
+            audit_dir: None,
+            check_rate: 0,
+            check_burst: 0,
         };
         self.settings.insert(id, settings);
         self.start_node(id).await?;
@@ -120,6 +127,16 @@ impl Cluster {
         (self.nodes.contains_key(&first) && known.all(|leader| leader == Some(first))).then_some(first)
     }
 
+    /// Where a running node takes checks.
+    pub fn check_socket(&self, id: NodeId) -> PathBuf {
+        self.settings[&id].data_dir.join(SOCKET)
+    }
+
+    /// The newest view of a running node.
+    pub fn view(&self, id: NodeId) -> Arc<View> {
+        self.node(id).handle().view()
+    }
+
     /// The index of the last entry of a running node's log.
     pub fn last_log(&self, id: NodeId) -> u64 {
         self.node(id).status().last_log
@@ -153,6 +170,11 @@ impl Cluster {
             certs_dir: self.certs_dir.clone(),
             password: (user != "root").then(|| Secret::new(SAMPLE_PASSWORD.to_owned())),
         }
+    }
+
+    /// Where a node answers over HTTPS. None: it does not run.
+    pub fn http_address(&self, id: NodeId) -> Option<SocketAddr> {
+        self.nodes.get(&id)?.http_address()
     }
 
     /// A line for each node.

@@ -6,9 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use grantd_catalog::command::Actor;
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::{Name, RoleName};
+use grantd_catalog::refusal::Refusal;
 use grantd_raft::handle::Handle;
 
 use crate::activity::Newcomer;
+use crate::audit::Who;
 use crate::authn::{Login, decide_login};
 use crate::pgwire::machine::Described;
 use crate::pgwire::reply::state;
@@ -32,6 +34,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether the actor acts as an administrator, as far as this node knows: for display.
     fn is_superuser(&self, actor: Actor) -> bool;
+
+    /// A login was refused: for a log of such. A backend without one does nothing.
+    fn refused(&self, user: &RoleName, client: String, refusal: &Refusal) {
+        let _ = (user, client, refusal);
+    }
 
     /// A session begins: where others see it. A backend that keeps no list does nothing.
     fn opened(&self, session: &mut Session, newcomer: Newcomer) {
@@ -77,6 +84,18 @@ pub trait Backend: Send + Sync + 'static {
         }
     }
 
+    /// Answers one that is an inquiry without waiting, into `answers`, if that can be done now; none: execute it.
+    fn answer(
+        &self,
+        session: &mut Session,
+        plan: &Self::Plan,
+        parameters: &[Datum],
+        answers: &mut Vec<Option<bool>>,
+    ) -> Option<Result<(), SqlError>> {
+        let _ = (session, plan, parameters, answers);
+        None
+    }
+
     /// Executes one.
     fn execute(
         &self,
@@ -115,6 +134,11 @@ impl Backend for Cluster {
         self.handle.view().acts_as(actor.current, PrincipalId::ADMIN)
     }
 
+    fn refused(&self, user: &RoleName, client: String, refusal: &Refusal) {
+        let who = Who { interface: "sql", user: user.to_string(), client: Some(client), ..Who::default() };
+        self.engine.audit().refused(&who, self.handle.view().version(), refusal);
+    }
+
     fn opened(&self, session: &mut Session, newcomer: Newcomer) {
         session.register(self.engine.activity().own(), newcomer);
     }
@@ -137,14 +161,27 @@ impl Backend for Cluster {
         text: &str,
         hints: &[Option<SqlType>],
     ) -> Result<Described<Prepared>, SqlError> {
-        let plan = self.engine.prepare_next(session, text, hints).await?;
+        let prepared = self.engine.prepare_next(session, text, hints).await;
+        let plan = self.engine.recorded(session, prepared)?;
         let (parameters, columns) = (plan.parameters.clone(), plan.columns.clone());
-        Ok(Described { parameters, columns, copies_in: plan.copies_in(), plan })
+        let (copies_in, is_inquiry) = (plan.copies_in(), plan.is_inquiry());
+        Ok(Described { parameters, columns, copies_in, is_inquiry, plan })
     }
 
     /// As one, which saves a round to the leader.
     async fn run(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
-        self.engine.run(session, text, place).await
+        let ran = self.engine.run(session, text, place).await;
+        self.engine.recorded(session, ran)
+    }
+
+    fn answer(
+        &self,
+        session: &mut Session,
+        plan: &Prepared,
+        parameters: &[Datum],
+        answers: &mut Vec<Option<bool>>,
+    ) -> Option<Result<(), SqlError>> {
+        self.engine.answer_at_once(session, plan, parameters, answers)
     }
 
     async fn execute(
@@ -154,10 +191,12 @@ impl Backend for Cluster {
         parameters: &[Datum],
         place: Place,
     ) -> Result<Response, SqlError> {
-        self.engine.execute_at(session, plan, parameters, place).await
+        let ran = self.engine.execute_at(session, plan, parameters, place).await;
+        self.engine.recorded(session, ran)
     }
 
     async fn commit(&self, session: &mut Session) -> Result<(), SqlError> {
-        self.engine.end_implicit(session).await
+        let ended = self.engine.end_implicit(session).await;
+        self.engine.recorded(session, ended)
     }
 }

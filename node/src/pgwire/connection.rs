@@ -107,6 +107,7 @@ async fn converse<B: Backend>(
                 ControlFlow::Break(()) => return Ok(()),
             },
             Next::Flush => {
+                session.together = None;
                 if send(stream, &mut machine, &session).await?.is_break() {
                     return Ok(());
                 }
@@ -260,7 +261,12 @@ async fn read<B: Backend>(
     loop {
         match frame::split(&mut stream.input, FRAME_BYTES_MAX) {
             Ok(Some((tag, body))) => {
-                return Ok(ControlFlow::Continue(machine.receive(tag, frame::decode(tag, body))));
+                let next = machine.receive(tag, frame::decode(tag, body));
+                match answered(next, machine, session, &shared.backend) {
+                    // An error that the machine found by itself is told the session first, if it is in a transaction.
+                    Next::Read if session.block.status() == Status::Idle => continue,
+                    next => return Ok(ControlFlow::Continue(next)),
+                }
             }
             Ok(None) => {}
             Err(error) => return Ok(ControlFlow::Continue(machine.fatal(&frame_error(&error)))),
@@ -275,6 +281,28 @@ async fn read<B: Backend>(
             Filled::Next(next) => return Ok(ControlFlow::Continue(next)),
         }
     }
+}
+
+/// Answers an inquiry if it need not wait; else it is still to be done.
+fn answered<B: Backend>(
+    next: Next<B::Plan>,
+    machine: &mut Machine<B::Plan>,
+    session: &mut Session,
+    backend: &B,
+) -> Next<B::Plan> {
+    let Next::Execute { statement, parameters, .. } = &next else { return next };
+    if !statement.is_inquiry {
+        return next;
+    }
+    let mut answers = std::mem::take(&mut session.answers);
+    answers.clear();
+    let next = match backend.answer(session, &statement.plan, parameters, &mut answers) {
+        Some(Ok(())) => machine.answered(&answers),
+        Some(Err(error)) => machine.failed(&error),
+        None => next,
+    };
+    session.answers = answers;
+    next
 }
 
 /// Whether Sync comes next, handed to the machine; `Break`: the client has closed.
@@ -320,6 +348,7 @@ async fn filled<B: Backend>(
     }
     // What comes now comes after it was asked for.
     session.newest = None;
+    session.together = None;
     let idle = machine.is_idle();
     let between_messages = stream.input.is_empty();
     let filled = tokio::select! {

@@ -6,6 +6,8 @@
 //!
 //! Source: PostgreSQL 18 manual, chapter 54.7 "Message Formats".
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::pgwire::datum::Format;
@@ -136,7 +138,7 @@ const AHEAD_BYTES_MAX: usize = 4 << 10;
 
 /// Takes the body of a frame apart. Every byte must be used.
 pub fn decode(tag: u8, body: Bytes) -> Result<Message, FrameError> {
-    let mut fields = Fields(body);
+    let mut fields = Fields::new(body);
     let message = match tag {
         b'Q' => Message::Query(fields.text()?),
         b'P' => decode_parse(&mut fields)?,
@@ -149,9 +151,9 @@ pub fn decode(tag: u8, body: Bytes) -> Result<Message, FrameError> {
         b'X' => Message::Terminate,
         b'F' => return Ok(Message::FunctionCall),
         b'c' => Message::CopyDone,
-        b'd' => return Ok(Message::CopyData(fields.0)),
+        b'd' => return Ok(Message::CopyData(fields.rest())),
         b'f' => Message::CopyFail(fields.text()?),
-        b'p' => return Ok(Message::Password(fields.0)),
+        b'p' => return Ok(Message::Password(fields.rest())),
         _ => return Err(malformed(format!("invalid frontend message type {tag}"))),
     };
     fields.end()?;
@@ -188,27 +190,46 @@ fn decode_execute(fields: &mut Fields) -> Result<Message, FrameError> {
 
 /// The mechanism and the data of a SASLInitialResponse.
 pub fn decode_sasl_initial(body: Bytes) -> Result<(String, Bytes), FrameError> {
-    let mut fields = Fields(body);
+    let mut fields = Fields::new(body);
     let mechanism = fields.text()?;
     let data = fields.value()?.unwrap_or_default();
     fields.end()?;
     Ok((mechanism, data))
 }
 
-/// What remains of a frame's body.
-pub(crate) struct Fields(pub(crate) Bytes);
+/// A frame's body, and how much of it was taken. Only what is kept is shared with it.
+pub(crate) struct Fields {
+    body: Bytes,
+    taken: usize,
+}
 
 impl Fields {
-    fn take(&mut self, count: usize) -> Result<Bytes, FrameError> {
-        if self.0.len() < count {
+    pub(crate) fn new(body: Bytes) -> Self {
+        Self { body, taken: 0 }
+    }
+
+    pub(crate) fn left(&self) -> &[u8] {
+        &self.body[self.taken..]
+    }
+
+    /// All that is left.
+    fn rest(self) -> Bytes {
+        self.body.slice(self.taken..)
+    }
+
+    /// Where the next `count` bytes are, which are taken.
+    fn take(&mut self, count: usize) -> Result<Range<usize>, FrameError> {
+        if self.left().len() < count {
             return Err(malformed("insufficient data left in message"));
         }
-        Ok(self.0.split_to(count))
+        let start = self.taken;
+        self.taken += count;
+        Ok(start..self.taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
-        let bytes = self.take(N)?;
-        Ok(<[u8; N]>::try_from(&bytes[..]).expect("it was cut to this length"))
+        let place = self.take(N)?;
+        Ok(<[u8; N]>::try_from(&self.body[place]).expect("it was cut to this length"))
     }
 
     fn u32(&mut self) -> Result<u32, FrameError> {
@@ -218,7 +239,7 @@ impl Fields {
     /// A count of items of at least `bytes_each` bytes, which must still be there.
     fn count(&mut self, bytes_each: usize) -> Result<usize, FrameError> {
         let count = usize::from(u16::from_be_bytes(self.array()?));
-        if self.0.len() < count * bytes_each {
+        if self.left().len() < count * bytes_each {
             return Err(malformed("insufficient data left in message"));
         }
         Ok(count)
@@ -226,10 +247,11 @@ impl Fields {
 
     /// A text that ends with a zero byte.
     pub(crate) fn text(&mut self) -> Result<String, FrameError> {
-        let end = self.0.iter().position(|byte| *byte == 0);
+        let end = self.left().iter().position(|byte| *byte == 0);
         let end = end.ok_or_else(|| malformed("invalid string in message"))?;
-        let bytes = self.take(end + 1)?;
-        std::str::from_utf8(&bytes[..end]).map(str::to_owned).map_err(|_| FrameError::NotUtf8)
+        let text = self.take(end)?;
+        self.take(1)?;
+        std::str::from_utf8(&self.body[text]).map(str::to_owned).map_err(|_| FrameError::NotUtf8)
     }
 
     fn target(&mut self) -> Result<Target, FrameError> {
@@ -256,13 +278,17 @@ impl Fields {
             -1 => Ok(None),
             length => {
                 let length = usize::try_from(length).map_err(|_| malformed("invalid length of a value"))?;
-                self.take(length).map(Some)
+                self.take(length).map(|place| Some(self.body.slice(place)))
             }
         }
     }
 
     fn end(&self) -> Result<(), FrameError> {
-        if self.0.is_empty() { Ok(()) } else { Err(malformed("invalid message format: bytes are left over")) }
+        if self.left().is_empty() {
+            Ok(())
+        } else {
+            Err(malformed("invalid message format: bytes are left over"))
+        }
     }
 }
 

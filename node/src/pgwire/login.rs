@@ -70,7 +70,11 @@ pub(super) async fn login<B: Backend>(shared: &Shared<B>, stream: &mut Stream) -
         replies.negotiate(startup.negotiated(), startup.extensions.clone());
         stream.send(&mut replies.bytes).await?;
     }
-    let (candidate, proof) = authenticate(shared, stream, &startup).await?;
+    let authenticated = authenticate(shared, stream, &startup).await;
+    if let Err(NotIn::Refused(error)) = &authenticated {
+        shared.backend.refused(&startup.user, stream.peer(), &error.body);
+    }
+    let (candidate, proof) = authenticated?;
     if !candidate.database_exists {
         return Err(refuse_database(&startup.database).into());
     }

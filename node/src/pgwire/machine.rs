@@ -6,7 +6,8 @@
 //! that they were made in. P4: all that is executed before one Sync is one transaction, however its bytes arrive.
 //!
 //! P4 asks for a block, and a statement that is alone before Sync does without, which costs less. So before a statement is
-//! executed it is looked at what follows, which waits for it: nobody is owed an answer before Sync or Flush.
+//! executed it is looked at what follows, which waits for it: nobody is owed an answer before Sync or Flush. What reads no
+//! rows and changes nothing (an inquiry) begins none, as it would leave nothing in it.
 //!
 //! Source: PostgreSQL 18 manual, chapter 54.2 "Message Flow".
 
@@ -30,7 +31,7 @@ use crate::sql::execute::{CopiedRows, Copy, Place, Response, RowSink};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
 use copy::{Copying, Sent};
-use portal::{Portal, Progress, Run};
+use portal::{Portal, Portals, Progress, Run};
 
 /// The most prepared statements of a session.
 pub const STATEMENTS_MAX: usize = 4_096;
@@ -50,6 +51,9 @@ pub struct Described<P> {
     pub columns: Option<Vec<ColumnInfo>>,
     /// Whether it is a COPY FROM: then the client may wait for its answer and send nothing before.
     pub copies_in: bool,
+    /// Whether it reads no rows and changes nothing, and returns one row of truth values: it is no part of a transaction, so
+    /// that it does not matter what follows, and may be answered at once.
+    pub is_inquiry: bool,
     /// What the backend executes.
     pub plan: P,
 }
@@ -131,7 +135,7 @@ pub struct Machine<P> {
     /// The prepared statements that have a name, for the session to list and DEALLOCATE.
     pub named: Arc<BTreeMap<String, NamedText>>,
     statements: BTreeMap<String, Prepared<P>>,
-    portals: BTreeMap<String, Portal<P>>,
+    portals: Portals<P>,
     pending: Pending<P>,
     skipping: bool,
     /// The COPY that the pending statement is, once it has begun.
@@ -168,7 +172,7 @@ impl<P> Default for Machine<P> {
             block: Status::Idle,
             named: Arc::default(),
             statements: BTreeMap::new(),
-            portals: BTreeMap::new(),
+            portals: Portals::default(),
             pending: Pending::Message,
             skipping: false,
             copying: None,
@@ -329,6 +333,22 @@ impl<P> Machine<P> {
         self.send_rows()
     }
 
+    /// The answers of the inquiry that was to be executed; none: NULL.
+    pub fn answered(&mut self, answers: &[Option<bool>]) -> Next<P> {
+        let Pending::Portal { name, mut portal, .. } = std::mem::replace(&mut self.pending, Pending::Message)
+        else {
+            unreachable!("an Execute is pending");
+        };
+        portal.answer(answers, &mut self.replies);
+        self.portals.insert(name, portal);
+        Next::Read
+    }
+
+    /// The inquiry that was to be executed was refused.
+    pub fn failed(&mut self, error: &SqlError) -> Next<P> {
+        self.fail(error)
+    }
+
     /// The replies were sent.
     pub fn flushed(&mut self) -> Next<P> {
         match self.pending {
@@ -417,12 +437,13 @@ impl<P> Machine<P> {
         let Some(portal) = self.portals.remove(&name) else {
             return self.fail(&no_portal(&name));
         };
-        let (progress, copies_in) = (portal.progress(), portal.statement.copies_in);
+        let Described { copies_in, is_inquiry, .. } = *portal.statement;
+        let progress = portal.progress();
         self.pending = Pending::Portal { name, portal, rows_max };
         match progress {
             // In a transaction it does not matter what follows. Of a COPY it matters once its rows are here.
             Progress::Fresh if self.block != Status::Idle => self.start(Place::Inner),
-            Progress::Fresh if copies_in => self.start(Place::Alone),
+            Progress::Fresh if copies_in || is_inquiry => self.start(Place::Alone),
             Progress::Fresh => Next::Look,
             Progress::Running => self.send_rows(),
             Progress::Done => self.execute_again(),

@@ -1,11 +1,14 @@
-//! What the server sends, encoded by the `pgwire` crate's messages. No I/O, no state.
+//! What the server sends, encoded by the `pgwire` crate's messages, but for those that come by the hundred thousand: what
+//! answers Bind and Execute is written straight into the buffer. No I/O, no state.
+
+use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::{DataRow, FieldDescription, NoData, ParameterDescription, RowDescription};
-use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::extendedquery::{CloseComplete, ParseComplete, PortalSuspended};
 use pgwire::messages::response::{
-    CommandComplete, EmptyQueryResponse, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus,
+    EmptyQueryResponse, ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus,
 };
 use pgwire::messages::startup::{
     Authentication, BackendKeyData, NegotiateProtocolVersion, ParameterStatus, SecretKey,
@@ -88,7 +91,7 @@ impl Replies {
 
     /// ParameterStatus.
     pub fn parameter(&mut self, name: &str, value: &str) {
-        let message = ParameterStatus::new(name.to_owned(), clean(value));
+        let message = ParameterStatus::new(name.to_owned(), clean(value).into_owned());
         self.push(PgWireBackendMessage::ParameterStatus(message));
     }
 
@@ -115,7 +118,7 @@ impl Replies {
 
     /// BindComplete.
     pub fn bind_complete(&mut self) {
-        self.push(PgWireBackendMessage::BindComplete(BindComplete::new()));
+        self.bytes.put_slice(b"2\0\0\0\x04");
     }
 
     /// CloseComplete.
@@ -143,7 +146,7 @@ impl Replies {
         let field = |(index, column): (usize, &ColumnInfo)| {
             let (oid, size) = (wire_oid(column.sql_type), wire_size(column.sql_type));
             let format = Format::of(formats, index).code();
-            FieldDescription::new(clean(&column.name), 0, 0, oid, size, -1, format)
+            FieldDescription::new(clean(&column.name).into_owned(), 0, 0, oid, size, -1, format)
         };
         let fields = columns.iter().enumerate().map(field).collect();
         self.push(PgWireBackendMessage::RowDescription(RowDescription::new(fields)));
@@ -153,6 +156,38 @@ impl Replies {
     pub fn row(&mut self, values: BytesMut, count: usize) {
         let count = i16::try_from(count).expect("a statement has at most COLUMNS_MAX columns");
         self.push(PgWireBackendMessage::DataRow(DataRow::new(values, count)));
+    }
+
+    /// DataRow of truth values; none: NULL.
+    pub fn truths(&mut self, values: &[Option<bool>], formats: &[Format]) {
+        let start = self.begin(b'D');
+        self.bytes.put_u16(u16::try_from(values.len()).expect("a statement has at most COLUMNS_MAX columns"));
+        for (index, value) in values.iter().enumerate() {
+            let Some(value) = *value else {
+                self.bytes.put_i32(-1);
+                continue;
+            };
+            self.bytes.put_i32(1);
+            self.bytes.put_u8(match (Format::of(formats, index), value) {
+                (Format::Text, true) => b't',
+                (Format::Text, false) => b'f',
+                (Format::Binary, value) => u8::from(value),
+            });
+        }
+        self.end(start);
+    }
+
+    /// Begins a message; [`Self::end`] writes its length.
+    fn begin(&mut self, tag: u8) -> usize {
+        self.bytes.put_u8(tag);
+        let start = self.bytes.len();
+        self.bytes.put_u32(0);
+        start
+    }
+
+    fn end(&mut self, start: usize) {
+        let length = u32::try_from(self.bytes.len() - start).expect("a reply is bounded by its values");
+        self.bytes[start..start + 4].copy_from_slice(&length.to_be_bytes());
     }
 
     /// CopyInResponse: rows of so many columns may come.
@@ -205,7 +240,10 @@ impl Replies {
         if tag.is_empty() {
             self.push(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new()));
         } else {
-            self.push(PgWireBackendMessage::CommandComplete(CommandComplete::new(clean(tag))));
+            let start = self.begin(b'C');
+            self.bytes.put_slice(clean(tag).as_bytes());
+            self.bytes.put_u8(0);
+            self.end(start);
         }
     }
 
@@ -238,12 +276,15 @@ pub const COLUMNS_MAX: usize = 1_664;
 const TEXT_BYTES_MAX: usize = 8_192;
 
 /// A text as the protocol can carry it: without zero bytes, and not too long.
-fn clean(text: &str) -> String {
+fn clean(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_BYTES_MAX && !text.contains('\0') {
+        return Cow::Borrowed(text);
+    }
     let mut end = text.len().min(TEXT_BYTES_MAX);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].replace('\0', "\u{fffd}")
+    text[..end].replace('\0', "\u{fffd}").into()
 }
 
 fn fields(severity: &str, body: &Refusal, position: Option<u32>) -> Vec<(u8, String)> {
@@ -251,10 +292,10 @@ fn fields(severity: &str, body: &Refusal, position: Option<u32>) -> Vec<(u8, Str
         (b'S', severity.to_owned()),
         (b'V', severity.to_owned()),
         (b'C', body.code.as_str().to_owned()),
-        (b'M', clean(&body.message)),
+        (b'M', clean(&body.message).into_owned()),
     ];
-    fields.extend(body.detail.as_ref().map(|detail| (b'D', clean(detail))));
-    fields.extend(body.hint.as_ref().map(|hint| (b'H', clean(hint))));
+    fields.extend(body.detail.as_ref().map(|detail| (b'D', clean(detail).into_owned())));
+    fields.extend(body.hint.as_ref().map(|hint| (b'H', clean(hint).into_owned())));
     fields.extend(position.map(|position| (b'P', position.to_string())));
     fields
 }

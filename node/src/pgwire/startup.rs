@@ -134,7 +134,7 @@ fn decode_startup(protocol: i32, body: Bytes) -> Result<Startup, SqlError> {
         let message = format!("unsupported frontend protocol {major}.{minor}: server supports 3.0 to 3.2");
         return Err(SqlError::new(FEATURE_NOT_SUPPORTED, message));
     }
-    let mut fields = Fields(body);
+    let mut fields = Fields::new(body);
     let (mut user, mut database, mut settings, mut extensions) = (None, None, Vec::new(), Vec::new());
     loop {
         let name = fields.text().map_err(invalid_layout)?;
@@ -150,7 +150,7 @@ fn decode_startup(protocol: i32, body: Bytes) -> Result<Startup, SqlError> {
             _ => settings.push((name.to_ascii_lowercase(), value)),
         }
     }
-    if !fields.0.is_empty() {
+    if !fields.left().is_empty() {
         return Err(invalid_layout(FrameError::NotUtf8));
     }
     let user = user.filter(|user| !user.is_empty()).ok_or_else(|| {

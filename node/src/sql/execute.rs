@@ -11,6 +11,7 @@ use grantd_raft::rows::{CancelCheck, RowSet, Share};
 
 use crate::activity::cluster::ClusterActivity;
 use crate::activity::{Activity, Cancelled};
+use crate::audit::Audit;
 use crate::gate::{Gate, ReadOutcome, Replica};
 use crate::session::Session;
 use crate::session::block::{Kind, Phase, Status};
@@ -28,6 +29,7 @@ use crate::sql::system::variable::Reading;
 use crate::sql::system::{activity, show, variable};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
+use self::inquiry::Inquiry;
 use self::limit::TimeLimit;
 use self::local::Here;
 use self::served::Served;
@@ -35,6 +37,7 @@ use self::texts::Texts;
 
 mod limit;
 mod activity_statement;
+mod audited;
 mod copy;
 mod block;
 mod command;
@@ -43,6 +46,7 @@ mod foreign_key;
 mod forward;
 mod local;
 mod named;
+mod inquiry;
 mod password;
 mod run;
 mod served;
@@ -65,6 +69,8 @@ pub struct Prepared {
     pub columns: Option<Vec<ColumnInfo>>,
     text: Arc<str>,
     statement: Arc<Statement>,
+    /// What it is if it is nothing but inquiries.
+    inquiry: Option<Arc<Inquiry>>,
 }
 
 impl Prepared {
@@ -110,6 +116,7 @@ pub struct Rows {
 #[derive(Clone)]
 pub struct Engine {
     gate: Gate,
+    audit: Audit,
     activity: ClusterActivity,
     served: Served,
     texts: Texts,
@@ -135,7 +142,18 @@ impl Engine {
         let served = Served::new(gate.clone(), activity.own().clone(), texts.clone());
         let server = forward::Server::new(gate.clone(), activity.own().clone(), served.clone());
         gate.serve_forwards(Arc::new(server));
-        Self { gate, activity, served, texts }
+        Self { gate, audit: Audit::default(), activity, served, texts }
+    }
+
+    /// The same, with a log of refusals and changes.
+    #[must_use]
+    pub fn audited(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Where refusals and changes are recorded.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// The sessions of this node and, through it, of the others.
@@ -191,6 +209,7 @@ impl Engine {
 
     async fn run_at(&self, session: &mut Session, text: &str, place: Place) -> Result<Response, SqlError> {
         session.newest = None;
+        session.together = None;
         let statement = self.texts.parse(text)?;
         if !matches!(*statement, Statement::Transaction(_)) {
             begin_at(session, place);
@@ -237,7 +256,7 @@ impl Engine {
         if !matches!(*statement, Statement::Transaction(_)) {
             session.block.allow()?;
         }
-        let mut planned_on = None;
+        let (mut planned_on, mut inquiry) = (None, None);
         let (parameters, columns) = match &*statement {
             Statement::Query(_)
             | Statement::Explain(_)
@@ -261,6 +280,7 @@ impl Engine {
                         plan_rows(&own, session, &statement, hints)?
                     }
                 };
+                inquiry = Inquiry::of(&plan).map(Arc::new);
                 (plan.parameters, plan.columns)
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
@@ -277,7 +297,7 @@ impl Engine {
             | Statement::Set(_)
             | Statement::Transaction(_) => (Vec::new(), None),
         };
-        let prepared = Prepared { parameters, columns, text: text.into(), statement };
+        let prepared = Prepared { parameters, columns, text: text.into(), statement, inquiry };
         Ok((prepared, planned_on))
     }
 
@@ -312,6 +332,7 @@ impl Engine {
             begin_at(session, place);
         }
         let view = session.newest.take();
+        session.together = None;
         let limit = TimeLimit::of(session);
         let cancelled = session.cancelled.clone();
         let running = Box::pin(self.execute_on_view(session, prepared, parameters, view));
@@ -342,9 +363,12 @@ impl Engine {
             Statement::Empty => Ok(Response { tag: String::new(), rows: None, copy: None }),
             Statement::Transaction(statement) => self.control(session, statement).await,
             Statement::Named(statement) => self.named(session, statement, (prepared, parameters)).await,
-            Statement::Query(_) | Statement::Explain(_) => match in_block {
-                true => self.read_in_block(session, prepared, parameters, view).await,
-                false => self.read(session, prepared, parameters, view).await,
+            Statement::Query(_) | Statement::Explain(_) => match (in_block, &prepared.inquiry) {
+                (true, _) => self.read_in_block(session, prepared, parameters, view).await,
+                (false, Some(inquiry)) if inquiry::are_short(parameters) => {
+                    self.inquire(session, inquiry, (prepared, parameters), view).await
+                }
+                (false, _) => self.read(session, prepared, parameters, view).await,
             },
             Statement::Activity(statement) => {
                 let cancelled = session.cancelled.clone();
@@ -395,10 +419,17 @@ impl Engine {
     }
 
     async fn show(&self, session: &Session, statement: &ShowStatement) -> Result<Response, SqlError> {
+        if matches!(statement, ShowStatement::ExplainPrivilege { .. }) && session.block.open().is_none() {
+            return self.explain_privilege(session, statement).await;
+        }
         let view = self.view_if(session, show::reads_catalog(statement)).await?;
-        let needed = show::requirement(statement, &view, session)?;
-        self.gate.permit(&view, session.actor, &needed)?;
-        let (rows, tag) = show::rows(statement, &view, session)?;
+        self.shown(session, statement, &view)
+    }
+
+    fn shown(&self, session: &Session, statement: &ShowStatement, view: &View) -> Result<Response, SqlError> {
+        let needed = show::requirement(statement, view, session)?;
+        self.gate.permit(view, session.actor, &needed)?;
+        let (rows, tag) = show::rows(statement, view, session)?;
         let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
         Ok(Response {
             tag,

@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use grantd_catalog::command::Actor;
-use grantd_catalog::id::PrincipalId;
+use grantd_catalog::id::{PrincipalId, Version};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::{Refusal, SqlState, may_not_log_in, state};
 use grantd_catalog::role::PasswordVerifier;
+use grantd_catalog::state::State;
+use grantd_catalog::view::View;
 use grantd_node::authn::scram::Verifier;
 use grantd_node::authn::{Candidate, Login, certificate_binding};
 use grantd_node::pgclient::Tls;
@@ -18,7 +20,7 @@ use grantd_node::pgwire::backend::Backend;
 use grantd_node::pgwire::machine::Described;
 use grantd_node::pgwire::{Limits, Plaintext, Server, ServerConfig};
 use grantd_node::session::block::{Kind, Status};
-use grantd_node::session::{Cancelled, Notice, Session};
+use grantd_node::session::{Cancelled, Notice, Session, Together};
 use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{CopiedRows, Copy, CopyIn, CopyOut, Place, Response, RowSink, Rows};
 use grantd_node::sql::parse::copy::{CopyOptions, CopyStatement};
@@ -44,6 +46,8 @@ pub struct Script {
     places: Arc<Mutex<Vec<Place>>>,
     commits: Arc<AtomicUsize>,
     fails: Arc<AtomicBool>,
+    views: Arc<AtomicUsize>,
+    waits: Arc<AtomicBool>,
 }
 
 impl Script {
@@ -166,11 +170,40 @@ impl Backend for Script {
                 let types: Vec<_> = hints.iter().map(|hint| hint.unwrap_or(SqlType::Unknown)).collect();
                 (types.clone(), columns(&types))
             }
+            "truth" => (vec![SqlType::Text], columns(&[SqlType::Bool])),
             "rows" | "changed" => (Vec::new(), columns(&[SqlType::Int8, SqlType::Text])),
             "unknown" => return Err(SqlError::new(state::UNDEFINED_TABLE, "relation does not exist")),
             _ => (Vec::new(), None),
         };
-        Ok(Described { parameters, columns, copies_in: word == "copyin", plan: text.to_owned() })
+        let (copies_in, plan) = (word == "copyin", text.to_owned());
+        let is_inquiry = word == "truth";
+        Ok(Described { parameters, columns, copies_in, is_inquiry, plan })
+    }
+
+    fn answer(
+        &self,
+        session: &mut Session,
+        _: &String,
+        parameters: &[Datum],
+        answers: &mut Vec<Option<bool>>,
+    ) -> Option<Result<(), SqlError>> {
+        if self.waits.load(Ordering::Relaxed) || session.block.status() != Status::Idle {
+            return None;
+        }
+        if session.together.is_none() {
+            self.views.fetch_add(1, Ordering::Relaxed);
+            let view = Arc::new(View::build(Version(1), State::bootstrap()));
+            session.together =
+                Some(Together { view, by_lease: false, context: session.name_context(), told: None });
+        }
+        let [Datum::Text(word)] = parameters else { panic!("one text") };
+        match word.as_str() {
+            "yes" => answers.push(Some(true)),
+            "no" => answers.push(Some(false)),
+            "null" => answers.push(None),
+            _ => return Some(Err(SqlError::new(state::UNDEFINED_OBJECT, "no such role"))),
+        }
+        Some(Ok(()))
     }
 
     async fn execute(
@@ -218,6 +251,16 @@ impl Script {
         std::mem::take(&mut self.places.lock().unwrap())
     }
 
+    /// From now on inquiries wait for a leader.
+    pub fn wait(&self) {
+        self.waits.store(true, Ordering::Relaxed);
+    }
+
+    /// How many views inquiries were answered from since this was last called.
+    pub fn views(&self) -> usize {
+        self.views.swap(0, Ordering::Relaxed)
+    }
+
     /// How many transactions that nobody began were committed.
     pub fn commits(&self) -> usize {
         self.commits.load(Ordering::Relaxed)
@@ -239,10 +282,8 @@ impl Script {
         let done = |tag: &str| Ok(Response { tag: tag.to_owned(), rows: None, copy: None });
         let columns = statement.columns.unwrap_or_default();
         match word {
-            "echo" => {
-                let rows = Some(Rows { columns, rows: vec![parameters.to_vec()], ..Rows::default() });
-                Ok(Response { tag: "SELECT 1".to_owned(), rows, copy: None })
-            }
+            "truth" => Ok(one_row(columns, vec![Datum::Bool(true)])),
+            "echo" => Ok(one_row(columns, parameters.to_vec())),
             "hinted" => {
                 let column = |_: &Datum| ColumnInfo { name: "c1".to_owned(), sql_type: SqlType::Int8 };
                 let columns = parameters.iter().map(column).collect();
@@ -313,6 +354,11 @@ impl Script {
         let copy = Some(Copy::In(into, Box::new(Kept(Arc::clone(&self.copied)))));
         Response { tag: "COPY".to_owned(), rows: None, copy }
     }
+}
+
+fn one_row(columns: Vec<ColumnInfo>, row: Vec<Datum>) -> Response {
+    let rows = Some(Rows { columns, rows: vec![row], ..Rows::default() });
+    Response { tag: "SELECT 1".to_owned(), rows, copy: None }
 }
 
 fn copy_out() -> Response {

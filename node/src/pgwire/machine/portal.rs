@@ -30,6 +30,54 @@ pub(super) struct Portal<P> {
     pub(super) run: Option<Run>,
 }
 
+/// The portals of a session, by name. As a rule there is one, which comes and goes with each statement: in a list that
+/// costs nothing.
+#[derive(Debug)]
+pub(super) struct Portals<P>(Vec<(String, Portal<P>)>);
+
+impl<P> Default for Portals<P> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<P> Portals<P> {
+    fn position(&self, name: &str) -> Option<usize> {
+        self.0.iter().position(|(known, _)| known == name)
+    }
+
+    fn get(&self, name: &str) -> Option<&Portal<P>> {
+        self.position(name).map(|at| &self.0[at].1)
+    }
+
+    pub(super) fn contains_key(&self, name: &str) -> bool {
+        self.position(name).is_some()
+    }
+
+    /// Adds one of a name that none has.
+    pub(super) fn insert(&mut self, name: String, portal: Portal<P>) {
+        self.0.push((name, portal));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Portal<P>> {
+        self.position(name).map(|at| self.0.swap_remove(at).1)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many there are, and the bytes that they hold.
+    fn held(&self) -> (usize, usize) {
+        (self.0.len(), self.0.iter().map(|(_, portal)| portal.bytes).sum())
+    }
+}
+
 /// How far a portal is.
 pub(super) enum Progress {
     Fresh,
@@ -38,7 +86,7 @@ pub(super) enum Progress {
 }
 
 /// A result that is being sent.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Run {
     rows: std::vec::IntoIter<Vec<Datum>>,
     types: Vec<SqlType>,
@@ -77,6 +125,13 @@ impl<P> Portal<P> {
         }
         self.run = Some(Run::new(response, self.formats.clone()));
         Ok(())
+    }
+
+    /// Takes and sends a result of one row of truth values.
+    pub(super) fn answer(&mut self, answers: &[Option<bool>], replies: &mut Replies) {
+        replies.truths(answers, &self.formats);
+        replies.complete("SELECT 1");
+        self.run = Some(Run::default());
     }
 }
 
@@ -140,9 +195,9 @@ impl<P> Machine<P> {
             let message = format!("cursor \"{}\" already exists", bind.portal);
             return Err(SqlError::new(state::DUPLICATE_CURSOR, message));
         }
-        let held: usize = self.portals.values().map(|portal| portal.bytes).sum();
+        let (count, held) = self.portals.held();
         let bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
-        if self.portals.len() >= PORTALS_MAX || held + bytes > SESSION_BYTES_MAX {
+        if count >= PORTALS_MAX || held + bytes > SESSION_BYTES_MAX {
             return Err(too_many("portals", "Send Sync, or close the ones that are not used any more."));
         }
         check_counts(&bind, &statement)?;

@@ -6,7 +6,9 @@ fn parse(machine: &mut Machine<()>, name: &str, text: &str, parameters: usize) {
     let message = Message::Parse { name: name.to_owned(), text: text.to_owned(), types: Vec::new() };
     if let Next::Prepare { .. } = machine.receive(b'P', Ok(message)) {
         let parameters = vec![SqlType::Int8; parameters];
-        machine.prepared(Ok(Described { parameters, columns: None, copies_in: false, plan: () }), 0);
+        let (columns, plan) = (None, ());
+        let described = Described { parameters, columns, copies_in: false, is_inquiry: false, plan };
+        machine.prepared(Ok(described), 0);
     }
 }
 

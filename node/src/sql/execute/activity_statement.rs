@@ -82,8 +82,13 @@ impl Engine {
             return Err(SqlError::syntax("CANCEL takes a query of one column without parameters"));
         }
         let text = String::new().into();
-        let prepared =
-            Prepared { parameters: Vec::new(), columns: plan.columns, text, statement: Arc::new(statement) };
+        let prepared = Prepared {
+            parameters: Vec::new(),
+            columns: plan.columns,
+            text,
+            statement: Arc::new(statement),
+            inquiry: None,
+        };
         let rows = self
             .read(session, &prepared, &[], Some(view))
             .await?

@@ -135,6 +135,9 @@ impl Engine {
                     return Err(refusal.into());
                 }
             };
+            if let Phase::Writing { proposals, .. } = &open.phase {
+                self.record_changes(session, version, proposals);
+            }
             if let Some(kept) = open.kept() {
                 session.set_variables(kept);
             }

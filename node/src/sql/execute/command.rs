@@ -68,6 +68,7 @@ impl Engine {
                     return self.in_turn(session, proposal, tag).await;
                 };
                 applied(&receipt).map_err(|refusal| said(refusal.into()))?;
+                self.record_changes(session, receipt.version, [&proposal]);
                 let told = |outcome| match outcome {
                     grantd_catalog::command::Outcome::Done(done) => done.notices,
                     grantd_catalog::command::Outcome::Refused(_) => Vec::new(),

@@ -11,10 +11,11 @@ use grantd_raft::rows::{RowSet, Value};
 
 use super::{Engine, Prepared, Response, cancel_check, plan_rows, response, run, unless_cancelled};
 use crate::activity::Cancelled;
-use crate::gate::ReadOutcome;
+use crate::gate::{Freshness, ReadOutcome};
 use crate::session::Session;
 use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
+use crate::sql::parse::show::ShowStatement;
 use crate::sql::plan::Plan;
 use crate::sql::system::catalog;
 use crate::sql::system::variable::{self, Reading};
@@ -80,11 +81,33 @@ impl Engine {
         // Behind the decision and the reading: see the rules of `grantd_raft::lease`.
         if let Some((tag, rows)) = rows {
             if self.gate.is_current(&own) {
+                self.gate.count_local();
                 return response(prepared, tag, rows).map(|told| Here::Answer(Box::new(told)));
             }
             return self.confirm_here(session, prepared, &own, (tag, rows)).await;
         }
-        unless_cancelled(session, self.gate.view()).await.map(Here::Newest)
+        self.asked(session).await.map(Here::Newest)
+    }
+
+    /// What is newest, by the leader's word. In a node that is cut off: a refusal, at once.
+    pub(super) async fn asked(&self, session: &Session) -> Result<Arc<View>, SqlError> {
+        unless_cancelled(session, self.gate.asked()).await
+    }
+
+    /// EXPLAIN PRIVILEGE: a decision and its reasons, as fresh as the session asks for.
+    pub(super) async fn explain_privilege(
+        &self,
+        session: &Session,
+        statement: &ShowStatement,
+    ) -> Result<Response, SqlError> {
+        self.reached(session).await?;
+        let freshness = match variable::reading(session) {
+            Reading::Linearizable => Freshness::Linearizable,
+            Reading::Local => Freshness::Local,
+            Reading::AtLeast(version) => Freshness::AtLeast(version),
+        };
+        let explained = self.gate.decide(freshness, |view| self.shown(session, statement, view));
+        unless_cancelled(session, explained).await?
     }
 
     /// Asks the leader what is newest.
@@ -95,10 +118,9 @@ impl Engine {
         own: &Arc<View>,
         (tag, rows): (&'static str, RowSet),
     ) -> Result<Here, SqlError> {
-        let newest = unless_cancelled(session, self.gate.view()).await?;
-        // What was decided on the one is decided on the other. They share what did not change, so that this costs nothing
-        // but where something did.
-        if own.state() == newest.state() {
+        let newest = self.asked(session).await?;
+        // What was decided on the one is decided on the other.
+        if newest.state().is_unchanged_from(own.state()) {
             return response(prepared, tag, rows).map(|told| Here::Answer(Box::new(told)));
         }
         Ok(Here::Newest(newest))

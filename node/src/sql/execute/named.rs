@@ -161,7 +161,8 @@ impl Engine {
             return Err(SqlError::no_parameter());
         }
         let (columns, text) = (plan.columns, Arc::from("EXECUTE"));
-        let asked = Prepared { parameters: Vec::new(), columns, text, statement: Arc::new(statement) };
+        let asked =
+            Prepared { parameters: Vec::new(), columns, text, statement: Arc::new(statement), inquiry: None };
         let response = Box::pin(self.execute_on_view(session, &asked, &[], Some(view))).await?;
         let row = response.rows.and_then(|rows| rows.rows.into_iter().next()).unwrap_or_default();
         row.iter().zip(parameters).map(|(value, to)| converted(value, *to)).collect()

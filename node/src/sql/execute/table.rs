@@ -74,7 +74,13 @@ impl Engine {
             let command = self.part(session, part).await?;
             self.command(session, command, tag).await?;
             let statement = Arc::new(parse::parse(&update)?);
-            let prepared = Prepared { parameters: Vec::new(), columns: None, text: update.into(), statement };
+            let prepared = Prepared {
+                parameters: Vec::new(),
+                columns: None,
+                text: update.into(),
+                statement,
+                inquiry: None,
+            };
             self.change_in_block(session, &prepared, &[]).await?;
         }
         let command = self.part(session, planned.last).await?;
@@ -98,7 +104,13 @@ impl Engine {
         let is_new = before.is_none() || before != found(self.view_for_change(session).await?.as_ref());
         if create.with_data && is_new {
             let statement = Arc::new(parse::parse(&fill)?);
-            let prepared = Prepared { parameters: Vec::new(), columns: None, text: fill.into(), statement };
+            let prepared = Prepared {
+                parameters: Vec::new(),
+                columns: None,
+                text: fill.into(),
+                statement,
+                inquiry: None,
+            };
             self.change_in_block(session, &prepared, &[]).await?;
         }
         Ok(created)

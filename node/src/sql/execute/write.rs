@@ -265,7 +265,7 @@ pub(super) fn no_leader(session: &Session) -> SqlError {
         return SqlError::cancelled();
     }
     SqlError::new(state::CANNOT_CONNECT_NOW, "no leader was found")
-        .with_hint("Nothing was changed. Try again; if it stays so, most nodes are down or cut off.")
+        .with_hint("Nothing was changed. Ask another node, or try again; if it stays so everywhere, most nodes are down.")
 }
 
 pub(super) fn tag(statement: &Statement) -> &'static str {

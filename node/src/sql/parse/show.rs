@@ -85,6 +85,8 @@ pub enum ShowStatement {
     },
     /// EXPLAIN PRIVILEGE k ON o FOR u.
     ExplainPrivilege {
+        /// Whether it is about granting them onwards.
+        grant_option: bool,
         privileges: PrivilegeList,
         on: Targets,
         /// Empty: who acts.
@@ -261,8 +263,10 @@ impl Reader<'_> {
         Ok(ShowStatement::DefaultPrivileges { shown, schema })
     }
 
-    /// `EXPLAIN PRIVILEGE k, … ON o, … [FOR u, …]`, `EXPLAIN PRIVILEGE SYSTEM k, … [FOR u, …]`.
+    /// `EXPLAIN PRIVILEGE [GRANT OPTION FOR] k, … ON o, … [FOR u, …]`, `EXPLAIN PRIVILEGE [GRANT OPTION FOR] SYSTEM k, …
+    /// [FOR u, …]`.
     pub(super) fn explain_privilege(&mut self) -> Result<Statement, SqlError> {
+        let grant_option = self.words(&["GRANT", "OPTION", "FOR"]);
         let system = self.words(&["SYSTEM"]);
         let words = self.granted()?;
         let privileges = privileges(words)?;
@@ -273,7 +277,7 @@ impl Reader<'_> {
             self.targets()?
         };
         let principals = self.for_roles()?;
-        Ok(Statement::Show(ShowStatement::ExplainPrivilege { privileges, on, principals }))
+        Ok(Statement::Show(ShowStatement::ExplainPrivilege { privileges, on, principals, grant_option }))
     }
 
     fn for_roles(&mut self) -> Result<Vec<RoleSpec>, SqlError> {

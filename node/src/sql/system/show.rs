@@ -121,8 +121,8 @@ pub fn rows(statement: &ShowStatement, view: &View, session: &Session) -> Result
             let rows = list::default_privileges(view, actor, context, shown, schema.as_ref())?;
             Ok(rows.into_iter().map(default_privilege).collect())
         }
-        ShowStatement::ExplainPrivilege { privileges, on, principals } => {
-            explain::rows(view, actor, context, privileges, on, principals)
+        ShowStatement::ExplainPrivilege { privileges, on, principals, grant_option } => {
+            explain::rows(view, actor, context, privileges, on, principals, *grant_option)
         }
         ShowStatement::Databases { comments } => Ok(objects::databases(view, actor, *comments)),
         ShowStatement::Schemas { from } => objects::schemas(view, actor, context, from.as_ref()),

@@ -641,14 +641,16 @@ fn what_is_shown_of_objects() {
         (
             "EXPLAIN PRIVILEGE SELECT ON t FOR a",
             ShowStatement::ExplainPrivilege {
+                grant_option: false,
                 privileges: vec![Privilege::Select],
                 on: Targets::Tables(vec![TablePattern::Table(object(&["t"]))]),
                 principals: vec![role("a")],
             },
         ),
         (
-            "EXPLAIN PRIVILEGE SYSTEM VIEWDEBUG",
+            "EXPLAIN PRIVILEGE GRANT OPTION FOR SYSTEM VIEWDEBUG",
             ShowStatement::ExplainPrivilege {
+                grant_option: true,
                 privileges: vec![Privilege::ViewDebug],
                 on: Targets::System,
                 principals: vec![],

@@ -17,7 +17,7 @@ use super::types::{self, TypeRef};
 use super::{Look, acl, maybe, number, oid, pg_class, pg_constraint, pg_type, text, truth};
 use crate::sql::error::SqlError;
 use crate::sql::system::context::StatementInfo;
-use crate::sql::system::inquiry;
+use crate::sql::system::inquiry::{self, Asking};
 use crate::sql::translate::scalar::{joined, raise};
 use crate::sql::translate::{pattern, quote_ident, string};
 use crate::sql::value::text::{ARRAY_ITEMS_MAX, array_text, parse_array};
@@ -309,7 +309,8 @@ fn object_description(info: &Arc<StatementInfo>, values: &[Value]) -> Result<Val
 
 fn column_description(info: &Arc<StatementInfo>, values: &[Value]) -> Result<Value, SqlError> {
     let (table, column) = (ObjectId(oid_of(&values[0])?), int(&values[1])?);
-    let columns = if item::is_here(info, table) { item::columns(info, table) } else { Vec::new() };
+    let columns =
+        if item::is_here(info, table) { item::columns(info.view.state(), table) } else { Vec::new() };
     Ok(maybe(columns.into_iter().find(|facts| facts.number == column).and_then(|facts| facts.comment)))
 }
 
@@ -345,7 +346,7 @@ fn reg_oid(info: &StatementInfo, kind: &str, written: &str) -> Result<u32, SqlEr
             let name = ObjectName { parts: inquiry::parts(written)? };
             Ok(catalog.resolve_relation(&info.context, &name)?.0)
         }
-        "type" => type_oid(info, written),
+        "type" => type_oid(Asking::of(info), written),
         "role" => {
             let name = RoleName::normalize(written.trim_matches('"'));
             let missing =
@@ -362,13 +363,13 @@ fn reg_oid(info: &StatementInfo, kind: &str, written: &str) -> Result<u32, SqlEr
 }
 
 /// The OID of the type that a text names.
-pub(in crate::sql::system) fn type_oid(info: &StatementInfo, written: &str) -> Result<u32, SqlError> {
+pub(in crate::sql::system) fn type_oid(asking: Asking<'_>, written: &str) -> Result<u32, SqlError> {
     if let Some(oid) = types::built_in_named(&written.to_lowercase()) {
         return Ok(oid);
     }
     let missing = || SqlError::new(state::UNDEFINED_OBJECT, format!("type '{written}' does not exist"));
     let name = ObjectName { parts: inquiry::parts(written).map_err(|_| missing())? };
-    info.view.state().resolve_type(&info.context, &name).map(oid::above).map_err(|_| missing())
+    asking.view.state().resolve_type(asking.context, &name).map(oid::above).map_err(|_| missing())
 }
 
 /// The OID of the one function of this name, or of this signature.

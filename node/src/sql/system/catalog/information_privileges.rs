@@ -167,7 +167,7 @@ fn of_columns(held: Privilege) -> &'static [Privilege] {
 
 fn column_grants(look: &Look) -> Items<ColumnGrant> {
     Box::new(grants_on(item::children(&look.info, item::is_readable)).flat_map(|grant| {
-        let columns = item::columns(&grant.item.info, grant.item.id);
+        let columns = item::columns(grant.item.info.view.state(), grant.item.id);
         let mut rows = Vec::new();
         for column in columns {
             for privilege in of_columns(grant.held.privilege) {

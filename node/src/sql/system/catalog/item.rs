@@ -9,6 +9,7 @@ use grantd_catalog::name::Name;
 use grantd_catalog::object::{Body, Expression, Identity, Index, IndexKey, KeyPart, Object, Table};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::role::Principal;
+use grantd_catalog::state::State;
 use grantd_catalog::system;
 
 use super::{Items, Look, oid, shape, types};
@@ -86,7 +87,7 @@ impl Relation {
     }
 
     pub(super) fn columns(&self) -> Vec<ColumnFacts> {
-        let all = columns(&self.item.info, self.item.id);
+        let all = columns(self.item.info.view.state(), self.item.id);
         match (self.index, self.item.table()) {
             (Some(number), Some(table)) => {
                 let picked = IndexFacts::of(table, number).map_or_else(Vec::new, |index| index.keys);
@@ -195,9 +196,9 @@ pub(in crate::sql::system) fn index_numbers(table: &Table) -> impl Iterator<Item
 }
 
 /// The columns of a relation, in order.
-pub fn columns(info: &StatementInfo, id: ObjectId) -> Vec<ColumnFacts> {
+pub fn columns(state: &State, id: ObjectId) -> Vec<ColumnFacts> {
     let plain = ColumnFacts::plain;
-    let mut found: Vec<_> = match info.view.state().object(id).map(|object| &object.body) {
+    let mut found: Vec<_> = match state.object(id).map(|object| &object.body) {
         Some(Body::Table(table)) => table
             .columns
             .iter()

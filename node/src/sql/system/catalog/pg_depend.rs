@@ -71,7 +71,7 @@ fn comments(item: &Item) -> Vec<Comment> {
     let object = item.object();
     let (class, oid) = (class_of(object), oid_of(item.id, object));
     let own = object.comment.clone().map(|text| Comment { class, oid, column: 0, text });
-    let columns = item::columns(&item.info, item.id).into_iter();
+    let columns = item::columns(item.info.view.state(), item.id).into_iter();
     let on_columns =
         columns.filter_map(|facts| Some(Comment { class, oid, column: facts.number, text: facts.comment? }));
     let table = item.table();

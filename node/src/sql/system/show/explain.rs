@@ -1,7 +1,8 @@
-//! EXPLAIN PRIVILEGE k ON o FOR u: why, or what is missing. One row for each thing that the act needs.
+//! EXPLAIN PRIVILEGE k ON o FOR u: why, or what is missing. Of each thing that the act needs one row for each reason, or one
+//! that says what is missing.
 
 use grantd_catalog::command::{Actor, NameContext, PrivilegeList, RoleSpec, Targets};
-use grantd_catalog::decide::{Reason, explain};
+use grantd_catalog::decide::{Explanation, Missing, Reason, explain, explain_grant_option};
 use grantd_catalog::grant::AclEntry;
 use grantd_catalog::id::{ObjectId, PrincipalId};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
@@ -15,8 +16,8 @@ use crate::sql::error::SqlError;
 use crate::sql::value::{Datum, SqlType};
 
 /// principal, privilege and object are the question; decision is `allow` or `deny`; reason is `granted`, `owner`,
-/// `superuser`, `public` or `nothing`; role_path leads from the principal to the role that made the difference;
-/// held_by is the grant; remedy, where the decision is `deny`, the statement that would change it.
+/// `superuser`, `public` or `nothing`; role_path leads from the principal to the role that has the right; held_by is
+/// the grant; remedy, where the decision is `deny`, the statement that would change it, if one would.
 pub(super) const COLUMNS: [(&str, SqlType); 8] = [
     ("principal", SqlType::Text),
     ("privilege", SqlType::Text),
@@ -31,7 +32,8 @@ pub(super) const COLUMNS: [(&str, SqlType); 8] = [
 /// The rows, for each object, principal and privilege in the order written; before what is in a schema, USAGE of the
 /// schema, without which its name means nothing.
 ///
-/// Who asks sees what SHOW GRANTS would show: an object in a database without CONNECT is refused.
+/// Who asks sees what SHOW GRANTS would show: an object in a database without CONNECT is refused. About others asks only
+/// who may.
 pub(super) fn rows(
     view: &View,
     actor: Actor,
@@ -39,6 +41,7 @@ pub(super) fn rows(
     privileges: &PrivilegeList,
     on: &Targets,
     principals: &[RoleSpec],
+    option: bool,
 ) -> Result<Vec<Vec<Datum>>, SqlError> {
     let state = view.state();
     let objects = match on {
@@ -49,6 +52,9 @@ pub(super) fn rows(
         [] => vec![actor.current],
         specs => specs.iter().map(|spec| state.resolve_grantee(actor, spec)).collect::<Result<_, _>>()?,
     };
+    for principal in &principals {
+        state.may_ask_about(actor.current, *principal)?;
+    }
     let mut rows = Vec::new();
     for object in objects {
         let kind = state.kind(object).ok_or_else(|| refusal::object_gone(object))?;
@@ -60,9 +66,10 @@ pub(super) fn rows(
         }
         for principal in &principals {
             if let Some(schema) = schema_of(state, object) {
-                rows.push(row(view, *principal, schema, Privilege::Usage));
+                rows.extend(rows_of(view, *principal, schema, (Privilege::Usage, false)));
             }
-            rows.extend(privileges.iter().map(|privilege| row(view, *principal, object, *privilege)));
+            let of = |privilege: &Privilege| rows_of(view, *principal, object, (*privilege, option));
+            rows.extend(privileges.iter().flat_map(of));
         }
     }
     Ok(rows)
@@ -74,38 +81,64 @@ fn schema_of(state: &State, object: ObjectId) -> Option<ObjectId> {
     (state.kind(parent) == Some(ObjectKind::Schema)).then_some(parent)
 }
 
-fn row(view: &View, principal: PrincipalId, object: ObjectId, privilege: Privilege) -> Vec<Datum> {
+/// A row for each reason; of a denial one, with what is missing.
+fn rows_of(
+    view: &View,
+    principal: PrincipalId,
+    object: ObjectId,
+    (privilege, option): (Privilege, bool),
+) -> Vec<Vec<Datum>> {
     let state = view.state();
-    let name = |id| quoted(state.principal_name(id).as_str());
+    let explanation = match option {
+        true => explain_grant_option(view, principal, object, privilege),
+        false => explain(view, principal, object, privilege),
+    };
     let place = target(state, object);
-    let grant = |to: PrincipalId, privilege: Privilege, option: bool| {
+    let grant = |privilege: Privilege, to: PrincipalId, option: bool| {
         let option = if option { " WITH GRANT OPTION" } else { "" };
+        let to = quoted(state.principal_name(to).as_str());
         match object {
-            ObjectId::CLUSTER => format!("GRANT SYSTEM {privilege} TO {}{option}", name(to)),
-            _ => format!("GRANT {privilege} ON {place} TO {}{option}", name(to)),
+            ObjectId::CLUSTER => format!("GRANT SYSTEM {privilege} TO {to}{option}"),
+            _ => format!("GRANT {privilege} ON {place} TO {to}{option}"),
         }
     };
-    let (word, path, held_by) = match explain(view, principal, object, privilege) {
-        Reason::Nothing => ("nothing", vec![], None),
-        Reason::Public => ("public", vec![], Some(grant(PrincipalId::PUBLIC, privilege, false))),
-        Reason::Superuser { path } => ("superuser", path, None),
-        Reason::Owner { path } => ("owner", path, None),
-        Reason::Granted { path, entry } => {
-            let AclEntry { grantee, privileges, grant_options, .. } = entry;
-            let held = if privileges.contains(privilege) { privilege } else { Privilege::All };
-            ("granted", path, Some(grant(grantee, held, grant_options.contains(held))))
+    let held = |entry: &AclEntry| {
+        let set = if option { entry.grant_options } else { entry.privileges };
+        let held = if set.contains(privilege) { privilege } else { Privilege::All };
+        grant(held, entry.grantee, entry.grant_options.contains(held))
+    };
+    let row = |decision: &str, reason: &str, path: &[PrincipalId], held_by: Option<String>, remedy| {
+        let text = |text: Option<String>| text.map_or(Datum::Null, Datum::Text);
+        let path = path.iter().map(|id| Some(state.principal_name(*id).to_string()));
+        vec![
+            Datum::Text(state.principal_name(principal).to_string()),
+            Datum::Text(privilege.to_string()),
+            Datum::Text(place.clone()),
+            Datum::Text(decision.to_owned()),
+            Datum::Text(reason.to_owned()),
+            Datum::TextArray(path.collect()),
+            text(held_by),
+            text(remedy),
+        ]
+    };
+    let reasons = match explanation {
+        Explanation::Allow(reasons) => reasons,
+        Explanation::Deny(missing) => {
+            let remedy = match missing {
+                Missing::Grant { .. } => Some(grant(privilege, principal, option)),
+                Missing::Object | Missing::Principal | Missing::NotGrantable | Missing::OfSystem => None,
+            };
+            return vec![row("deny", "nothing", &[], None, remedy)];
         }
     };
-    let denied = word == "nothing";
-    let text = |text: Option<String>| text.map_or(Datum::Null, Datum::Text);
-    vec![
-        Datum::Text(state.principal_name(principal).to_string()),
-        Datum::Text(privilege.to_string()),
-        Datum::Text(place.clone()),
-        Datum::Text(if denied { "deny" } else { "allow" }.to_owned()),
-        Datum::Text(word.to_owned()),
-        Datum::TextArray(path.into_iter().map(|id| Some(state.principal_name(id).to_string())).collect()),
-        text(held_by),
-        text(denied.then(|| grant(principal, privilege, false))),
-    ]
+    let told = reasons.iter().map(|reason| {
+        let (word, held_by) = match reason {
+            Reason::Public { entry } => ("public", Some(held(entry))),
+            Reason::Superuser { .. } => ("superuser", None),
+            Reason::Owner { .. } => ("owner", None),
+            Reason::Granted { entry, .. } => ("granted", Some(held(entry))),
+        };
+        row("allow", word, reason.path(), held_by, None)
+    });
+    told.collect()
 }

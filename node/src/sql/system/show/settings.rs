@@ -17,7 +17,7 @@ pub(super) fn type_of(setting: Setting) -> SqlType {
     match setting.row().setting_type {
         SettingType::Bool => SqlType::Bool,
         SettingType::Int(..) => SqlType::Int8,
-        SettingType::Bytes(..) | SettingType::Duration | SettingType::Word(_) | SettingType::Text => {
+        SettingType::Bytes(..) | SettingType::Duration(..) | SettingType::Word(_) | SettingType::Text => {
             SqlType::Text
         }
     }
