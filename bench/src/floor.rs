@@ -16,9 +16,10 @@ use grantd_raft::quic::QuicTransport;
 use grantd_raft::transport::{Identity, Peer, RequestKind, Service, Transport};
 use grantd_raft::types::NodeInfo;
 use tokio::io::AsyncRead;
+use tokio::runtime::Handle;
 
-/// Bytes of a round trip's request: about an entry with one GRANT.
-const BYTES: usize = 256;
+/// Bytes of a round trip's request and answer: about an entry with one GRANT.
+pub const BYTES: usize = 256;
 /// Bytes of one synced write: a page, which is the least that the log writes.
 const PAGE_BYTES: usize = 4_096;
 /// Pages of the file that is written over: the log, too, writes over what it has allocated.
@@ -133,13 +134,16 @@ impl Service for Echo {
 }
 
 impl RoundTrip {
-    /// Makes certificates under `directory` and connects.
-    pub async fn connect(directory: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+    /// Makes certificates under `directory` and connects. The one that answers runs on `servers`.
+    pub async fn connect(servers: &Handle, directory: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let options = cert::Options { days: 2, overwrite: true };
         let ca = directory.join("floor-ca");
         cert::create_ca(&ca, &options)?;
         let here = endpoint(directory, &ca, 1, &options)?;
-        let there = endpoint(directory, &ca, 2, &options)?;
+        let there = {
+            let _in = servers.enter();
+            endpoint(directory, &ca, 2, &options)?
+        };
         let address = there.local_address().to_string();
         let info = NodeInfo { raft_address: address, sql_address: String::new(), directory: 2 };
         let round_trip = Self { here, there, peer: Peer::Member(2, info) };

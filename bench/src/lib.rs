@@ -4,12 +4,27 @@
 //! and after, and says how far they moved: that is the noise.
 #![forbid(unsafe_code)]
 
+pub mod workload;
+pub mod figure;
+pub mod noise;
+pub mod machine;
 pub mod report;
+pub mod plot;
+pub mod load;
+pub mod check;
 pub mod floor;
 pub mod cost;
+pub mod echo;
 pub mod grant;
 pub mod listing;
+pub mod start;
 pub mod postgres;
 pub mod rows;
+pub mod peers;
 pub mod nodes;
+pub mod revoke;
 pub mod pgbench;
+pub mod pgcheck;
+pub mod socket;
+pub mod transports;
+pub mod all;

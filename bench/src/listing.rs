@@ -13,10 +13,13 @@ use plotters::prelude::{
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::report::Latencies;
+use crate::figure::{Figure, Goal};
+use crate::report::{Latencies, Line, Measured, Report};
 
 type Failed = Box<dyn std::error::Error>;
 
+/// Tables of the schema that the goal of a GRANT on all of them is for.
+pub const TABLES: usize = 10_000;
 /// Connections that make the catalog.
 const MAKERS: usize = 32;
 /// How often each listing is asked for.
@@ -36,32 +39,47 @@ struct Point {
     median: Duration,
 }
 
-/// Makes `tables` tables and `roles` roles and prints the report; `plot` names an SVG file to write.
-pub async fn run(tables: usize, roles: usize, plot: Option<&Path>) -> Result<(), Failed> {
+/// Makes `tables` tables and `roles` roles and reports; `plot` names an SVG file to write.
+pub async fn run(
+    tables: usize,
+    roles: usize,
+    plot: Option<&Path>,
+    report: &mut Report,
+) -> Result<(), Failed> {
     let mut cluster = Cluster::start(None).await.map_err(|failure| failure.to_string())?;
     let leader = cluster.leader().ok_or("nobody leads")?;
     let follower = (1..=NODES).find(|id| *id != leader).ok_or("one node only")?;
     let login = cluster.target(leader, "root").login();
     let client = pgclient::connect(&login).await?;
-    println!("{tables} tables in one schema, {roles} roles, three nodes of one process, over TLS\n");
+    report.heading(&format!(
+        "{tables} tables in one schema, {roles} roles, three nodes of one process, over TLS"
+    ));
     let begun = Instant::now();
     make(&login, (0..roles).map(|role| format!("CREATE ROLE r{role}")).collect()).await?;
     client.batch_execute("CREATE SCHEMA big").await?;
     make(&login, (0..tables).map(|at| format!("CREATE TABLE big.t{at} (k INT8 PRIMARY KEY)")).collect())
         .await?;
-    println!("  made in                                        {:>8.1} s", begun.elapsed().as_secs_f64());
+    report.line(&format!(
+        "made in                                        {:>8.1} s",
+        begun.elapsed().as_secs_f64()
+    ));
 
-    let (mut grants, mut entries) = (Latencies::default(), 0);
+    let (mut grants, mut each, mut entries) = (Latencies::default(), Vec::new(), 0);
     for round in 0..ROUNDS {
         let before = cluster.last_log(leader);
         let begun = Instant::now();
         client.batch_execute(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA big TO r{round}")).await?;
         grants.record(begun.elapsed());
+        each.push(begun.elapsed().as_secs_f64() * 1_000.0);
         entries = entries.max(cluster.last_log(leader) - before);
     }
+    tell(tables, &each, entries, report);
     let goal = GRANT_GOAL.as_millis();
-    println!("  GRANT SELECT ON ALL TABLES IN SCHEMA big       {}   goal {goal} ms", milliseconds(&grants));
-    println!("    log entries of one such statement            {entries:>8}");
+    report.line(&format!(
+        "GRANT SELECT ON ALL TABLES IN SCHEMA big       {}   goal {goal} ms",
+        milliseconds(&grants)
+    ));
+    report.line(&format!("log entries of one such statement            {entries:>8}"));
 
     let goal = LISTING_GOAL.as_millis();
     for (node, name) in [(leader, "leader"), (follower, "follower")] {
@@ -73,39 +91,60 @@ pub async fn run(tables: usize, roles: usize, plot: Option<&Path>) -> Result<(),
             "SELECT * FROM information_schema.table_privileges WHERE table_name = 't7'",
         ] {
             let (latencies, rows) = listing(&client, text).await?;
-            println!("  {name:<9}{text:<78}{}   {rows} rows   goal {goal} ms", milliseconds(&latencies));
+            report.line(&format!(
+                "{name:<9}{text:<78}{}   {rows} rows   goal {goal} ms",
+                milliseconds(&latencies)
+            ));
         }
     }
     match psql_dp(&login) {
-        Ok((shown, lines)) => println!(
-            "  psql \\dp big.*, start and login of psql included                                        {:>8.1} ms   \
+        Ok((shown, lines)) => report.line(&format!(
+            "psql \\dp big.*, start and login of psql included                                        {:>8.1} ms   \
              {lines} lines   goal {goal} ms",
             shown.as_secs_f64() * 1_000.0
-        ),
-        Err(error) => println!("  psql \\dp: not measured, {error}"),
+        )),
+        Err(error) => report.line(&format!("psql \\dp: not measured, {error}")),
     }
     if let Some(path) = plot {
-        let points = points(&client, &login).await?;
-        println!("\n  the cost of a row of SHOW GRANTS");
-        for point in &points {
-            println!(
-                "    {:>7} grants   {:>7} rows   median {:>8.1} ms   {:>6.2} µs a row",
-                point.grants,
-                point.rows,
-                point.median.as_secs_f64() * 1_000.0,
-                per_row(point)
-            );
-        }
-        draw(path, &points)?;
-        println!("  plotted in {}", path.display());
+        rows_cost(&client, &login, path, report).await?;
     }
     drop(client);
     cluster.stop().await;
     Ok(())
 }
 
+/// The cost of a row as the rows grow, plotted.
+async fn rows_cost(client: &Client, login: &Login, path: &Path, report: &mut Report) -> Result<(), Failed> {
+    let points = points(client, login).await?;
+    report.line("the cost of a row of SHOW GRANTS");
+    for point in &points {
+        report.line(&format!(
+            "{:>7} grants   {:>7} rows   median {:>8.1} ms   {:>6.2} µs a row",
+            point.grants,
+            point.rows,
+            point.median.as_secs_f64() * 1_000.0,
+            per_row(point)
+        ));
+    }
+    draw(path, &points)?;
+    report.line(&format!("plotted in {}", path.display()));
+    Ok(())
+}
+
+/// The goal, for a schema as large as it is meant for.
+fn tell(tables: usize, milliseconds: &[f64], entries: u64, report: &mut Report) {
+    let what = format!("GRANT ON ALL TABLES of {tables}");
+    if tables < TABLES {
+        return report.missing(format!("GRANT ON ALL TABLES of {TABLES}: this run has {tables}"));
+    }
+    let Some(figure) = Figure::of(milliseconds) else { return };
+    let goal = Goal::AtMost(GRANT_GOAL.as_secs_f64() * 1_000.0);
+    let beside = if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") };
+    report.measured(Measured { line: Line::Grant, what, goal, unit: "ms", figure, beside });
+}
+
 /// Runs statements that do not depend on each other, over several connections.
-async fn make(login: &Login, statements: Vec<String>) -> Result<(), Failed> {
+pub async fn make(login: &Login, statements: Vec<String>) -> Result<(), Failed> {
     let mut tasks = JoinSet::new();
     let share = statements.len().div_ceil(MAKERS).max(1);
     for part in statements.chunks(share) {

@@ -1,9 +1,13 @@
-//! `cargo run --release -p grantd-bench -- grant`
+//! `cargo run --release -p grantd-bench -- all --quick`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use grantd_bench::{grant, listing, pgbench, rows};
+use grantd_bench::load::{Plan, apart};
+use grantd_bench::noise::Calibration;
+use grantd_bench::report::Report;
+use grantd_bench::{all, check, grant, listing, peers, pgbench, pgcheck, revoke, rows, start, transports};
 
 /// Measures grantd beside what bounds it.
 #[derive(Parser)]
@@ -11,10 +15,22 @@ use grantd_bench::{grant, listing, pgbench, rows};
 struct Arguments {
     #[command(subcommand)]
     what: What,
+    /// A directory for the report: report.md, and plots as SVG
+    #[arg(long, global = true)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum What {
+    /// One decision in process: alone, in a stream, by name, in batches, while changes are published; and memory
+    Check {
+        /// Worlds of 100,000 grants, of 10 times and of 100 times as many, up to this factor
+        #[arg(long, default_value_t = 10)]
+        scale: usize,
+        /// Rounds of each way to ask, 32,768 questions each
+        #[arg(long, default_value_t = 21)]
+        rounds: usize,
+    },
     /// GRANT on three nodes: p50, p99 and throughput, beside one sync and one round trip
     Grant {
         /// Seconds of each load
@@ -32,6 +48,18 @@ enum What {
         /// An SVG file for a plot of the cost of a row, from 1,000 to 100,000 grants
         #[arg(long)]
         plot: Option<PathBuf>,
+    },
+    /// How long a node takes from its start to its first answer, on a catalog with many grants
+    Start {
+        /// Grants in the catalog
+        #[arg(long, default_value_t = 1_000_000)]
+        grants: usize,
+    },
+    /// REVOKE on three processes beside GRANT, and with a node stopped, a node killed, the leader killed
+    Revoke {
+        /// Seconds of each load
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
     },
     /// Debian's pgbench on three processes, through a follower, and on PostgreSQL
     Pgbench {
@@ -51,7 +79,13 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
-    /// Everything but pgbench
+    /// One check beside cedar-policy, casbin, regorus, PostgreSQL and etcd, which must agree with each other
+    Peers(Rounds),
+    /// Checks over the PostgreSQL protocol, one at a time and pipelined, beside a server that answers without deciding
+    Pgcheck(Rounds),
+    /// A check over each transport, beside a bare echo on it
+    Transports(Rounds),
+    /// Everything but pgbench, and what came of the goals
     All {
         /// Shorter loads: a first look, not a result
         #[arg(long)]
@@ -59,24 +93,54 @@ enum What {
     },
 }
 
+#[derive(clap::Args, Clone, Copy)]
+struct Rounds {
+    /// Rounds of each, in turn
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// Milliseconds of each round
+    #[arg(long, default_value_t = 200)]
+    round_ms: u64,
+}
+
+impl Rounds {
+    fn plan(self) -> Plan {
+        Plan { rounds: self.rounds, length: Duration::from_millis(self.round_ms) }
+    }
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Arguments::parse().what {
-        What::Grant { seconds } => grant::run(seconds).await,
-        What::Listing { tables, roles, plot } => listing::run(tables, roles, plot.as_deref()).await,
-        What::Pgbench { scale, clients, seconds } => {
-            pgbench::run(pgbench::Load { scale, clients, seconds }).await
+    let Arguments { what, out } = Arguments::parse();
+    if let What::Pgbench { scale, clients, seconds } = what {
+        return pgbench::run(pgbench::Load { scale, clients, seconds }).await;
+    }
+    let mut report = Report::begin(out.as_deref())?;
+    let mut calibration = Calibration::new()?;
+    calibration.once();
+    match what {
+        What::Check { scale, rounds } => check::run(check::Load { scale, rounds }, &mut report)?,
+        What::Start { grants } => start::run(grants, &mut report).await?,
+        What::Revoke { seconds } => revoke::run(seconds, revoke::ROUNDS, &mut report).await?,
+        What::Grant { seconds } => grant::run(seconds, &mut report).await?,
+        What::Listing { tables, roles, plot } => {
+            listing::run(tables, roles, plot.as_deref(), &mut report).await?;
         }
-        What::Rows { seconds } => rows::run(seconds).await,
-        What::All { quick: true } => {
-            rows::run(3).await?;
-            grant::run(3).await?;
-            listing::run(1_000, 100, None).await
+        What::Rows { seconds } => rows::run(seconds, &mut report).await?,
+        What::Peers(rounds) => {
+            apart(async |_| peers::run(&mut report, rounds.plan(), &mut calibration).await)?;
         }
-        What::All { quick: false } => {
-            rows::run(10).await?;
-            grant::run(30).await?;
-            listing::run(10_000, 1_000, None).await
+        What::Pgcheck(rounds) => pgcheck::run(&mut report, rounds.plan(), &mut calibration).await?,
+        What::Transports(rounds) => transports::run(&mut report, rounds.plan(), &mut calibration).await?,
+        What::All { quick } => {
+            let length = if quick { all::QUICK } else { all::WHOLE };
+            all::run(&mut report, length, &mut calibration).await?;
         }
+        What::Pgbench { .. } => {}
+    }
+    calibration.once();
+    match calibration.noise()? {
+        Some(noise) => report.end(&noise),
+        None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
-//! Three nodes, each a process of its own, which ends when this is dropped.
+//! Three nodes, each a process of its own, which ends when this is dropped, and may be stopped or killed before.
 
+use std::ffi::OsString;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use grantd_node::admin::{self, Answer, Request, StatusReport};
 use grantd_node::cert;
 use grantd_node::pgclient::Login;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 type Failed = Box<dyn std::error::Error>;
@@ -16,6 +18,8 @@ type Failed = Box<dyn std::error::Error>;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a state is looked at while it is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A node that lacks no more entries than this has caught up.
+const NEAR: u64 = 10;
 /// Nodes of the cluster.
 const NODES: u64 = 3;
 
@@ -32,26 +36,46 @@ impl Drop for Process {
 
 /// Three nodes, each a process.
 pub struct Nodes {
-    processes: Vec<Process>,
+    members: Vec<Member>,
     directory: TempDir,
-    sql_ports: Vec<u16>,
+}
+
+struct Member {
+    /// None while it is down.
+    process: Option<Process>,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    sql_port: u16,
+}
+
+impl Member {
+    fn spawn(&mut self) -> std::io::Result<()> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(Process(command.spawn()?));
+        Ok(())
+    }
 }
 
 impl Nodes {
+    /// The program that they run: the one beside this program.
+    pub fn program() -> Result<PathBuf, Failed> {
+        let program = std::env::current_exe()?.with_file_name("grantd");
+        if program.exists() {
+            return Ok(program);
+        }
+        Err(format!("{} is not built: cargo build --release -p grantd-node", program.display()).into())
+    }
+
     /// Starts them and waits until all vote. `grantd` is the one beside this program.
     pub async fn start() -> Result<Self, Failed> {
-        let program = std::env::current_exe()?.with_file_name("grantd");
-        if !program.exists() {
-            return Err(
-                format!("{} is not built: cargo build --release -p grantd-node", program.display()).into()
-            );
-        }
+        let program = Self::program()?;
         let directory = TempDir::new()?;
         let options = cert::Options { days: 2, overwrite: false };
         let ca = directory.path().join("ca");
         cert::create_ca(&ca, &options)?;
         cert::create_client(&ca, &ca, "root", &options)?;
-        let mut nodes = Self { processes: Vec::new(), directory, sql_ports: Vec::new() };
+        let mut nodes = Self { members: Vec::new(), directory };
         let mut joined: Vec<String> = Vec::new();
         for id in 1..=NODES {
             let address = format!("127.0.0.1:{}", UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port());
@@ -59,15 +83,27 @@ impl Nodes {
             joined.push(address);
         }
         let deadline = Instant::now() + PATIENCE;
-        let mut initialized = false;
-        loop {
-            if !initialized && nodes.status(1).await.is_some() {
-                initialized = admin::ask(&nodes.data(1), &Request::Init).await.is_ok();
+        while nodes.status(1).await.is_none() || admin::ask(&nodes.data(1), &Request::Init).await.is_err() {
+            if Instant::now() >= deadline {
+                return Err("the first node made no cluster".into());
             }
-            let leader = nodes.leader().await;
-            let votes = |status: &StatusReport| status.members.iter().filter(|member| member.voter).count();
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        nodes.until_all_vote().await?;
+        Ok(nodes)
+    }
+
+    /// Waits until somebody leads, and all vote and answer it.
+    pub async fn until_all_vote(&self) -> Result<(), Failed> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let leader = self.leader().await;
+            let votes = |status: &StatusReport| {
+                let near = |at: Option<u64>| at.is_some_and(|at| at + NEAR >= status.last_log);
+                status.members.iter().filter(|member| member.voter && near(member.matched)).count()
+            };
             if leader.is_some_and(|status| votes(&status) as u64 == NODES) {
-                return Ok(nodes);
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err("the nodes made no cluster".into());
@@ -78,12 +114,57 @@ impl Nodes {
 
     /// How root logs in on a node that does not lead.
     pub async fn follower(&self) -> Result<Login, Failed> {
-        let leader = self.leader().await.ok_or("nobody leads")?.node_id;
-        let id = (1..=NODES).find(|id| *id != leader).ok_or("one node only")?;
+        self.login(self.followers(self.leader_id().await?)[0])
+    }
+
+    /// How root logs in on the node that leads.
+    pub async fn leader_login(&self) -> Result<Login, Failed> {
+        self.login(self.leader_id().await?)
+    }
+
+    /// Who leads.
+    pub async fn leader_id(&self) -> Result<u64, Failed> {
+        Ok(self.leader().await.ok_or("nobody leads")?.node_id)
+    }
+
+    /// The two that do not.
+    pub fn followers(&self, leader: u64) -> [u64; 2] {
+        [leader % NODES + 1, (leader + 1) % NODES + 1]
+    }
+
+    /// SIGSTOP: it stands still.
+    pub fn pause(&self, id: u64) -> Result<(), Failed> {
+        self.signal(id, Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn resume(&self, id: u64) -> Result<(), Failed> {
+        self.signal(id, Signal::CONT)
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub fn kill(&mut self, id: u64) -> Result<(), Failed> {
+        self.members[usize::try_from(id - 1)?].process = None;
+        Ok(())
+    }
+
+    /// Starts a node that was killed.
+    pub fn restart(&mut self, id: u64) -> Result<(), Failed> {
+        Ok(self.members[usize::try_from(id - 1)?].spawn()?)
+    }
+
+    fn signal(&self, id: u64, signal: Signal) -> Result<(), Failed> {
+        let process = self.members[usize::try_from(id - 1)?].process.as_ref().ok_or("it does not run")?;
+        let pid = Pid::from_raw(i32::try_from(process.0.id())?).ok_or("a process has a number")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// How root logs in on a node.
+    pub fn login(&self, id: u64) -> Result<Login, Failed> {
         let ca = self.directory.path().join("ca");
         Ok(Login {
             host: "localhost".to_owned(),
-            port: self.sql_ports[usize::try_from(id - 1)?],
+            port: self.members[usize::try_from(id - 1)?].sql_port,
             user: "root".to_owned(),
             database: "defaultdb".to_owned(),
             ca: ca.join(cert::CA_CERT),
@@ -100,20 +181,15 @@ impl Nodes {
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         cert::create_node(&ca, &certs, id, &hosts, &cert::Options { days: 2, overwrite: false })?;
         let port = free_port()?;
-        let mut command = Command::new(program);
-        command
-            .arg("start")
-            .args(["--data-dir".as_ref(), self.data(id).as_os_str()])
-            .args(["--certs-dir".as_ref(), certs.as_os_str()])
-            .args(["--listen", address, "--sql-listen", &format!("127.0.0.1:{port}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let mut arguments: Vec<OsString> = vec!["start".into(), "--data-dir".into(), self.data(id).into()];
+        arguments.extend(["--certs-dir".into(), certs.into(), "--listen".into(), address.into()]);
+        arguments.extend(["--sql-listen".into(), format!("127.0.0.1:{port}").into()]);
         if !join.is_empty() {
-            command.args(["--join", join]);
+            arguments.extend(["--join".into(), join.into()]);
         }
-        self.processes.push(Process(command.spawn()?));
-        self.sql_ports.push(port);
+        let mut member = Member { process: None, program: program.to_owned(), arguments, sql_port: port };
+        member.spawn()?;
+        self.members.push(member);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL of this machine as a peer: a primary and two standbys in a temporary directory, of which one must have
-//! applied a commit before it is acknowledged. TLS and certificates are those that a grantd cluster has.
+//! applied a commit before it is acknowledged. TLS and certificates are those that a grantd cluster has. Beside it there is
+//! a Unix socket, on which this machine is trusted.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,6 +13,7 @@ use grantd_node::cert;
 use grantd_node::pgclient::{self, Login};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
+use tokio_postgres::Config;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -42,6 +44,7 @@ impl Postgres {
         peers.make_certificates()?;
         let primary = peers.data(0);
         peers.own(&peers.make_directory("data-0")?)?;
+        peers.own(&peers.make_directory("socket")?)?;
         let initdb = programs.join("initdb");
         run(command(&initdb)
             .args(["-U", "root", "-A", "trust", "-E", "UTF8", "--locale=C", "-D"])
@@ -90,6 +93,17 @@ impl Postgres {
         }
     }
 
+    /// How to log in to the primary over its Unix socket.
+    pub fn socket(&self) -> Config {
+        let mut config = Config::new();
+        config.host_path(self.socket_directory()).port(self.ports[0]).user("root").dbname("postgres");
+        config
+    }
+
+    fn socket_directory(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
     fn data(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("data-{number}"))
     }
@@ -135,9 +149,10 @@ impl Postgres {
         let server = self.directory.path().join("server");
         let ca = self.directory.path().join("ca").join(cert::CA_CERT);
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nssl = on\nssl_ca_file = '{}'\n\
+            "listen_addresses = '127.0.0.1'\nunix_socket_directories = '{}'\nssl = on\nssl_ca_file = '{}'\n\
              ssl_cert_file = '{}'\nssl_key_file = '{}'\nfsync = on\nsynchronous_commit = {}\nhot_standby = on\n\
-             max_connections = 200\nshared_buffers = 256MB\nlogging_collector = off\n",
+             max_connections = 200\nmax_locks_per_transaction = 256\nshared_buffers = 256MB\nlogging_collector = off\n",
+            self.socket_directory().display(),
             ca.display(),
             server.join(cert::NODE_CERT).display(),
             server.join(cert::NODE_KEY).display(),
@@ -145,7 +160,7 @@ impl Postgres {
         );
         fs::write(data.join("postgresql.auto.conf"), settings)?;
         let access = "hostssl all all 127.0.0.1/32 cert\nhost replication root 127.0.0.1/32 trust\n\
-                      hostssl all all ::1/128 cert\n";
+                      hostssl all all ::1/128 cert\nlocal all all trust\n";
         fs::write(data.join("pg_hba.conf"), access)?;
         self.own(data)
     }

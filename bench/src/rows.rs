@@ -10,12 +10,13 @@ use futures::SinkExt;
 use grantd_node::demo::cluster::{Cluster, NODES};
 use grantd_node::pgclient::{self, Login};
 use tempfile::TempDir;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
 
 use crate::floor::{RoundTrip, Sync};
 use crate::postgres::Postgres;
-use crate::report::Latencies;
+use crate::report::{Latencies, Report};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -48,8 +49,8 @@ struct Side {
     reads: Login,
 }
 
-/// Runs each load for `seconds` and prints the report.
-pub async fn run(seconds: u64) -> Result<(), Failed> {
+/// Runs each load for `seconds` and reports.
+pub async fn run(seconds: u64, report: &mut Report) -> Result<(), Failed> {
     let mut cluster = Cluster::start(None).await.map_err(|failure| failure.to_string())?;
     let leader = cluster.leader().ok_or("nobody leads")?;
     let follower = (1..=NODES).find(|id| *id != leader).ok_or("one node only")?;
@@ -58,44 +59,49 @@ pub async fn run(seconds: u64) -> Result<(), Failed> {
     let postgres = Postgres::start(STANDBYS).await?;
     match &postgres {
         Some(peer) => sides.push(Side { name: "PostgreSQL", writes: peer.login(0), reads: peer.login(1) }),
-        None => println!("PostgreSQL is not installed: nothing is compared"),
+        None => report.missing("rows beside PostgreSQL: it is not installed".to_owned()),
     }
     let duration = Duration::from_secs(seconds);
     for side in &sides {
         prepare(&side.writes).await?;
     }
-    println!(
-        "Rows on three nodes, over TLS, a client of a follower (PostgreSQL: reads of a standby, writes of the primary)\n"
+    report.heading(
+        "Rows on three nodes, over TLS, a client of a follower (PostgreSQL: reads of a standby, writes of the primary)",
     );
-    floors(duration).await?;
+    floors(duration, report).await?;
     for side in &sides {
-        println!(
-            "  {:<12} point SELECT, prepared          {}",
+        report.line(&format!(
+            "{:<12} point SELECT, prepared          {}",
             side.name,
             select(side, NEWEST, duration).await?.line()
-        );
+        ));
     }
     // What a standby answers is as old as the standby, too.
-    println!(
-        "  {:<12} the same, grantd.read = 'local' {}",
+    report.line(&format!(
+        "{:<12} the same, grantd.read = 'local' {}",
         sides[0].name,
         select(&sides[0], LOCAL, duration).await?.line()
-    );
+    ));
     for side in &sides {
-        println!("  {:<12} one-row INSERT, 1 client        {}", side.name, insert(side, 1, duration).await?);
+        report.line(&format!(
+            "{:<12} one-row INSERT, 1 client        {}",
+            side.name,
+            insert(side, 1, duration).await?
+        ));
     }
     for side in &sides {
-        println!(
-            "  {:<12} one-row INSERT, {MANY} clients      {}",
+        report.line(&format!(
+            "{:<12} one-row INSERT, {MANY} clients      {}",
             side.name,
             insert(side, MANY, duration).await?
-        );
+        ));
     }
     for side in &sides {
-        match bulk(side).await {
-            Ok(rate) => println!("  {:<12} COPY of {BULK_ROWS} rows          {rate:>10.0} rows/s", side.name),
-            Err(error) => println!("  {:<12} COPY of {BULK_ROWS} rows          failed: {error}", side.name),
-        }
+        let loaded = match bulk(side).await {
+            Ok(rate) => format!("{rate:>10.0} rows/s"),
+            Err(error) => format!("failed: {error}"),
+        };
+        report.line(&format!("{:<12} COPY of {BULK_ROWS} rows          {loaded}", side.name));
     }
     drop(postgres);
     cluster.stop().await;
@@ -115,10 +121,10 @@ async fn prepare(login: &Login) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn floors(duration: Duration) -> Result<(), Failed> {
+async fn floors(duration: Duration, report: &mut Report) -> Result<(), Failed> {
     let directory = TempDir::new()?;
     let mut sync = Sync::allocate(directory.path(), "floor")?;
-    let round_trip = RoundTrip::connect(directory.path()).await?;
+    let round_trip = RoundTrip::connect(&Handle::current(), directory.path()).await?;
     let (mut syncs, mut trips) = (Latencies::default(), Latencies::default());
     let until = Instant::now() + duration / 4;
     while Instant::now() < until {
@@ -126,8 +132,8 @@ async fn floors(duration: Duration) -> Result<(), Failed> {
         trips.record(round_trip.once().await?);
     }
     round_trip.close().await;
-    println!("  floor        one sync                        {}", syncs.line());
-    println!("  floor        round trip between two nodes    {}\n", trips.line());
+    report.line(&format!("floor        one sync                        {}", syncs.line()));
+    report.line(&format!("floor        round trip between two nodes    {}", trips.line()));
     Ok(())
 }
 
