@@ -6,6 +6,7 @@
 
 pub mod dice;
 pub mod process;
+pub mod https;
 pub mod postgres;
 pub mod promise;
 pub mod script;

@@ -74,6 +74,13 @@ impl Cluster {
 
     /// The same, with further arguments for every node.
     pub async fn start_with(count: u64, arguments: &[&str]) -> Self {
+        let mut cluster = Self::prepare(count, arguments);
+        cluster.launch().await;
+        cluster
+    }
+
+    /// Files and ports of `count` nodes, none of which runs yet.
+    pub fn prepare(count: u64, arguments: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("grantd-").tempdir().expect("a temporary directory");
         let options = cert::Options { days: 2, overwrite: false };
         cert::create_ca(&directory.path().join("ca"), &options).expect("a CA");
@@ -84,14 +91,18 @@ impl Cluster {
         for _ in 0..count {
             cluster.add_node();
         }
-        for node in &mut cluster.nodes {
+        cluster
+    }
+
+    /// Starts what is prepared, makes a cluster of it, and waits until each node votes and answers.
+    pub async fn launch(&mut self) {
+        for node in &mut self.nodes {
             node.start();
         }
-        cluster.nodes[0].until("its admin socket answers", async |node| node.status().await.is_some()).await;
-        let answer = cluster.nodes[0].admin(&Request::Init).await;
+        self.nodes[0].until("its admin socket answers", async |node| node.status().await.is_some()).await;
+        let answer = self.nodes[0].admin(&Request::Init).await;
         assert_eq!(answer, Some(Answer::Done), "init");
-        cluster.until_all_vote().await;
-        cluster
+        self.until_all_vote().await;
     }
 
     /// Prepares files and ports of one more node, with the next number. It does not run yet.
@@ -142,16 +153,19 @@ impl Cluster {
         .await;
     }
 
-    /// What the leader says of itself and the others, if a running node leads.
+    /// What the leader says of itself and the others, if a running node leads. One that was deposed and does not know it yet
+    /// has a lower term.
     pub async fn leader_status(&self) -> Option<StatusReport> {
+        let mut newest: Option<StatusReport> = None;
         for node in self.nodes.iter().filter(|node| node.process.is_some()) {
             if let Some(status) = node.status().await
                 && status.server_state == "leader"
+                && newest.as_ref().is_none_or(|newest| newest.term < status.term)
             {
-                return Some(status);
+                newest = Some(status);
             }
         }
-        None
+        newest
     }
 
     /// Waits for a leader and gives its number.
@@ -292,10 +306,24 @@ impl Node {
 
     /// SIGTERM, and waits for the end, which must be a normal one.
     pub async fn stop(&mut self) {
-        let child = self.process.as_ref().expect("the node runs");
-        let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-        assert!(told.expect("kill runs").success(), "node {} can be told to stop", self.id);
+        self.signal("-TERM");
         assert_eq!(self.until_exit().await, Some(0), "SIGTERM is a normal end:\n{}", self.logged());
+    }
+
+    /// SIGSTOP: all of its threads stand still, wherever they are, and its clock goes on.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT: it goes on.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let child = self.process.as_ref().expect("the node runs");
+        let told = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(told.expect("kill runs").success(), "node {} takes {signal}", self.id);
     }
 
     /// SIGKILL, and waits for the end. Nothing if it does not run.
