@@ -93,9 +93,9 @@ async fn a_transaction_on_a_leader_that_was_deposed_reads_nothing_by_a_right_tha
         let leader_id = cluster.leader().await;
         let leader =
             cluster.nodes.iter().position(|node| node.id == leader_id).expect("a node of this cluster");
-        let root = pgclient::connect(&world.roots[(leader + 1) % SEATS]).await.expect("root logs in");
+        let root = logged_in(&world.roots[(leader + 1) % SEATS]).await;
         root.batch_execute(&format!("GRANT SELECT ON item TO {USER}")).await.expect("the right is given");
-        let user = pgclient::connect(&world.login(leader, USER)).await.expect("the user logs in");
+        let user = logged_in(&world.login(leader, USER)).await;
         user.batch_execute("BEGIN; INSERT INTO scratch VALUES (1)").await.expect("a transaction that writes");
         user.batch_execute(read).await.expect("the right is there");
         net.isolate(leader, true);
@@ -107,6 +107,18 @@ async fn a_transaction_on_a_leader_that_was_deposed_reads_nothing_by_a_right_tha
         assert!(told.is_err(), "{read}: the transaction is answered by a right that is gone");
         net.isolate(leader, false);
         cluster.until_all_caught_up().await;
+    }
+}
+
+/// A session on a node that may just have come back, which refuses until it has heard of a leader.
+async fn logged_in(login: &pgclient::Login) -> tokio_postgres::Client {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match pgclient::connect(login).await {
+            Ok(client) => return client,
+            Err(error) => assert!(Instant::now() < deadline, "nobody logs in: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
