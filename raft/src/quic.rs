@@ -291,6 +291,9 @@ impl Transport for QuicTransport {
             }
             // Tells the peers, so that they need not wait for a time-out; they may be gone themselves.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
+            if let Err(error) = give_port_back(&endpoint) {
+                warn!(%error, "the port for peers is free only when the process ends");
+            }
         }
         .boxed()
     }
@@ -370,6 +373,15 @@ fn refuse(to: &Peer, reason: String) -> BoxFuture<'static, Result<Bytes, Transpo
 fn unreachable_now(to: &Peer, cause: &str) -> BoxFuture<'static, Result<Bytes, TransportError>> {
     futures::future::err(TransportError::Unreachable { peer: to.to_string(), cause: cause.to_owned() })
         .boxed()
+}
+
+/// Lets go of the socket of a closed endpoint, which would else live for as long as any handle of it: an endpoint also keeps
+/// the socket before the newest, until something comes in on the newest.
+fn give_port_back(endpoint: &Endpoint) -> io::Result<()> {
+    for _ in 0..2 {
+        endpoint.rebind(std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?)?;
+    }
+    Ok(())
 }
 
 /// A UDP socket with large buffers. Smaller ones than asked for work too, with more packets lost.

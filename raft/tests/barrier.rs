@@ -219,10 +219,11 @@ async fn a_node_that_was_cut_off_answers_again_within_a_second_whoever_it_is() {
         let refused = world.cluster.node(cut).handle.linearizable_soon().await;
         assert_eq!(refused.unwrap_err(), Unavailable::NoLeader(Duration::from_secs(1)));
         assert!(asked.elapsed() < SLACK, "{:?}", asked.elapsed());
-        // Who waits for an election waits for no more than one: two leases since a leader was heard, one of which is over.
+        // Who waits for an election waits for no more than one: two leases since a leader was heard. Counted from the cut:
+        // the lease was older than what was heard last.
         let refused = world.cluster.node(cut).handle.linearizable().await;
         assert!(matches!(refused, Err(Unavailable::NoLeader(_))), "{refused:?}");
-        assert!(asked.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", asked.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(2) + SLACK, "{:?}", began.elapsed());
         // The others have elected another one, if it led.
         let other = world.cluster.node(1 + cut % 3);
         other.handle.linearizable().await.unwrap();
