@@ -56,7 +56,7 @@ pub const WHOLE: Length = Length {
 pub async fn run(report: &mut Report, length: Length, calibration: &mut Calibration) -> Result<(), Failed> {
     check::run(length.check, report)?;
     apart(async |_| peers::run(report, length.plan, calibration).await)?;
-    transports::run(report, length.plan, calibration).await?;
+    transports::run(report, length.plan, transports::EVERYTHING, calibration).await?;
     pgcheck::run(report, length.plan, calibration).await?;
     grant::run(length.seconds_of_grants, report).await?;
     match Nodes::program() {

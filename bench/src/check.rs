@@ -245,9 +245,11 @@ fn in_turn(
     let pinned = live.load_full();
     let view = &*pinned;
     let (mut reader, mut leased) = (live.reader(), live.reader());
+    let (closures, objects) = view.state().index().heap_bytes();
     let expires = AtomicU64::new(u64::MAX);
     let mut ways: Vec<(&str, Box<dyn Measured + '_>)> = vec![
-        ("pointer chase in 1 MB (calibration)", Box::new(chase())),
+        ("pointer chase in 1 MB (calibration)", Box::new(chase(1 << 20))),
+        ("pointer chase in the index's bytes", Box::new(chase(closures + objects))),
         (PINNED, Box::new(|asked: &Asked| by_id(view, asked))),
         ("by id, newest view each time", Box::new(move |asked: &Asked| by_id(reader.view(), asked))),
         (LEASED, Box::new(move |asked: &Asked| under_lease(&expires, &mut leased, asked))),
@@ -331,16 +333,17 @@ fn overhead() -> f64 {
     median(&mut taken)
 }
 
-/// Follows one random cycle through 1 MB, a step for each question.
-fn chase() -> impl Way {
-    const STEPS: usize = (1 << 20) / 64;
-    let mut order: Vec<usize> = (0..STEPS).collect();
+/// Follows one random cycle through so many bytes, a step for each question: what one load costs that waits for the one before,
+/// with what the other ways leave in the caches.
+fn chase(bytes: usize) -> impl Way {
+    let steps = bytes / 64;
+    let mut order: Vec<usize> = (0..steps).collect();
     let mut dice = Dice::new(SEED);
-    for at in (1..STEPS).rev() {
+    for at in (1..steps).rev() {
         order.swap(at, dice.below(at));
     }
     // One cache line each.
-    let mut next = vec![[0_usize; 8]; STEPS];
+    let mut next = vec![[0_usize; 8]; steps];
     for (at, to) in order.iter().zip(order.iter().cycle().skip(1)) {
         next[*at][0] = *to;
     }

@@ -84,7 +84,13 @@ enum What {
     /// Checks over the PostgreSQL protocol, one at a time and pipelined, beside a server that answers without deciding
     Pgcheck(Rounds),
     /// A check over each transport, beside a bare echo on it
-    Transports(Rounds),
+    Transports {
+        #[command(flatten)]
+        rounds: Rounds,
+        /// Only what has this in its name, as `HTTPS`: for a profile
+        #[arg(long, value_name = "NAME", default_value = "")]
+        only: String,
+    },
     /// Everything but pgbench, and what came of the goals
     All {
         /// Shorter loads: a first look, not a result
@@ -131,7 +137,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             apart(async |_| peers::run(&mut report, rounds.plan(), &mut calibration).await)?;
         }
         What::Pgcheck(rounds) => pgcheck::run(&mut report, rounds.plan(), &mut calibration).await?,
-        What::Transports(rounds) => transports::run(&mut report, rounds.plan(), &mut calibration).await?,
+        What::Transports { rounds, only } => {
+            transports::run(&mut report, rounds.plan(), &only, &mut calibration).await?;
+        }
         What::All { quick } => {
             let length = if quick { all::QUICK } else { all::WHOLE };
             all::run(&mut report, length, &mut calibration).await?;

@@ -42,6 +42,9 @@ const CLIENTS: [usize; 2] = [1, 2];
 const QUESTIONS: usize = 1_000;
 const EVALUATION: &str = "/access/v1/evaluation";
 
+/// What is in every name.
+pub const EVERYTHING: &str = "";
+
 /// An echo and a check over the same transport.
 struct Pair {
     line: Line,
@@ -64,11 +67,16 @@ struct Servers {
     socket: PathBuf,
 }
 
-/// Measures all transports in a closed loop, then in an open one, then as many checks as possible.
-pub async fn run(report: &mut Report, plan: Plan, calibration: &mut Calibration) -> Result<(), Failed> {
+/// Measures the transports with `only` in their names in a closed loop, then in an open one, then as many checks as possible.
+pub async fn run(
+    report: &mut Report,
+    plan: Plan,
+    only: &str,
+    calibration: &mut Calibration,
+) -> Result<(), Failed> {
     report.heading("Checks over each transport");
     let mut servers = Servers::start().await?;
-    apart(async |handle| measure_all(handle, &servers, report, plan, calibration).await)?;
+    apart(async |handle| measure_all(handle, &servers, report, plan, only, calibration).await)?;
     servers.cluster.stop().await;
     Ok(())
 }
@@ -78,16 +86,18 @@ async fn measure_all(
     servers: &Servers,
     report: &mut Report,
     plan: Plan,
+    only: &str,
     calibration: &mut Calibration,
 ) -> Result<(), Failed> {
     report.say("One client, a closed loop: each check begins when the last one was answered.\n");
-    let rounds = measure(servers.pairs(handle, Pace::Closed).await?, plan, calibration).await?;
+    let rounds = measure(servers.pairs(handle, Pace::Closed, only).await?, plan, calibration).await?;
     tell(report, &rounds, true);
     report.say(&format!(
         "\nThe same in an open loop: {OPEN_RATE} a second at random times (Poisson), latency counted from the time that a \
          check was due. The client waits awake.\n"
     ));
-    let rounds = measure(servers.pairs(handle, Pace::Open(OPEN_RATE)).await?, plan, calibration).await?;
+    let rounds =
+        measure(servers.pairs(handle, Pace::Open(OPEN_RATE), only).await?, plan, calibration).await?;
     tell(report, &rounds, false);
     let lines: Vec<_> = rounds
         .iter()
@@ -96,7 +106,7 @@ async fn measure_all(
         .collect();
     let caption = "Checks over each transport, open loop";
     report.plot("transports", |path: &Path| plot::percentiles(path, caption, &lines))?;
-    many(servers, report, plan, calibration).await
+    if only == EVERYTHING { many(servers, report, plan, calibration).await } else { Ok(()) }
 }
 
 /// As many checks as possible over the Unix socket.
@@ -144,7 +154,7 @@ impl Servers {
     }
 
     /// The transports, in the order of the report.
-    async fn pairs(&self, handle: &Handle, pace: Pace) -> Result<Vec<Pair>, Failed> {
+    async fn pairs(&self, handle: &Handle, pace: Pace, only: &str) -> Result<Vec<Pair>, Failed> {
         let mut pairs = Vec::new();
         for (batch, goal) in [(1, Some(UNIX_GOAL)), (16, None), (socket::BATCH, None)] {
             let echo = Echo::unix(handle, socket::sizes(batch)).await?;
@@ -174,6 +184,7 @@ impl Servers {
         let trip = RoundTrip::connect(handle, self.directory.path()).await?;
         let trip = Client::new("QUIC, between nodes", trip, async |trip| trip.once().await.map(drop));
         pairs.push(pair(Line::Network, Some(NETWORK_GOAL), quic.at(pace), trip.at(pace)));
+        pairs.retain(|pair| pair.echo.name().contains(only));
         Ok(pairs)
     }
 }
