@@ -14,6 +14,7 @@ use crate::object::{ColumnType, ConnectionUri, Expression, Function, Sequence, T
 use crate::privilege::{Privilege, PrivilegeSet};
 use crate::protection::{Protection, ProtectionId};
 use crate::refusal::Refusal;
+use crate::require::UriAccess;
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::Setting;
 
@@ -103,6 +104,8 @@ pub enum Targets {
     Functions(Vec<FunctionName>),
     /// `ON EXTERNAL CONNECTION c, …`.
     ExternalConnections(Vec<Name>),
+    /// `ON IAM ROLE 'arn:…', …`.
+    IamRoles(Vec<Name>),
 }
 
 /// `[[db.]schema.]f [(type, …)]`.
@@ -176,6 +179,8 @@ pub enum OwnedName {
     Function(FunctionName),
     /// An external connection.
     ExternalConnection(Name),
+    /// A role of a cloud.
+    IamRole(Name),
 }
 
 /// A variable that ALTER ROLE … SET sets for sessions to come.
@@ -425,14 +430,19 @@ pub enum Command {
         if_exists: bool,
         behavior: DropBehavior,
     },
+    /// `access` is what the URI needs, and a second one that stands with it, as the node that took the statement read them:
+    /// the catalog reads no URI.
     CreateExternalConnection {
         name: Name,
         uri: ConnectionUri,
+        access: Vec<UriAccess>,
         if_not_exists: bool,
     },
+    /// `access` as in CREATE.
     AlterExternalConnection {
         name: Name,
         uri: ConnectionUri,
+        access: Vec<UriAccess>,
         if_exists: bool,
     },
     DropExternalConnections {
@@ -493,6 +503,15 @@ pub enum Command {
     /// Keeps them no longer.
     ReleaseHistory {
         id: ProtectionId,
+    },
+    /// The name is an ARN or the e-mail address of a service account, as it was written.
+    CreateIamRole {
+        name: Name,
+        if_not_exists: bool,
+    },
+    DropIamRoles {
+        names: Vec<Name>,
+        if_exists: bool,
     },
 }
 

@@ -51,7 +51,8 @@ impl DefaultClass {
             ObjectKind::Cluster
             | ObjectKind::Database
             | ObjectKind::ExternalConnection
-            | ObjectKind::VirtualTable => None,
+            | ObjectKind::VirtualTable
+            | ObjectKind::IamRole => None,
         }
     }
 

@@ -145,7 +145,7 @@ fn is_legal(state: &State, kind: ObjectKind, acl: &Acl) -> bool {
         })
 }
 
-/// C7: databases and external connections are in the cluster, a schema is in a database, everything else in a schema;
+/// C7: databases, external connections and roles of clouds are in the cluster, a schema is in a database, everything else in a schema;
 /// every database has schema `public`. What is computed is where every cluster has it.
 pub fn parents_exist_and_contain_such_kinds(state: &State, found: &mut Vec<String>) {
     for (id, object) in state.objects() {

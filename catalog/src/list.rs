@@ -21,8 +21,8 @@ pub use defaults::{
 };
 pub use grants::{GrantRow, grants};
 pub use objects::{
-    DatabaseRow, ExternalConnectionRow, FunctionRow, SchemaRow, SequenceRow, TableRow, TypeRow, databases,
-    external_connections, functions, schemas, sequences, tables, types,
+    DatabaseRow, ExternalConnectionRow, FunctionRow, IamRoleRow, SchemaRow, SequenceRow, TableRow, TypeRow,
+    databases, external_connections, functions, iam_roles, schemas, sequences, tables, types,
 };
 pub use settings::{
     RoleOptionRow, RoleSettingRow, SettingRow, cluster_settings, role_options, role_settings,

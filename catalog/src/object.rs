@@ -32,7 +32,7 @@ pub const TEXT_BYTES_MAX: usize = 256 * 1024;
 pub struct Object {
     /// What it is called in `parent`.
     pub name: Name,
-    /// The object that contains it: the cluster for a database, a database for a schema, a schema for the rest.
+    /// The object that contains it: the cluster for a database and for what is outside, a database for a schema, a schema for the rest.
     pub parent: ObjectId,
     /// Holds every privilege and grant option implicitly; no REVOKE takes that away (T-5).
     pub owner: PrincipalId,
@@ -66,6 +66,8 @@ pub enum Body {
     ExternalConnection(ExternalConnection),
     /// A table of `pg_catalog`, `information_schema` or `crdb_internal`, which are computed. See [`crate::system`].
     VirtualTable,
+    /// A role of a cloud, or a service account, that chains may take on. It is all in its name. Its parent is the cluster.
+    IamRole,
 }
 
 impl Object {
@@ -80,13 +82,14 @@ impl Object {
             Body::Function(_) => ObjectKind::Function,
             Body::ExternalConnection(_) => ObjectKind::ExternalConnection,
             Body::VirtualTable => ObjectKind::VirtualTable,
+            Body::IamRole => ObjectKind::IamRole,
         }
     }
 
     /// The kind of object that contains such.
     pub const fn container(&self) -> ObjectKind {
         match self.body {
-            Body::Database | Body::ExternalConnection(_) => ObjectKind::Cluster,
+            Body::Database | Body::ExternalConnection(_) | Body::IamRole => ObjectKind::Cluster,
             Body::Schema => ObjectKind::Database,
             Body::Table(_)
             | Body::View(_)
@@ -127,7 +130,8 @@ impl Object {
             | Body::Schema
             | Body::Type(_)
             | Body::ExternalConnection(_)
-            | Body::VirtualTable => Vec::new(),
+            | Body::VirtualTable
+            | Body::IamRole => Vec::new(),
         };
         found.sort_unstable();
         found.dedup();
@@ -621,6 +625,48 @@ pub enum Volatility {
     Stable,
     /// The same result for the same arguments, always.
     Immutable,
+}
+
+/// The most bytes of the name of a role of a cloud. AWS allows paths of 512 characters and names of 64, after some 40.
+pub const IAM_ROLE_BYTES_MAX: usize = 640;
+
+/// Whether `text` has the shape of a role's name: the ARN of a role of AWS, or the e-mail address of a service account of
+/// Google. No `;`, which ends a role where a URI names several.
+pub fn is_iam_role(text: &str) -> bool {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';');
+    is_plain && (is_role_arn(text) || is_address(text))
+}
+
+/// `arn:aws[-…]:iam::<12 digits>:role/…`.
+fn is_role_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':');
+    let mut part = || parts.next().unwrap_or_default();
+    let (arn, partition, service, region, account, role) = (part(), part(), part(), part(), part(), part());
+    let is_partition = match partition.strip_prefix("aws") {
+        Some("") => true,
+        Some(more) => {
+            more.starts_with('-')
+                && more.len() > 1
+                && more.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        }
+        None => false,
+    };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_named = role.strip_prefix("role/").is_some_and(|name| !name.is_empty());
+    arn == "arn" && is_partition && service == "iam" && region.is_empty() && is_account && is_named
+}
+
+/// `name@domain.tld`.
+fn is_address(text: &str) -> bool {
+    let Some((name, domain)) = text.split_once('@') else { return false };
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+%".contains(&byte);
+    let is_domain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let labels = domain.split('.').count();
+    !name.is_empty()
+        && name.bytes().all(is_word)
+        && domain.bytes().all(is_domain)
+        && labels > 1
+        && domain.split('.').all(|label| !label.is_empty())
 }
 
 /// Where something outside is.

@@ -31,11 +31,13 @@ pub enum ObjectKind {
     ExternalConnection,
     /// A virtual table of `pg_catalog`, `information_schema` or `crdb_internal`.
     VirtualTable,
+    /// A role of a cloud.
+    IamRole,
 }
 
 impl ObjectKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cluster,
         Self::Database,
         Self::Schema,
@@ -45,6 +47,7 @@ impl ObjectKind {
         Self::Function,
         Self::ExternalConnection,
         Self::VirtualTable,
+        Self::IamRole,
     ];
 
     /// The word in `invalid privilege type K for …`.
@@ -59,6 +62,7 @@ impl ObjectKind {
             Self::Function => "function",
             Self::ExternalConnection => "external_connection",
             Self::VirtualTable => "virtual_table",
+            Self::IamRole => "iam_role",
         }
     }
 
@@ -73,7 +77,7 @@ impl ObjectKind {
     /// Whether superusers hold everything on such by rank, with nothing stored: what has no descriptor in the original.
     /// On the other kinds they hold a stored ALL. Source: authorization spec, A.4, E.7.
     pub const fn is_held_by_rank(self) -> bool {
-        matches!(self, Self::Cluster | Self::ExternalConnection | Self::VirtualTable)
+        matches!(self, Self::Cluster | Self::ExternalConnection | Self::VirtualTable | Self::IamRole)
     }
 
     /// The privileges that are legal on this kind, `ALL` included.
@@ -156,7 +160,7 @@ const TABLE: [Row; 26] = [
     row(P::Connect, "CONNECT", &[O::Database]),
     row(P::Create, "CREATE", &[O::Database, O::Schema, O::Table, O::Sequence]),
     row(P::Delete, "DELETE", &[O::Table, O::Sequence]),
-    row(P::Drop, "DROP", &[O::Database, O::Table, O::Sequence, O::ExternalConnection]),
+    row(P::Drop, "DROP", &[O::Database, O::Table, O::Sequence, O::ExternalConnection, O::IamRole]),
     row(P::Execute, "EXECUTE", &[O::Function]),
     row(P::ExternalConnection, "EXTERNALCONNECTION", &[O::Cluster]),
     row(P::ExternalIoImplicitAccess, "EXTERNALIOIMPLICITACCESS", &[O::Cluster]),
@@ -168,7 +172,7 @@ const TABLE: [Row; 26] = [
     row(P::Rule, "RULE", &[]),
     row(P::Select, "SELECT", &[O::Table, O::Sequence, O::VirtualTable]),
     row(P::Update, "UPDATE", &[O::Table, O::Sequence]),
-    row(P::Usage, "USAGE", &[O::Schema, O::Sequence, O::Type, O::ExternalConnection]),
+    row(P::Usage, "USAGE", &[O::Schema, O::Sequence, O::Type, O::ExternalConnection, O::IamRole]),
     row(P::ViewActivity, "VIEWACTIVITY", &[O::Cluster]),
     row(P::ViewActivityRedacted, "VIEWACTIVITYREDACTED", &[O::Cluster]),
     row(P::ViewClusterMetadata, "VIEWCLUSTERMETADATA", &[O::Cluster]),

@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 
 use crate::id::ObjectId;
+use crate::name::Name;
 use crate::privilege::Privilege;
 use crate::role::RoleOption;
 
@@ -53,6 +54,26 @@ pub enum Need {
         /// Which; not empty.
         privileges: Vec<Privilege>,
     },
+    /// What a URI of something outside needs.
+    Outside(UriAccess),
+}
+
+/// What using a URI of something outside takes, as whoever read the URI says: the catalog reads none. It holds no secret.
+///
+/// Roles and the connection are names and not ids: a role that a URI names need not be in the catalog, and what it is there
+/// when it is used counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct UriAccess {
+    /// What a refusal calls it: `s3`, `gs`, `nodelocal`.
+    pub provider: String,
+    /// It is reached with what a node itself is in a cloud: `AUTH=implicit`.
+    pub implicit: bool,
+    /// It leads where only nodes get: their files, HTTP, an endpoint that the URI names.
+    pub only_nodes: bool,
+    /// The roles of clouds that are taken on on the way, as the URI names them.
+    pub roles: Vec<Name>,
+    /// The external connection that it goes through.
+    pub connection: Option<Name>,
 }
 
 impl Requirement {

@@ -30,6 +30,30 @@ pub enum Setting {
     StatementMemory,
     LeaseDuration,
     LeaseClockDrift,
+    IamRolesRequireUsage,
+    CloudSessionPolicy,
+    CloudSourceIdentity,
+    CloudCredentialsDuration,
+    AwsRoleStorage,
+    AwsRoleChangefeed,
+    AwsRoleKms,
+    GcpRoleStorage,
+    GcpRoleChangefeed,
+    GcpRoleKms,
+    StorageCustomCa,
+    StorageTimeout,
+    S3ReadRate,
+    S3ReadBurst,
+    S3WriteRate,
+    S3WriteBurst,
+    GsReadRate,
+    GsReadBurst,
+    GsWriteRate,
+    GsWriteBurst,
+    NodelocalReadRate,
+    NodelocalReadBurst,
+    NodelocalWriteRate,
+    NodelocalWriteBurst,
 }
 
 /// What values a setting takes.
@@ -47,6 +71,8 @@ pub enum SettingType {
     Word(&'static [&'static str]),
     /// Any text of at most [`TEXT_BYTES_MAX`] bytes.
     Text,
+    /// Nothing, or certificates in PEM, of at most [`CERTIFICATES_BYTES_MAX`] bytes; no private key.
+    Certificates,
 }
 
 /// The value of a setting, ready for use.
@@ -60,7 +86,7 @@ pub enum SettingValue<'a> {
     Bytes(u64),
     /// Of [`SettingType::Duration`].
     Milliseconds(u64),
-    /// Of [`SettingType::Word`] and [`SettingType::Text`].
+    /// Of [`SettingType::Word`], [`SettingType::Text`] and [`SettingType::Certificates`].
     Text(&'a str),
 }
 
@@ -87,6 +113,16 @@ pub struct Row {
 pub const DURATION_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 /// The most bytes of a text.
 pub const TEXT_BYTES_MAX: usize = 4_096;
+/// The most bytes of certificates: some tens of authorities, each of about two thousand.
+pub const CERTIFICATES_BYTES_MAX: usize = 64 * 1024;
+/// The shortest life that credentials of clouds may be asked for: tests turn them over in seconds.
+const CREDENTIALS_MS_LEAST: u64 = 1_000;
+/// The longest: no role of AWS gives more.
+const CREDENTIALS_MS_MOST: u64 = 12 * 60 * 60 * 1000;
+/// The shortest time that a request to storage may be given.
+const STORAGE_TIMEOUT_MS_LEAST: u64 = 1_000;
+/// Bytes a second, or at once, of one node and one kind of storage. Beyond a TiB nothing is limited.
+const RATE: SettingType = SettingType::Bytes(0, 1 << 40);
 /// Any time up to that.
 const TIME: SettingType = SettingType::Duration(0, DURATION_MS_MAX);
 /// The shortest read lease: some round trips of a busy network, three times.
@@ -130,7 +166,75 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 19] = [
+const TABLE: [Row; 43] = [
+    row(S::AwsRoleChangefeed, "cloud.aws.functional_role.changefeed", T::Text, "")
+        .about("the roles of AWS that every changefeed takes on before those of its URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(S::AwsRoleKms, "cloud.aws.functional_role.kms", T::Text, "")
+        .about("the roles of AWS that every use of a key takes on before those of its URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(S::AwsRoleStorage, "cloud.aws.functional_role.storage", T::Text, "")
+        .about("the roles of AWS that backups, restores and checks of storage take on before those of their URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(
+        S::CloudCredentialsDuration,
+        "cloud.credentials.duration",
+        T::Duration(CREDENTIALS_MS_LEAST, CREDENTIALS_MS_MOST),
+        "60min",
+    )
+    .about("for how long credentials of clouds are asked; AWS gives no less than 15 minutes, and to a role that is taken on by a role no more than an hour"),
+    row(S::GcpRoleChangefeed, "cloud.gcp.functional_role.changefeed", T::Text, "")
+        .about("the service accounts of Google that every changefeed takes on before those of its URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(S::GcpRoleKms, "cloud.gcp.functional_role.kms", T::Text, "")
+        .about("the service accounts of Google that every use of a key takes on before those of its URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(S::GcpRoleStorage, "cloud.gcp.functional_role.storage", T::Text, "")
+        .about("the service accounts of Google that backups, restores and checks of storage take on before those of their URI, as ASSUME_ROLE has them")
+        .for_admins(),
+    row(S::IamRolesRequireUsage, "cloud.iam_roles.require_usage.enabled", T::Bool, "false")
+        .about("whether a URI with AUTH=implicit needs USAGE on each role that it names, EXTERNALIOIMPLICITACCESS or not; one that names none is then for admins")
+        .for_admins(),
+    row(S::CloudSessionPolicy, "cloud.session_policy.enabled", T::Bool, "true")
+        .about("whether credentials are confined to the bucket and prefix that they are for")
+        .for_admins(),
+    row(S::CloudSourceIdentity, "cloud.source_identity.enabled", T::Bool, "false")
+        .about("whether AWS is told the SQL user, as SourceIdentity; each role must allow sts:SetSourceIdentity")
+        .for_admins(),
+    row(S::GsReadBurst, "cloudstorage.gs.read.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node reads from Cloud Storage of Google at once; 0: as many as in one second"),
+    row(S::GsReadRate, "cloudstorage.gs.read.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node reads from Cloud Storage of Google; 0: no limit"),
+    row(S::GsWriteBurst, "cloudstorage.gs.write.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node writes to Cloud Storage of Google at once; 0: as many as in one second"),
+    row(S::GsWriteRate, "cloudstorage.gs.write.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node writes to Cloud Storage of Google; 0: no limit"),
+    row(S::StorageCustomCa, "cloudstorage.http.custom_ca", T::Certificates, "")
+        .about("certificates in PEM of authorities that storage is trusted by, besides the system's")
+        .for_admins(),
+    row(S::NodelocalReadBurst, "cloudstorage.nodelocal.read.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node reads from files of nodes at once; 0: as many as in one second"),
+    row(S::NodelocalReadRate, "cloudstorage.nodelocal.read.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node reads from files of nodes; 0: no limit"),
+    row(S::NodelocalWriteBurst, "cloudstorage.nodelocal.write.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node writes to files of nodes at once; 0: as many as in one second"),
+    row(S::NodelocalWriteRate, "cloudstorage.nodelocal.write.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node writes to files of nodes; 0: no limit"),
+    row(S::S3ReadBurst, "cloudstorage.s3.read.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node reads from S3 at once; 0: as many as in one second"),
+    row(S::S3ReadRate, "cloudstorage.s3.read.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node reads from S3; 0: no limit"),
+    row(S::S3WriteBurst, "cloudstorage.s3.write.node_burst_limit", RATE, "0 B")
+        .about("the most bytes that a node writes to S3 at once; 0: as many as in one second"),
+    row(S::S3WriteRate, "cloudstorage.s3.write.node_rate_limit", RATE, "0 B")
+        .about("the most bytes a second that a node writes to S3; 0: no limit"),
+    row(
+        S::StorageTimeout,
+        "cloudstorage.timeout",
+        T::Duration(STORAGE_TIMEOUT_MS_LEAST, DURATION_MS_MAX),
+        "10min",
+    )
+    .about("for how long a request to storage is waited for"),
     row(S::ClusterOrganization, "cluster.organization", T::Text, "")
         .about("the organization that the cluster belongs to")
         .for_admins(),
@@ -257,6 +361,9 @@ impl SettingType {
                 Some((*word).to_owned())
             }
             Self::Text => (text.len() <= TEXT_BYTES_MAX).then(|| text.to_owned()),
+            Self::Certificates => {
+                (text.len() <= CERTIFICATES_BYTES_MAX && is_certificates(value)).then(|| value.to_owned())
+            }
         }
     }
 
@@ -275,7 +382,7 @@ impl SettingType {
                 milliseconds(text).filter(|ms| (least..=most).contains(ms)).map(SettingValue::Milliseconds)
             }
             Self::Word(words) => words.contains(&text).then_some(SettingValue::Text(text)),
-            Self::Text => Some(SettingValue::Text(text)),
+            Self::Text | Self::Certificates => Some(SettingValue::Text(text)),
         }
     }
 
@@ -287,7 +394,20 @@ impl SettingType {
             Self::Bytes(_, _) => "z",
             Self::Duration(..) => "d",
             Self::Word(_) => "e",
-            Self::Text => "s",
+            Self::Text | Self::Certificates => "s",
+        }
+    }
+
+    /// The most bytes that a value is written in. What is longer is refused for its length.
+    pub const fn bytes_max(self) -> usize {
+        match self {
+            Self::Certificates => CERTIFICATES_BYTES_MAX,
+            Self::Bool
+            | Self::Int(..)
+            | Self::Bytes(..)
+            | Self::Duration(..)
+            | Self::Word(_)
+            | Self::Text => TEXT_BYTES_MAX,
         }
     }
 }
@@ -311,13 +431,24 @@ impl fmt::Display for SettingType {
                 f.write_str("milliseconds, or a number with ms, s, min or h; at most a day")
             }
             Self::Duration(least, most) => {
+                let units = if *most < 60_000 { "ms or s" } else { "ms, s, min or h" };
                 let (least, most) = (duration_text(*least), duration_text(*most));
-                write!(f, "milliseconds, or a number with ms or s, from {least} to {most}")
+                write!(f, "milliseconds, or a number with {units}, from {least} to {most}")
             }
             Self::Word(words) => f.write_str(&words.join(" or ")),
             Self::Text => write!(f, "a text of at most {TEXT_BYTES_MAX} bytes"),
+            Self::Certificates => {
+                write!(f, "certificates in PEM, without keys, of at most {CERTIFICATES_BYTES_MAX} bytes")
+            }
         }
     }
+}
+
+/// Whether `text` is nothing, or blocks of certificates and what stands between them. Whether they can be read as such is seen
+/// where they are used; what must not come here is a key.
+fn is_certificates(text: &str) -> bool {
+    let labels = || text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN "));
+    text.is_empty() || labels().next().is_some() && labels().all(|label| label == "CERTIFICATE-----")
 }
 
 fn milliseconds(text: &str) -> Option<u64> {
@@ -434,5 +565,21 @@ mod tests {
         assert_eq!(SettingType::Int(1, 9).value("10"), None);
         assert_eq!(SettingType::Word(&["postgres"]).canonical("Postgres").as_deref(), Some("postgres"));
         assert_eq!(SettingType::Text.canonical(&"x".repeat(TEXT_BYTES_MAX + 1)), None);
+        let life = Setting::CloudCredentialsDuration.row().setting_type;
+        assert_eq!(life.canonical("3s").as_deref(), Some("3s"));
+        assert_eq!((life.canonical("999ms"), life.canonical("13h")), (None, None));
+        assert_eq!(life.to_string(), "milliseconds, or a number with ms, s, min or h, from 1s to 720min");
+    }
+
+    #[test]
+    fn certificates_are_pem_and_no_keys() {
+        let block = |label: &str| format!("-----BEGIN {label}-----\nMIIB\n-----END {label}-----\n");
+        let canonical = |text: &str| SettingType::Certificates.canonical(text);
+        let two = format!("# ours\n{}{}", block("CERTIFICATE"), block("CERTIFICATE"));
+        assert_eq!(canonical(&two).as_deref(), Some(two.trim()));
+        assert_eq!(canonical("").as_deref(), Some(""));
+        assert_eq!(canonical("no certificate"), None);
+        assert_eq!(canonical(&format!("{}{}", block("CERTIFICATE"), block("PRIVATE KEY"))), None);
+        assert_eq!(canonical(&(block("CERTIFICATE") + &"x".repeat(CERTIFICATES_BYTES_MAX))), None);
     }
 }

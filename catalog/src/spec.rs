@@ -17,6 +17,7 @@ mod ground;
 mod listing;
 mod makes;
 mod objects;
+mod outside;
 mod owners;
 mod principals;
 mod resolve;
@@ -49,11 +50,11 @@ pub struct Model {
     pub principals: Vec<ModelPrincipal>,
     /// Membership edges, in no order.
     pub edges: Vec<ModelEdge>,
-    /// Databases and what is in them, and external connections, in the order in which they were created. What is
+    /// Databases and what is in them, external connections and roles of clouds, in the order in which they were created. What is
     /// virtual is not here: that every cluster has ([`crate::system`]).
     pub objects: Vec<ModelObject>,
     /// What is granted, in no order. Of what is virtual only where it differs from what every cluster has: see
-    /// `virtual_changed`. What `admin` holds on the cluster, on external connections and on virtual tables is implicit.
+    /// `virtual_changed`. What `admin` holds on the cluster, on what is outside and on virtual tables is implicit.
     pub held: Vec<ModelGrant>,
     /// The virtual objects whose grants are in `held`, even if those are none.
     pub virtual_changed: Vec<ObjectId>,
@@ -90,7 +91,7 @@ pub struct ModelEdge {
     pub admin_option: bool,
 }
 
-/// A database, a thing in one, or an external connection.
+/// A database, a thing in one, an external connection, or a role of a cloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the words of the statement that makes it")]
 pub struct ModelObject {
@@ -154,6 +155,7 @@ impl ModelObject {
             Body::Function(_) => ObjectKind::Function,
             Body::ExternalConnection(_) => ObjectKind::ExternalConnection,
             Body::VirtualTable => ObjectKind::VirtualTable,
+            Body::IamRole => ObjectKind::IamRole,
         }
     }
 }
@@ -215,7 +217,8 @@ impl Model {
             | Command::DropSequences { .. }
             | Command::DropTypes { .. }
             | Command::DropFunctions { .. }
-            | Command::DropExternalConnections { .. } => self.attempt_drop(actor, context, command),
+            | Command::DropExternalConnections { .. }
+            | Command::DropIamRoles { .. } => self.attempt_drop(actor, context, command),
             Command::CreateDatabase { .. }
             | Command::CreateSchema { .. }
             | Command::CreateTable { .. }
@@ -226,7 +229,8 @@ impl Model {
             | Command::AlterType { .. }
             | Command::CreateFunction { .. }
             | Command::CreateExternalConnection { .. }
-            | Command::AlterExternalConnection { .. } => self.attempt_make(actor, context, command),
+            | Command::AlterExternalConnection { .. }
+            | Command::CreateIamRole { .. } => self.attempt_make(actor, context, command),
             Command::AlterTable { .. }
             | Command::CreateIndex { .. }
             | Command::DropIndexes { .. }
@@ -299,11 +303,14 @@ impl Model {
             Command::CreateFunction { name, function, or_replace } => {
                 self.create_function(actor, context, name, function, *or_replace)
             }
-            Command::CreateExternalConnection { name, uri, if_not_exists } => {
-                self.create_external_connection(actor, name, uri, *if_not_exists)
+            Command::CreateExternalConnection { name, uri, access, if_not_exists } => {
+                self.create_external_connection(actor, name, uri, access, *if_not_exists)
             }
-            Command::AlterExternalConnection { name, uri, if_exists } => {
-                self.alter_external_connection(actor, name, uri, *if_exists)
+            Command::AlterExternalConnection { name, uri, access, if_exists } => {
+                self.alter_external_connection(actor, name, uri, access, *if_exists)
+            }
+            Command::CreateIamRole { name, if_not_exists } => {
+                self.create_iam_role(actor, name, *if_not_exists)
             }
             other => unreachable!("{other:?} makes nothing"),
         }
@@ -367,6 +374,7 @@ impl Model {
             Command::DropExternalConnections { names, if_exists } => {
                 self.drop_external_connections(actor, names, *if_exists)
             }
+            Command::DropIamRoles { names, if_exists } => self.drop_iam_roles(actor, names, *if_exists),
             other => unreachable!("{other:?} drops nothing"),
         }
     }
@@ -470,6 +478,7 @@ impl Model {
                     &self.label(*object),
                 ))
             }
+            Need::Outside(access) => self.check_outside(principal, access),
         }
     }
 
@@ -550,10 +559,16 @@ impl Model {
         self.is_admin(principal) || self.owns(principal, object)
     }
 
-    /// The cluster, external connections and virtual tables: what the original keeps in `system.privileges` (E.10).
+    /// The cluster, external connections, roles of clouds and virtual tables: what the original keeps in
+    /// `system.privileges` (E.10), or would.
     /// The tables of `system` are virtual here. ALL on one, which root has by rank then, is SELECT, which E.7 gives it.
     fn has_no_descriptor(&self, object: ObjectId) -> bool {
-        let kinds = [ObjectKind::Cluster, ObjectKind::ExternalConnection, ObjectKind::VirtualTable];
+        let kinds = [
+            ObjectKind::Cluster,
+            ObjectKind::ExternalConnection,
+            ObjectKind::VirtualTable,
+            ObjectKind::IamRole,
+        ];
         kinds.contains(&self.kind(object))
     }
 

@@ -7,7 +7,7 @@
 //! the index with them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
-//! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
+//! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`, `iam_roles`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
 //! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections` and `sessions`.
 
 use std::collections::BTreeMap;
@@ -47,6 +47,7 @@ mod drop_owned;
 mod drop_roles;
 mod drops;
 mod functions;
+mod iam_roles;
 mod identity;
 mod indexes;
 mod members;
@@ -114,6 +115,7 @@ enum Namespace {
     /// By name and argument types.
     Functions,
     ExternalConnections,
+    IamRoles,
 }
 
 impl Namespace {
@@ -126,6 +128,7 @@ impl Namespace {
             }
             ObjectKind::Function => Some(Self::Functions),
             ObjectKind::ExternalConnection => Some(Self::ExternalConnections),
+            ObjectKind::IamRole => Some(Self::IamRoles),
             ObjectKind::Cluster => None,
         }
     }
@@ -344,7 +347,7 @@ impl State {
     /// What `parent` contains directly, sorted by (kind namespace, name).
     pub fn children(&self, parent: ObjectId) -> impl Iterator<Item = (ObjectId, &Object)> {
         self.names
-            .range((parent, Namespace::Databases)..=(parent, Namespace::ExternalConnections))
+            .range((parent, Namespace::Databases)..=(parent, Namespace::IamRoles))
             .flat_map(|(_, names)| names.values())
             .filter_map(|id| Some((*id, self.object(*id)?)))
     }
@@ -415,6 +418,7 @@ impl State {
                 let (kind, name) = self.kind_and_name(*object)?;
                 Err(refusal::lacks_all_of(&user(), privileges, kind, &name))
             }
+            Need::Outside(access) => self.check_outside(principal, access),
         }
     }
 
@@ -622,11 +626,11 @@ impl Work<'_> {
             Command::DropFunctions { names, if_exists, behavior } => {
                 self.drop_functions(names, *if_exists, *behavior)
             }
-            Command::CreateExternalConnection { name, uri, if_not_exists } => {
-                self.create_external_connection(name, uri, *if_not_exists)
+            Command::CreateExternalConnection { name, uri, access, if_not_exists } => {
+                self.create_external_connection(name, uri, access, *if_not_exists)
             }
-            Command::AlterExternalConnection { name, uri, if_exists } => {
-                self.alter_external_connection(name, uri, *if_exists)
+            Command::AlterExternalConnection { name, uri, access, if_exists } => {
+                self.alter_external_connection(name, uri, access, *if_exists)
             }
             Command::DropExternalConnections { names, if_exists } => {
                 self.drop_external_connections(names, *if_exists)
@@ -642,6 +646,8 @@ impl Work<'_> {
             }
             Command::ProtectHistory { id, protection } => self.protect_history(*id, protection),
             Command::ReleaseHistory { id } => self.release_history(*id),
+            Command::CreateIamRole { name, if_not_exists } => self.create_iam_role(name, *if_not_exists),
+            Command::DropIamRoles { names, if_exists } => self.drop_iam_roles(names, *if_exists),
         }
     }
 

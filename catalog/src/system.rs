@@ -130,6 +130,8 @@ const TABLES: &[(u16, &str, &str)] = &[
     (315, "crdb_internal", "cluster_transactions"),
     (316, "crdb_internal", "node_transactions"),
     (317, "crdb_internal", "kv_protected_ts_records"),
+    (318, "crdb_internal", "node_credentials"),
+    (319, "crdb_internal", "cluster_credentials"),
 ];
 
 /// Every word for a type that every cluster has, and the one that listings print, as [`crate::object::ColumnType`]

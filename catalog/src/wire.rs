@@ -24,7 +24,7 @@ pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const RECORD_FORMAT: u16 = 3;
 
 /// The number of the present format of commands, proposals and outcomes, for the envelope that `raft` puts around them.
-pub const COMMAND_FORMAT: u16 = 3;
+pub const COMMAND_FORMAT: u16 = 4;
 
 /// Why bytes are not a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -427,6 +427,7 @@ fn targets(world: &World, id: ObjectId) -> Option<Targets> {
             Targets::Functions(vec![FunctionName { name, arguments }])
         }
         Body::ExternalConnection(_) => Targets::ExternalConnections(vec![object.name.clone()]),
+        Body::IamRole => Targets::IamRoles(vec![object.name.clone()]),
     })
 }
 

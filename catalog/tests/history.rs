@@ -151,7 +151,7 @@ fn any_creation() -> impl Strategy<Value = Command> {
         (any_table(), any_type(), any_reference()).prop_map(typed_table),
         any_database().prop_map(|name| {
             let uri = ConnectionUri::new("nodelocal://1".to_owned());
-            Command::CreateExternalConnection { name, uri, if_not_exists: false }
+            Command::CreateExternalConnection { name, uri, access: Vec::new(), if_not_exists: false }
         }),
     ]
 }

@@ -827,6 +827,7 @@ fn external_connections_are_made_by_privilege_and_owned_by_their_makers() {
     let alter = |name: &str| Command::AlterExternalConnection {
         name: Name::from(name),
         uri: ConnectionUri::new("s3://other".to_owned()),
+        access: Vec::new(),
         if_exists: false,
     };
     assert_eq!(world.refused("ben", alter("vault")), "42501 must be owner of external_connection vault");

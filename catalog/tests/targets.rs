@@ -71,7 +71,12 @@ fn create_view(name: &str, references: Vec<ObjectId>) -> Command {
 
 fn create_connection(name: &str) -> Command {
     let uri = ConnectionUri::new("nodelocal://1".to_owned());
-    Command::CreateExternalConnection { name: Name::from(name), uri, if_not_exists: false }
+    Command::CreateExternalConnection {
+        name: Name::from(name),
+        uri,
+        access: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 fn all_of(qualifiers: &str) -> Targets {

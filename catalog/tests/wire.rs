@@ -28,7 +28,7 @@ use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use grantd_catalog::protection::{Protection, ProtectionId};
 use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
-use grantd_catalog::require::{Need, Requirement};
+use grantd_catalog::require::{Need, Requirement, UriAccess};
 use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions, RoleSettings, ValidUntil};
 use grantd_catalog::setting::Setting;
 use grantd_catalog::wire::{self, WireError};
@@ -112,6 +112,7 @@ fn all_commands() -> Vec<(&'static str, Command)> {
     all.extend(commands_that_make());
     all.extend(commands_that_shape());
     all.extend(commands_of_history());
+    all.extend(commands_of_clouds());
     all
 }
 
@@ -242,11 +243,21 @@ fn commands_that_make() -> Vec<(&'static str, Command)> {
         ("CreateFunction", Command::CreateFunction { name: name(), function: function(), or_replace: true }),
         (
             "CreateExternalConnection",
-            Command::CreateExternalConnection { name: to.clone(), uri: uri(), if_not_exists: true },
+            Command::CreateExternalConnection {
+                name: to.clone(),
+                uri: uri(),
+                access: vec![access(), UriAccess::default()],
+                if_not_exists: true,
+            },
         ),
         (
             "AlterExternalConnection",
-            Command::AlterExternalConnection { name: to.clone(), uri: uri(), if_exists: true },
+            Command::AlterExternalConnection {
+                name: to.clone(),
+                uri: uri(),
+                access: Vec::new(),
+                if_exists: true,
+            },
         ),
         ("Comment", comment(None, None)),
         ("Comment on a column", comment(Some("k"), Some("what it is"))),
@@ -422,6 +433,22 @@ fn commands_of_history() -> Vec<(&'static str, Command)> {
     ]
 }
 
+/// Those of the roles of clouds, of which the newest command is one.
+fn commands_of_clouds() -> Vec<(&'static str, Command)> {
+    let role = || Name::from("arn:aws:iam::123456789012:role/r");
+    let owner = Command::AlterOwner {
+        object: OwnedName::IamRole(role()),
+        if_exists: true,
+        owner: RoleSpec::Name(RoleName::from("amy")),
+    };
+    vec![
+        ("Grant on IAM roles", grant("USAGE", Targets::IamRoles(vec![role()]), "amy")),
+        ("AlterOwner IAM role", owner),
+        ("CreateIamRole", Command::CreateIamRole { name: role(), if_not_exists: true }),
+        ("DropIamRoles", Command::DropIamRoles { names: vec![role()], if_exists: true }),
+    ]
+}
+
 fn protection(tables: Option<Vec<ObjectId>>) -> Protection {
     Protection { since: Timestamp { nanos: 1 << 60, logical: 7 }, tables, holder: "job 7".to_owned() }
 }
@@ -536,6 +563,7 @@ fn records() -> Vec<(RecordKey, Record)> {
         (RecordKey::Object(ObjectId(70_003)), Record::Object(shared(Body::Type(enum_type())))),
         (RecordKey::Object(ObjectId(70_004)), Record::Object(shared(Body::Function(function())))),
         (RecordKey::Object(ObjectId(70_005)), Record::Object(shared(Body::ExternalConnection(connection)))),
+        (RecordKey::Object(ObjectId(70_007)), Record::Object(shared(Body::IamRole))),
         (RecordKey::Object(ObjectId::FIRST_VIRTUAL), Record::Object(shared(Body::VirtualTable))),
         (
             RecordKey::Object(ObjectId(70_006)),
@@ -582,6 +610,16 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
     ]
 }
 
+fn access() -> UriAccess {
+    UriAccess {
+        provider: "s3".to_owned(),
+        implicit: true,
+        only_nodes: false,
+        roles: vec![Name::from("arn:aws:iam::123456789012:role/r")],
+        connection: Some(Name::from("c")),
+    }
+}
+
 fn requirement() -> Requirement {
     Requirement {
         needs: vec![
@@ -592,6 +630,7 @@ fn requirement() -> Requirement {
             Need::Option(RoleOption::CreateRole),
             Need::SystemOrOption(Privilege::ViewActivity),
             Need::AnyOf { object: ObjectId(104), privileges: vec![Privilege::Update, Privilege::Usage] },
+            Need::Outside(access()),
         ],
     }
 }
@@ -704,8 +743,8 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     let last = commands.len() - 1;
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
-    let (_, newest) = commands_of_history().pop().expect("there are some");
-    assert_eq!(variant(&newest), "ReleaseHistory");
+    let (_, newest) = commands_of_clouds().pop().expect("there are some");
+    assert_eq!(variant(&newest), "DropIamRoles");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();

@@ -28,6 +28,8 @@ impl Command {
             | Self::CreateExternalConnection { .. }
             | Self::AlterExternalConnection { .. }
             | Self::DropExternalConnections { .. }
+            | Self::CreateIamRole { .. }
+            | Self::DropIamRoles { .. }
             | Self::Rename { .. }
             | Self::SetSchema { .. }
             | Self::AlterTable { .. }

@@ -26,6 +26,7 @@ impl Command {
             | Self::DropTypes { .. }
             | Self::DropFunctions { .. }
             | Self::DropExternalConnections { .. }
+            | Self::DropIamRoles { .. }
             | Self::AlterExternalConnection { .. }
             // The rights on what a name means are those of another object from then on.
             | Self::Rename { .. }
@@ -46,6 +47,7 @@ impl Command {
             | Self::CreateType { .. }
             | Self::AlterType { .. }
             | Self::CreateExternalConnection { .. }
+            | Self::CreateIamRole { .. }
             | Self::AlterTable { .. }
             | Self::CreateIndex { .. }
             | Self::DropIndexes { .. }

@@ -143,7 +143,8 @@ fn listed(state: &State, context: &NameContext, on: &Targets) -> Result<Vec<List
         | Targets::AllFunctionsInSchemas(_)
         | Targets::Types(_)
         | Targets::Functions(_)
-        | Targets::ExternalConnections(_) => {
+        | Targets::ExternalConnections(_)
+        | Targets::IamRoles(_) => {
             found.extend(listed_in_own(state, &state.resolve_targets(context, on)?));
         }
     }
@@ -194,12 +195,12 @@ fn everything(view: &View, context: &NameContext) -> Result<Vec<Listed>, Refusal
 }
 
 /// Appends the rows of one object. The owner is one row, ALL with grant option, whatever is stored for it; `node` is
-/// none. An external connection has only what is stored.
+/// none. An external connection, and a role of a cloud, has only what is stored.
 fn grants_on(view: &View, listed: Listed, wanted: Option<&BTreeSet<PrincipalId>>, rows: &mut Vec<GrantRow>) {
     let state = view.state();
     let id = listed.id;
     let kind = state.kind(id).unwrap_or(ObjectKind::Cluster);
-    let is_stored_only = kind == ObjectKind::ExternalConnection;
+    let is_stored_only = matches!(kind, ObjectKind::ExternalConnection | ObjectKind::IamRole);
     let owner = state.object(id).map(|object| object.owner);
     let owner = owner.filter(|owner| *owner != PrincipalId::NODE && !is_stored_only);
     let is_wanted = |grantee| wanted.is_none_or(|wanted| wanted.contains(&grantee));
@@ -236,7 +237,7 @@ fn place(state: &State, listed: Listed) -> (String, Option<String>, Option<Strin
     match &object.body {
         Body::Database => (database, None, None),
         Body::Schema => (database, Some(object.name.to_string()), None),
-        Body::ExternalConnection(_) => (database, None, Some(object.name.to_string())),
+        Body::ExternalConnection(_) | Body::IamRole => (database, None, Some(object.name.to_string())),
         Body::Table(_) | Body::View(_) | Body::Sequence(_) | Body::Type(_) | Body::VirtualTable => {
             (database, name(object.parent), Some(object.name.to_string()))
         }

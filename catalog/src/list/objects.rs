@@ -5,7 +5,7 @@
 //! sequences, for which v22.2 asks nothing. What `node` owns is listed without an owner, databases apart.
 
 use crate::command::{Actor, NameContext};
-use crate::decide::holds;
+use crate::decide::{holds, holds_any};
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
 use crate::object::{Body, ConnectionUri, Object, Volatility};
@@ -83,6 +83,14 @@ pub struct ExternalConnectionRow {
     pub owner: RoleName,
 }
 
+/// A row of SHOW IAM ROLES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the columns of SHOW IAM ROLES")]
+pub struct IamRoleRow {
+    pub iam_role: Name,
+    pub owner: RoleName,
+}
+
 /// SHOW DATABASES: those that `actor` may connect to, by name.
 pub fn databases(view: &View, actor: Actor) -> Vec<DatabaseRow> {
     let state = view.state();
@@ -138,7 +146,8 @@ pub fn tables(
             | Body::Schema
             | Body::Type(_)
             | Body::Function(_)
-            | Body::ExternalConnection(_) => return None,
+            | Body::ExternalConnection(_)
+            | Body::IamRole => return None,
         };
         let (schema_name, table_name) = (schema.clone(), object.name.clone());
         Some(TableRow { schema_name, table_name, table_type, owner: owner(state, object) })
@@ -215,6 +224,19 @@ pub fn functions(
         })
     };
     in_schemas(view, actor, context, from, row)
+}
+
+/// SHOW IAM ROLES: by name; admins see all, others those on which they hold something.
+pub fn iam_roles(view: &View, actor: Actor) -> Vec<IamRoleRow> {
+    let state = view.state();
+    let sees = |id| view.is_admin(actor.current) || holds_any(view, actor.current, id);
+    let all = state.children(ObjectId::CLUSTER).filter(|(_, object)| object.body == Body::IamRole);
+    all.filter(|(id, _)| sees(*id))
+        .map(|(_, object)| IamRoleRow {
+            iam_role: object.name.clone(),
+            owner: state.principal_name(object.owner),
+        })
+        .collect()
 }
 
 /// SHOW EXTERNAL CONNECTIONS: by name; admins see all, others those that they own.

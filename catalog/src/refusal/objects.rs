@@ -4,7 +4,8 @@
 //! here.
 
 use crate::name::{Name, RoleName};
-use crate::refusal::{Refusal, state};
+use crate::refusal::{Refusal, admin_only, state};
+use crate::setting::Setting;
 
 // What depends on what.
 
@@ -228,6 +229,60 @@ pub fn may_not_create_external_connection() -> Refusal {
         state::INSUFFICIENT_PRIVILEGE,
         "only users with the EXTERNALCONNECTION system privilege are allowed to CREATE EXTERNAL CONNECTION",
     )
+}
+
+/// What only nodes reach, or what is reached as a node, without the system privilege.
+pub fn may_not_go_outside(provider: &str) -> Refusal {
+    let message = format!(
+        "only users with the admin role or the EXTERNALIOIMPLICITACCESS system privilege are allowed to access the \
+         specified {provider} URI"
+    );
+    Refusal::new(state::INSUFFICIENT_PRIVILEGE, message)
+}
+
+/// The same, where the cluster is set to ask for USAGE on each role, and the URI names none.
+pub fn may_not_go_without_role(provider: &str) -> Refusal {
+    admin_only(&format!("access the specified {provider} URI, which names no role"))
+        .with_hint(hint_of_setting())
+}
+
+/// What else is enough for a URI.
+pub fn hint_of_role(role: &Name, user: &RoleName) -> String {
+    format!("USAGE on each role that it names is enough too: GRANT USAGE ON IAM ROLE '{role}' TO {user}.")
+}
+
+/// Why EXTERNALIOIMPLICITACCESS is not enough.
+pub fn hint_of_setting() -> String {
+    format!("The cluster setting {} asks for USAGE on each role.", Setting::IamRolesRequireUsage)
+}
+
+/// How a role comes to be.
+pub fn hint_to_create(role: &Name) -> String {
+    format!("An admin makes it known: CREATE IAM ROLE '{role}'.")
+}
+
+/// No such role of a cloud.
+pub fn no_such_iam_role(name: &Name) -> Refusal {
+    Refusal::new(state::UNDEFINED_OBJECT, format!("IAM role '{name}' does not exist"))
+        .with_hint(hint_to_create(name))
+}
+
+/// The name is taken.
+pub fn iam_role_exists(name: &Name) -> Refusal {
+    Refusal::new(state::DUPLICATE_OBJECT, format!("IAM role '{name}' already exists"))
+}
+
+/// What is no name of a role of a cloud.
+pub fn not_an_iam_role(name: &Name) -> Refusal {
+    Refusal::new(state::INVALID_NAME, format!("'{name}' is not the name of an IAM role")).with_hint(
+        "Write the ARN of a role, 'arn:aws:iam::123456789012:role/name', or the e-mail address of a service account.",
+    )
+}
+
+/// RENAME of a role of a cloud.
+pub fn iam_role_keeps_name(name: &Name) -> Refusal {
+    Refusal::new(state::FEATURE_NOT_SUPPORTED, format!("cannot rename IAM role '{name}'"))
+        .with_hint("Its name is what the cloud calls it. Drop it and create the other.")
 }
 
 /// COMMENT ON COLUMN.

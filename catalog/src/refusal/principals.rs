@@ -99,7 +99,7 @@ fn may_not_view_settings(action: &str) -> Refusal {
 
 /// A value that the setting does not take. A long one is not repeated.
 pub fn setting_value(setting: Setting, value: &str) -> Refusal {
-    let most = crate::setting::TEXT_BYTES_MAX;
+    let most = setting.row().setting_type.bytes_max();
     if value.len() > most {
         return Refusal::new(
             state::PROGRAM_LIMIT_EXCEEDED,

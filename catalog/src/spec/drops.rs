@@ -147,6 +147,25 @@ impl Model {
         self.drop_with_dependents(actor, dropped, false)
     }
 
+    pub(super) fn drop_iam_roles(
+        &mut self,
+        actor: Actor,
+        names: &[Name],
+        if_exists: bool,
+    ) -> Result<Told, Refusal> {
+        let mut dropped = Vec::new();
+        for name in names {
+            match self.iam_role(name) {
+                Ok(found) => {
+                    self.check_privilege(actor.current, found, Privilege::Drop)?;
+                    dropped.push(found);
+                }
+                Err(refusal) => drop(missing(if_exists, refusal)?),
+            }
+        }
+        Ok(Told { notices: Vec::new(), storage: self.remove(&dropped) })
+    }
+
     pub(super) fn drop_external_connections(
         &mut self,
         actor: Actor,

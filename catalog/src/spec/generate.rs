@@ -23,7 +23,9 @@ use crate::privilege::Privilege;
 use crate::spec::Model;
 
 use names::role_name;
-pub use names::{CONNECTIONS, DATABASES, FUNCTIONS, ROLES, SCHEMAS, SEQUENCES, TABLES, TYPES, VIEWS};
+pub use names::{
+    CONNECTIONS, DATABASES, FUNCTIONS, IAM_ROLES, ROLES, SCHEMAS, SEQUENCES, TABLES, TYPES, VIEWS,
+};
 
 /// One statement of a history. Whoever runs it says who acts for a name that nobody has.
 #[derive(Clone, Debug)]
@@ -169,10 +171,7 @@ pub fn beginning() -> Vec<Step> {
         let function = function(vec![ColumnType::Int8], Vec::new());
         commands.push(Command::CreateFunction { name: in_shop(i, name), function, or_replace: false });
     }
-    for name in CONNECTIONS {
-        let uri = crate::object::ConnectionUri::new("nodelocal://1/x".to_owned());
-        commands.push(Command::CreateExternalConnection { name: name.into(), uri, if_not_exists: false });
-    }
+    commands.extend(outside());
     let context = NameContext { database: Some("shop".into()), search_path: vec!["public".into()] };
     let root = RoleName::normalize("root");
     commands
@@ -184,6 +183,19 @@ pub fn beginning() -> Vec<Step> {
             command,
         })
         .collect()
+}
+
+/// External connections and roles of clouds.
+fn outside() -> impl Iterator<Item = Command> {
+    let uri = || crate::object::ConnectionUri::new("nodelocal://1/x".to_owned());
+    let connection = move |name: &str| Command::CreateExternalConnection {
+        name: name.into(),
+        uri: uri(),
+        access: Vec::new(),
+        if_not_exists: false,
+    };
+    let role = |name: &str| Command::CreateIamRole { name: name.into(), if_not_exists: false };
+    CONNECTIONS.into_iter().map(connection).chain(IAM_ROLES.into_iter().map(role))
 }
 
 fn create_table(name: ObjectName) -> Command {

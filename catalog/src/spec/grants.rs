@@ -134,7 +134,8 @@ impl Model {
             | Targets::System
             | Targets::AllSequencesInSchemas(_)
             | Targets::AllFunctionsInSchemas(_)
-            | Targets::ExternalConnections(_) => {}
+            | Targets::ExternalConnections(_)
+            | Targets::IamRoles(_) => {}
         }
         Ok(())
     }
@@ -285,6 +286,11 @@ impl Model {
                     found.push(self.external_connection(name)?);
                 }
             }
+            Targets::IamRoles(names) => {
+                for name in names {
+                    found.push(self.iam_role(name)?);
+                }
+            }
         }
         // Who takes a right from itself must not lack it for what was named twice.
         let mut once = Vec::new();
@@ -307,6 +313,7 @@ impl Model {
             Targets::Functions(_) | Targets::AllFunctionsInSchemas(_) => Ok(ObjectKind::Function),
             Targets::Types(_) => Ok(ObjectKind::Type),
             Targets::ExternalConnections(_) => Ok(ObjectKind::ExternalConnection),
+            Targets::IamRoles(_) => Ok(ObjectKind::IamRole),
             Targets::Tables(_) => {
                 // Tables of `system` are tables here.
                 let in_virtual_schema = |id: &&ObjectId| self.parent(**id).is_virtual();
@@ -332,11 +339,14 @@ impl Model {
     pub(super) fn system_privileges(&self) -> Vec<(String, String, ModelGrant)> {
         let mut rows = Vec::new();
         let mut objects = vec![ObjectId::CLUSTER];
-        objects.extend(self.children(ObjectId::CLUSTER, |kind| kind == ObjectKind::ExternalConnection));
+        objects.extend(self.children(ObjectId::CLUSTER, |kind| {
+            [ObjectKind::ExternalConnection, ObjectKind::IamRole].contains(&kind)
+        }));
         objects.extend(self.virtual_changed.iter().filter(|id| self.has_no_descriptor(**id)));
         for object in objects {
             let path = match self.kind(object) {
                 ObjectKind::ExternalConnection => format!("/externalconn/{}", self.label(object)),
+                ObjectKind::IamRole => format!("/iamrole/{}", self.label(object)),
                 ObjectKind::VirtualTable => {
                     format!("/vtable/{}/{}", self.label(self.parent(object)), self.label(object))
                 }

@@ -116,7 +116,7 @@ impl Model {
         let (schema, relation) = match self.body(object) {
             Some(Body::Database) => (None, None),
             Some(Body::Schema) => (Some(self.label(object)), None),
-            Some(Body::ExternalConnection(_)) => (None, Some(self.label(object))),
+            Some(Body::ExternalConnection(_) | Body::IamRole) => (None, Some(self.label(object))),
             Some(Body::Function(function)) => {
                 let types: Vec<_> = function.argument_types().map(|one| self.type_text(one)).collect();
                 let signature = format!("{}({})", self.label(object), types.join(", "));
@@ -135,7 +135,7 @@ impl Model {
             })
         };
         let is_grantable = match kind {
-            ObjectKind::ExternalConnection => stored_option(),
+            ObjectKind::ExternalConnection | ObjectKind::IamRole => stored_option(),
             _ => self.holds_grant_option(grantee, object, privilege),
         };
         GrantRow {

@@ -14,6 +14,7 @@ use crate::object::{
 };
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::Refusal;
+use crate::require::UriAccess;
 use crate::role::RoleOption;
 use crate::spec::resolve::Sort;
 use crate::spec::{Model, ModelGrant, ModelObject, Told, say};
@@ -49,7 +50,7 @@ impl Model {
         let id = ObjectId(self.next_object);
         self.next_object += 1;
         let object = ModelObject { id, name, parent, owner, body, comment: None };
-        let implicit = object.kind() == ObjectKind::ExternalConnection;
+        let implicit = [ObjectKind::ExternalConnection, ObjectKind::IamRole].contains(&object.kind());
         self.objects.push(object);
         for grantee in [PrincipalId::ROOT, PrincipalId::ADMIN] {
             if !implicit {
@@ -510,6 +511,7 @@ impl Model {
         actor: Actor,
         name: &Name,
         uri: &ConnectionUri,
+        access: &[UriAccess],
         if_not_exists: bool,
     ) -> Result<Told, Refusal> {
         if !self.holds(actor.current, ObjectId::CLUSTER, Privilege::ExternalConnection) {
@@ -517,6 +519,9 @@ impl Model {
         }
         if self.find_external_connection(name).is_some() {
             return exists(if_not_exists, &say::external_connection_exists(name.as_str()));
+        }
+        for access in access {
+            self.check_outside(actor.current, access)?;
         }
         let body = Body::ExternalConnection(ExternalConnection { uri: uri.clone() });
         let id = self.add_object(body, name.clone(), ObjectId::CLUSTER, actor.current);
@@ -529,6 +534,7 @@ impl Model {
         actor: Actor,
         name: &Name,
         uri: &ConnectionUri,
+        access: &[UriAccess],
         if_exists: bool,
     ) -> Result<Told, Refusal> {
         let id = match self.external_connection(name) {
@@ -536,7 +542,28 @@ impl Model {
             Err(refusal) => return missing(if_exists, refusal),
         };
         self.check_owner(actor.current, id)?;
+        for access in access {
+            self.check_outside(actor.current, access)?;
+        }
         self.set_body(id, Body::ExternalConnection(ExternalConnection { uri: uri.clone() }));
+        Ok(Told::default())
+    }
+
+    pub(super) fn create_iam_role(
+        &mut self,
+        actor: Actor,
+        name: &Name,
+        if_not_exists: bool,
+    ) -> Result<Told, Refusal> {
+        if !self.is_admin(actor.current) {
+            return Err(say::admin_only("CREATE IAM ROLE"));
+        }
+        // Its shape is one of the limits that the model does not know.
+        if self.find_iam_role(name).is_some() {
+            return exists(if_not_exists, &say::iam_role_exists(name.as_str()));
+        }
+        let id = self.add_object(Body::IamRole, name.clone(), ObjectId::CLUSTER, actor.current);
+        self.add_grant(id, actor.current, &[Privilege::All]);
         Ok(Told::default())
     }
 
@@ -568,7 +595,12 @@ pub(super) fn references(body: &Body) -> Vec<ObjectId> {
             found.extend(&function.references);
         }
         Body::Sequence(sequence) => found.extend(sequence.owned_by),
-        Body::Database | Body::Schema | Body::Type(_) | Body::ExternalConnection(_) | Body::VirtualTable => {}
+        Body::Database
+        | Body::Schema
+        | Body::Type(_)
+        | Body::ExternalConnection(_)
+        | Body::VirtualTable
+        | Body::IamRole => {}
     }
     found.sort();
     found.dedup();

@@ -30,6 +30,7 @@ impl Model {
             OwnedName::Type(name) => self.named_for(actor, context, name, Sort::Type),
             OwnedName::Function(name) => self.function_for(actor, context, name),
             OwnedName::ExternalConnection(name) => self.external_connection(name),
+            OwnedName::IamRole(name) => self.iam_role(name),
         }
     }
 
@@ -76,6 +77,7 @@ impl Model {
                 self.check_not_named("rename", id)?;
             }
             ObjectKind::ExternalConnection => self.check_owner(actor.current, id)?,
+            ObjectKind::IamRole => return Err(say::iam_role_is_not_renamed(&self.label(id))),
             ObjectKind::Table | ObjectKind::Sequence | ObjectKind::VirtualTable | ObjectKind::Cluster => {
                 self.check_privilege(actor.current, id, Privilege::Drop)?;
                 self.check_not_named("rename", id)?;
@@ -213,7 +215,10 @@ impl Model {
     ) -> Result<Told, Refusal> {
         let id = self.owned(actor, context, on)?;
         match self.kind(id) {
-            ObjectKind::Type | ObjectKind::Function | ObjectKind::ExternalConnection => {
+            ObjectKind::Type
+            | ObjectKind::Function
+            | ObjectKind::ExternalConnection
+            | ObjectKind::IamRole => {
                 self.check_owner(actor.current, id)?;
             }
             ObjectKind::Schema if id.is_virtual() => {

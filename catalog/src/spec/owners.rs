@@ -39,7 +39,7 @@ impl Model {
             ObjectKind::Schema => {
                 self.check_privilege(actor.current, self.parent(object), Privilege::Create)?;
             }
-            ObjectKind::ExternalConnection => {}
+            ObjectKind::ExternalConnection | ObjectKind::IamRole => {}
             _ => self.check_privilege(owner, self.parent(object), Privilege::Create)?,
         }
         self.set_owner(object, owner);

@@ -176,6 +176,7 @@ impl Model {
                 ObjectKind::ExternalConnection => {
                     on.push(format!("external_connection {}", self.label(grant.object)));
                 }
+                ObjectKind::IamRole => on.push(format!("iam_role {}", self.label(grant.object))),
                 ObjectKind::VirtualTable => {
                     on.push(format!("virtual_table \"{}\"", self.full_name(grant.object)));
                 }
@@ -211,6 +212,7 @@ impl Model {
                 ObjectKind::Type => ("type", self.full_name(object.id)),
                 ObjectKind::Function => ("function", self.full_name(object.id)),
                 ObjectKind::ExternalConnection => ("external_connection", object.name.to_string()),
+                ObjectKind::IamRole => ("iam_role", object.name.to_string()),
                 _ => ("table", self.full_name(object.id)),
             };
             lines.push((word, full.clone(), format!("owner of {word} {full}"), String::new()));

@@ -128,6 +128,10 @@ impl Model {
         self.child(ObjectId::CLUSTER, name, |kind| kind == ObjectKind::ExternalConnection)
     }
 
+    pub(super) fn find_iam_role(&self, name: &Name) -> Option<ObjectId> {
+        self.child(ObjectId::CLUSTER, name, |kind| kind == ObjectKind::IamRole)
+    }
+
     /// A schema of the database, or one that every database has.
     pub(super) fn find_schema(&self, database: ObjectId, name: &Name) -> Option<ObjectId> {
         let own = self.child(database, name, |kind| kind == ObjectKind::Schema);
@@ -314,6 +318,10 @@ impl Model {
 
     pub(super) fn external_connection(&self, name: &Name) -> Result<ObjectId, Refusal> {
         self.find_external_connection(name).ok_or_else(|| say::unknown_external_connection(name.as_str()))
+    }
+
+    pub(super) fn iam_role(&self, name: &Name) -> Result<ObjectId, Refusal> {
+        self.find_iam_role(name).ok_or_else(|| say::unknown_iam_role(name.as_str()))
     }
 
     /// The schema of `*`, `a.*` and `d.s.*`, and of a thing to be made in it.

@@ -2,7 +2,7 @@
 
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
-use crate::name::{RoleName, RoleNameFault};
+use crate::name::{Name, RoleName, RoleNameFault};
 use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{Refusal, SqlState};
 use crate::setting::Row;
@@ -88,6 +88,7 @@ fn plain_word(kind: ObjectKind) -> &'static str {
         ObjectKind::Function => "function",
         ObjectKind::ExternalConnection => "external_connection",
         ObjectKind::VirtualTable => "virtual_table",
+        ObjectKind::IamRole => "iam_role",
     }
 }
 
@@ -395,6 +396,50 @@ pub(super) fn external_connection_exists(name: &str) -> Refusal {
 
 pub(super) fn may_not_create_external_connection() -> Refusal {
     admin_like("the EXTERNALCONNECTION system privilege", "CREATE EXTERNAL CONNECTION")
+}
+
+pub(super) fn unknown_iam_role(name: &str) -> Refusal {
+    hinted(no("42704", format!("IAM role '{name}' does not exist")), to_create(name))
+}
+
+fn to_create(name: &str) -> String {
+    format!("An admin makes it known: CREATE IAM ROLE '{name}'.")
+}
+
+pub(super) fn iam_role_exists(name: &str) -> Refusal {
+    no("42710", format!("IAM role '{name}' already exists"))
+}
+
+pub(super) fn iam_role_is_not_renamed(name: &str) -> Refusal {
+    hinted(
+        no("0A000", format!("cannot rename IAM role '{name}'")),
+        "Its name is what the cloud calls it. Drop it and create the other.".to_owned(),
+    )
+}
+
+pub(super) fn may_not_go_outside(provider: &str) -> Refusal {
+    admin_like(
+        "the admin role or the EXTERNALIOIMPLICITACCESS system privilege",
+        &format!("access the specified {provider} URI"),
+    )
+}
+
+pub(super) fn may_not_go_outside_but_by(provider: &str, role: &Name, user: &RoleName) -> Refusal {
+    let grant = format!("GRANT USAGE ON IAM ROLE '{role}' TO {user}");
+    hinted(may_not_go_outside(provider), format!("USAGE on each role that it names is enough too: {grant}."))
+}
+
+const EACH_ROLE: &str =
+    "The cluster setting cloud.iam_roles.require_usage.enabled asks for USAGE on each role.";
+
+pub(super) fn may_not_go_without_role(provider: &str) -> Refusal {
+    let action = format!("access the specified {provider} URI, which names no role");
+    hinted(admin_only(&action), EACH_ROLE.to_owned())
+}
+
+pub(super) fn lacks_iam_role(user: &RoleName, role: &Name, known: bool) -> Refusal {
+    let hint = if known { EACH_ROLE.to_owned() } else { to_create(role.as_str()) };
+    hinted(no_privilege(user, Privilege::Usage, ObjectKind::IamRole, role.as_str()), hint)
 }
 
 pub(super) fn may_not_set(setting: &str) -> Refusal {

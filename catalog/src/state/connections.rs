@@ -8,14 +8,17 @@ use crate::name::Name;
 use crate::object::{Body, ConnectionUri, ExternalConnection, Object, TEXT_BYTES_MAX};
 use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use crate::refusal::{self, Refusal};
+use crate::require::UriAccess;
 use crate::state::objects::check_name;
 use crate::state::{Namespace, Work};
 
 impl Work<'_> {
+    /// Who stores a URI must be allowed to use it: whoever is granted USAGE on the connection is then asked for nothing else.
     pub(super) fn create_external_connection(
         &mut self,
         name: &Name,
         uri: &ConnectionUri,
+        access: &[UriAccess],
         if_not_exists: bool,
     ) -> Result<(), Refusal> {
         let caller = self.actor.current;
@@ -28,6 +31,7 @@ impl Work<'_> {
         check_name(name, ObjectKind::ExternalConnection)?;
         let connection = ExternalConnection { uri: uri.clone() };
         check(&connection)?;
+        self.check_outside(access)?;
         let entry = AclEntry { privileges: PrivilegeSet::ALL, ..AclEntry::none(caller) };
         let id = self.new_object_id()?;
         let object = Object {
@@ -47,6 +51,7 @@ impl Work<'_> {
         &mut self,
         name: &Name,
         uri: &ConnectionUri,
+        access: &[UriAccess],
         if_exists: bool,
     ) -> Result<(), Refusal> {
         let found = self.state.resolve_external_connection(name);
@@ -54,6 +59,7 @@ impl Work<'_> {
         self.require_ownership(id)?;
         let connection = ExternalConnection { uri: uri.clone() };
         check(&connection)?;
+        self.check_outside(access)?;
         let Some(object) = self.state.object(id) else { return Err(refusal::object_gone(id)) };
         self.put_object(id, Object { body: Body::ExternalConnection(connection), ..object.clone() });
         Ok(())

@@ -65,8 +65,8 @@ fn plain_names(specs: &[RoleSpec]) -> Result<Vec<RoleName>, Refusal> {
 
 impl State {
     /// What `principals` hold by entries, as a refusal lists it: databases, relations, schemas, types and functions in
-    /// full, each object once, by kind and id; then external connections and virtual tables, which the original keeps
-    /// in `system.privileges`: a line for each entry, by name of the grantee and path. System privileges are not among
+    /// full, each object once, by kind and id; then external connections, roles of clouds and virtual tables,
+    /// which the original keeps in `system.privileges`: a line for each entry, by name of the grantee and path. System privileges are not among
     /// them.
     fn objects_with_entries(&self, principals: &[PrincipalId]) -> Vec<String> {
         let mut found = Vec::new();
@@ -126,6 +126,7 @@ fn path(state: &State, object: &Object) -> Option<(String, String)> {
         ObjectKind::ExternalConnection => {
             Some((format!("/externalconn/{name}"), format!("external_connection {name}")))
         }
+        ObjectKind::IamRole => Some((format!("/iamrole/{name}"), format!("iam_role {name}"))),
         ObjectKind::VirtualTable if object.parent.is_virtual() => {
             let schema =
                 state.object(object.parent).map(|schema| schema.name.to_string()).unwrap_or_default();
@@ -143,6 +144,6 @@ const fn rank(kind: ObjectKind) -> u8 {
         ObjectKind::Schema => 2,
         ObjectKind::Type => 3,
         ObjectKind::Function => 4,
-        ObjectKind::ExternalConnection | ObjectKind::Cluster => 5,
+        ObjectKind::ExternalConnection | ObjectKind::IamRole | ObjectKind::Cluster => 5,
     }
 }

@@ -306,7 +306,8 @@ impl State {
                     | Body::Table(_)
                     | Body::Type(_)
                     | Body::ExternalConnection(_)
-                    | Body::VirtualTable => false,
+                    | Body::VirtualTable
+                    | Body::IamRole => false,
                 };
                 if goes && set.insert(referrer) {
                     order.push(referrer);

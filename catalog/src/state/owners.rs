@@ -18,7 +18,10 @@ impl Work<'_> {
         let found = self.state.resolve_owned(self.context, name);
         let Some(id) = self.found(found, if_exists)? else { return Ok(()) };
         match name {
-            OwnedName::Database(_) | OwnedName::Schema(_) | OwnedName::ExternalConnection(_) => {}
+            OwnedName::Database(_)
+            | OwnedName::Schema(_)
+            | OwnedName::ExternalConnection(_)
+            | OwnedName::IamRole(_) => {}
             OwnedName::Table(_)
             | OwnedName::View(_)
             | OwnedName::Sequence(_)
@@ -47,13 +50,14 @@ impl Work<'_> {
             Body::Database => self.require_option(RoleOption::CreateDb),
             Body::Schema => self.require(object.parent, Privilege::Create),
             // It is in nothing that CREATE could be held on.
-            Body::ExternalConnection(_) => Ok(()),
+            Body::ExternalConnection(_) | Body::IamRole => Ok(()),
             _ => self.state.check_privilege(owner, object.parent, Privilege::Create),
         }
     }
 
     /// Reassigns what is in the current database, but for functions, which later releases reassign too, and the database
-    /// itself; needs no CREATE (F.4). External connections are in no database.
+    /// itself; needs no CREATE (F.4). External connections and roles of clouds are in no
+    /// database.
     pub(super) fn reassign_owned(&mut self, from: &[RoleSpec], to: &RoleSpec) -> Result<(), Refusal> {
         self.check_list(from.len())?;
         let from: Result<Vec<_>, _> =

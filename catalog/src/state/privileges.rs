@@ -214,6 +214,7 @@ const fn class_of(on: &Targets) -> ObjectKind {
         Targets::AllFunctionsInSchemas(_) | Targets::Functions(_) => ObjectKind::Function,
         Targets::Types(_) => ObjectKind::Type,
         Targets::ExternalConnections(_) => ObjectKind::ExternalConnection,
+        Targets::IamRoles(_) => ObjectKind::IamRole,
         Targets::System => ObjectKind::Cluster,
     }
 }

@@ -109,7 +109,8 @@ fn types_of(body: &Body) -> Vec<ObjectId> {
         | Body::Sequence(_)
         | Body::Type(_)
         | Body::ExternalConnection(_)
-        | Body::VirtualTable => Vec::new(),
+        | Body::VirtualTable
+        | Body::IamRole => Vec::new(),
     };
     let mut seen = BTreeSet::new();
     types.into_iter().filter_map(ColumnType::enum_type).filter(|id| seen.insert(*id)).collect()
@@ -126,6 +127,7 @@ pub(super) fn named_by(body: &Body) -> Vec<ObjectId> {
         | Body::Sequence(_)
         | Body::Type(_)
         | Body::ExternalConnection(_)
-        | Body::VirtualTable => Vec::new(),
+        | Body::VirtualTable
+        | Body::IamRole => Vec::new(),
     }
 }

@@ -40,6 +40,7 @@ impl Work<'_> {
                 self.check_unnamed(Blocked::Rename, id, &object)?;
             }
             ObjectKind::ExternalConnection => self.require_ownership(id)?,
+            ObjectKind::IamRole => return Err(refusal::iam_role_keeps_name(&object.name)),
             ObjectKind::Cluster => {}
         }
         if object.name == *to {
@@ -124,6 +125,7 @@ impl Work<'_> {
             ObjectKind::Database
             | ObjectKind::Schema
             | ObjectKind::ExternalConnection
+            | ObjectKind::IamRole
             | ObjectKind::Cluster => return Err(refusal::not_in_a_schema(kind.class_word())),
         }
         self.check_unnamed(Blocked::SetSchema, id, &object)?;
@@ -182,12 +184,14 @@ impl Work<'_> {
                     return Err(refusal::external_connection_exists(&object.name));
                 }
             }
+            Body::IamRole => return Err(refusal::iam_role_keeps_name(&object.name)),
         }
         self.put_object(id, object);
         Ok(())
     }
 
-    /// Needs CREATE on the object, or on the table of a column; of a type, function or external connection ownership.
+    /// Needs CREATE on the object, or on the table of a column; of a type, function, external connection or role of a
+    /// cloud ownership.
     pub(super) fn comment(
         &mut self,
         on: &OwnedName,
@@ -205,7 +209,7 @@ impl Work<'_> {
                 self.require_usage(id)?;
                 self.require_ownership(id)?;
             }
-            ObjectKind::ExternalConnection => self.require_ownership(id)?,
+            ObjectKind::ExternalConnection | ObjectKind::IamRole => self.require_ownership(id)?,
             ObjectKind::Schema if id.is_virtual() => return Err(refusal::schema_is_fixed(&object.name)),
             ObjectKind::Database | ObjectKind::Schema | ObjectKind::Cluster => {
                 self.require(id, Privilege::Create)?;

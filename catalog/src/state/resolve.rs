@@ -155,6 +155,16 @@ impl State {
             .ok_or_else(|| refusal::no_such_external_connection(name))
     }
 
+    /// The role of a cloud of this name, or 42704.
+    pub fn resolve_iam_role(&self, name: &Name) -> Result<ObjectId, Refusal> {
+        self.iam_role(name).ok_or_else(|| refusal::no_such_iam_role(name))
+    }
+
+    /// The role of a cloud of this name.
+    pub fn iam_role(&self, name: &Name) -> Option<ObjectId> {
+        self.child(ObjectId::CLUSTER, Namespace::IamRoles, name)
+    }
+
     /// What an ALTER or COMMENT names, or what its kind says when it is not there. ALTER TABLE takes any relation.
     pub fn resolve_owned(&self, context: &NameContext, name: &OwnedName) -> Result<ObjectId, Refusal> {
         match name {
@@ -169,6 +179,7 @@ impl State {
             OwnedName::Type(name) => self.resolve_type(context, name),
             OwnedName::Function(name) => self.resolve_function(context, name),
             OwnedName::ExternalConnection(name) => self.resolve_external_connection(name),
+            OwnedName::IamRole(name) => self.resolve_iam_role(name),
         }
     }
 

@@ -298,7 +298,7 @@ fn check_shape(body: &Body) -> Result<(), Refusal> {
         Body::Type(enum_type) => super::types::check(enum_type),
         Body::Function(function) => super::functions::check(function),
         Body::ExternalConnection(connection) => super::connections::check(connection),
-        Body::Database | Body::Schema | Body::VirtualTable => Ok(()),
+        Body::Database | Body::Schema | Body::VirtualTable | Body::IamRole => Ok(()),
     }
 }
 

@@ -12,7 +12,9 @@ impl Work<'_> {
     /// schema.
     pub(super) fn resolve_targets(&self, on: &Targets) -> Result<Vec<ObjectId>, Refusal> {
         self.check_list(match on {
-            Targets::Databases(names) | Targets::ExternalConnections(names) => names.len(),
+            Targets::Databases(names) | Targets::ExternalConnections(names) | Targets::IamRoles(names) => {
+                names.len()
+            }
             Targets::Schemas(names)
             | Targets::AllTablesInSchemas(names)
             | Targets::AllSequencesInSchemas(names)
@@ -41,7 +43,8 @@ impl Work<'_> {
             | Targets::System
             | Targets::AllSequencesInSchemas(_)
             | Targets::AllFunctionsInSchemas(_)
-            | Targets::ExternalConnections(_) => {}
+            | Targets::ExternalConnections(_)
+            | Targets::IamRoles(_) => {}
         }
         Ok(found)
     }
@@ -75,6 +78,7 @@ impl State {
             Targets::ExternalConnections(names) => {
                 names.iter().map(|name| self.resolve_external_connection(name)).collect()
             }
+            Targets::IamRoles(names) => names.iter().map(|name| self.resolve_iam_role(name)).collect(),
             Targets::System => Ok(Vec::new()),
         };
         Ok(each_once(found?))

@@ -88,7 +88,12 @@ pub fn drop_function(name: FunctionName, behavior: DropBehavior) -> Command {
 
 pub fn create_connection(name: &str) -> Command {
     let uri = ConnectionUri::new("nodelocal://1/backup?key=secret".to_owned());
-    Command::CreateExternalConnection { name: Name::from(name), uri, if_not_exists: false }
+    Command::CreateExternalConnection {
+        name: Name::from(name),
+        uri,
+        access: Vec::new(),
+        if_not_exists: false,
+    }
 }
 
 pub fn table_of(columns: &[(&str, ColumnType)], references: Vec<ObjectId>) -> Table {

@@ -19,10 +19,10 @@ use grantd_catalog::list::{self, DefaultsShown};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::record::{Record, RecordKey};
-use grantd_catalog::require::{Need, Requirement};
+use grantd_catalog::require::{Need, Requirement, UriAccess};
 use grantd_catalog::role::RoleOption;
 use grantd_catalog::spec::Model;
-use grantd_catalog::spec::generate::{self, DATABASES, SCHEMAS, Step};
+use grantd_catalog::spec::generate::{self, DATABASES, IAM_ROLES, SCHEMAS, Step};
 use grantd_catalog::spec::records::{comparable, default_entries_stored};
 use grantd_catalog::state::State;
 use grantd_catalog::system;
@@ -225,6 +225,7 @@ impl World {
         for privilege in ObjectKind::Cluster.legal().iter() {
             needs.push(Need::SystemOrOption(privilege));
         }
+        needs.extend(accesses().into_iter().map(Need::Outside));
         for (object, kind) in self.objects() {
             for privilege in Privilege::each() {
                 needs.push(Need::Privilege { object, privilege });
@@ -336,7 +337,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 42] = [
+const COMMANDS: [&str; 44] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -379,6 +380,8 @@ const COMMANDS: [&str; 42] = [
     "CommentOnIndex",
     "ProtectHistory",
     "ReleaseHistory",
+    "CreateIamRole",
+    "DropIamRoles",
 ];
 
 /// The name of the variant of a command.
@@ -426,12 +429,14 @@ pub fn variant(command: &Command) -> &'static str {
         Command::CommentOnIndex { .. } => 39,
         Command::ProtectHistory { .. } => 40,
         Command::ReleaseHistory { .. } => 41,
+        Command::CreateIamRole { .. } => 42,
+        Command::DropIamRoles { .. } => 43,
     };
     COMMANDS[position]
 }
 
 /// The names of the variants of `Targets`; `target_form` does not compile without a new one.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "databases",
     "schemas",
     "tables",
@@ -443,6 +448,7 @@ const TARGETS: [&str; 11] = [
     "types",
     "functions",
     "external connections",
+    "IAM roles",
 ];
 
 fn target_form(on: &Targets) -> &'static str {
@@ -458,6 +464,7 @@ fn target_form(on: &Targets) -> &'static str {
         Targets::Types(_) => 8,
         Targets::Functions(_) => 9,
         Targets::ExternalConnections(_) => 10,
+        Targets::IamRoles(_) => 11,
     }]
 }
 
@@ -476,6 +483,28 @@ pub fn forms(command: &Command) -> Vec<String> {
 pub fn every_form() -> Vec<String> {
     let on = |name: &'static str| TARGETS.iter().map(move |on| format!("{name} on {on}"));
     COMMANDS.iter().map(ToString::to_string).chain(on("Grant")).chain(on("Revoke")).collect()
+}
+
+/// What URIs may need.
+fn accesses() -> Vec<UriAccess> {
+    let of = |implicit, only_nodes, roles: &[&str]| UriAccess {
+        provider: "s3".to_owned(),
+        implicit,
+        only_nodes,
+        roles: roles.iter().copied().map(Name::normalize).collect(),
+        connection: None,
+    };
+    let gone = "arn:aws:iam::123456789012:role/gone";
+    vec![
+        of(false, false, &IAM_ROLES),
+        of(false, true, &IAM_ROLES),
+        of(true, false, &[]),
+        of(true, false, &IAM_ROLES[..1]),
+        of(true, false, &IAM_ROLES),
+        of(true, false, &[IAM_ROLES[0], gone]),
+        of(true, true, &IAM_ROLES[..1]),
+        UriAccess { connection: Some("vault".into()), ..UriAccess::default() },
+    ]
 }
 
 /// A decider: principal, object, privilege.
@@ -534,5 +563,7 @@ fn listed_targets() -> Vec<Option<Targets>> {
         Some(Targets::Functions(vec![FunctionName { name: name("shop.public.area"), arguments: None }])),
         Some(Targets::ExternalConnections(vec!["vault".into()])),
         Some(Targets::ExternalConnections(vec!["vault".into(), "sink".into()])),
+        Some(Targets::IamRoles(vec![IAM_ROLES[0].into()])),
+        Some(Targets::IamRoles(IAM_ROLES.map(Name::normalize).to_vec())),
     ]
 }

@@ -202,6 +202,7 @@ impl Session {
             }
             Statement::NeedOption(option) => Ok(vec![Need::Option(*option)]),
             Statement::NeedSystemOrOption(privilege) => Ok(vec![Need::SystemOrOption(*privilege)]),
+            Statement::NeedUri(access) => Ok(vec![Need::Outside(access.clone())]),
         };
         let requirement = match requirement {
             Ok(needs) => Requirement { needs },
@@ -286,6 +287,7 @@ fn grant_row(row: &list::GrantRow) -> String {
     let database = match row.kind {
         ObjectKind::Cluster => "system privileges",
         ObjectKind::ExternalConnection => "external connection",
+        ObjectKind::IamRole => "IAM role",
         _ => &row.database,
     };
     let mut parts = vec![database.to_owned()];

@@ -15,6 +15,7 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::ColumnType;
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::Refusal;
+use grantd_catalog::require::UriAccess;
 use grantd_catalog::role::{PasswordVerifier, RoleOption, ValidUntil};
 use grantd_catalog::state::State;
 
@@ -48,6 +49,27 @@ pub enum Statement {
     NeedOption(RoleOption),
     /// `NEED SYSTEM k`: the system privilege or the option of that name.
     NeedSystemOrOption(Privilege),
+    /// `NEED URI 'uri'`: what using it takes.
+    NeedUri(UriAccess),
+}
+
+/// What a URI takes: its scheme, AUTH, AWS_ENDPOINT and ASSUME_ROLE, none of them encoded, and nothing else.
+fn access(uri: &str) -> UriAccess {
+    let (scheme, rest) = uri.split_once("://").unwrap_or_default();
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let external = (scheme == "external").then(|| Name::normalize(path));
+    UriAccess {
+        provider: scheme.to_owned(),
+        implicit: value("AUTH") == Some("implicit"),
+        only_nodes: scheme == "nodelocal" || value("AWS_ENDPOINT").is_some(),
+        roles: value("ASSUME_ROLE")
+            .into_iter()
+            .flat_map(|roles| roles.split(','))
+            .map(Name::normalize)
+            .collect(),
+        connection: external,
+    }
 }
 
 /// Reads one statement in which no type, view or function names what there is.
@@ -147,6 +169,9 @@ impl Parser<'_> {
         if self.take("SYSTEM") {
             return Statement::NeedSystemOrOption(self.privilege());
         }
+        if self.take("URI") {
+            return Statement::NeedUri(access(&self.string()));
+        }
         let privileges = self.list(Self::privilege);
         self.expect(&["ON"]);
         Statement::Need { privileges, on: self.targets() }
@@ -209,6 +234,11 @@ impl Parser<'_> {
             self.expect(&["CONNECTION"]);
             let if_exists = self.if_exists();
             return Command::DropExternalConnections { names: self.list(Self::name), if_exists };
+        }
+        if what == "IAM" {
+            self.expect(&["ROLE"]);
+            let if_exists = self.if_exists();
+            return Command::DropIamRoles { names: self.list(Self::iam_role), if_exists };
         }
         let if_exists = self.if_exists();
         match what.as_str() {
@@ -350,8 +380,17 @@ impl Parser<'_> {
             self.expect(&["CONNECTION"]);
             return Targets::ExternalConnections(self.list(Self::name));
         }
+        if self.take("IAM") {
+            self.expect(&["ROLE"]);
+            return Targets::IamRoles(self.list(Self::iam_role));
+        }
         self.take("TABLE");
         Targets::Tables(self.list(Self::table_pattern))
+    }
+
+    /// The name of a role of a cloud.
+    fn iam_role(&mut self) -> Name {
+        Name::normalize(&self.string())
     }
 
     /// A name, with the types of arguments in parentheses, if any are written.

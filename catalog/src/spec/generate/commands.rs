@@ -6,8 +6,8 @@ use proptest::sample::{select, subsequence};
 
 use super::names::{
     FUNCTIONS, SCHEMAS, SEQUENCES, TABLES, TYPES, VIEWS, any_type, connection_name, database_name,
-    function_name, grantee, in_a_schema, made_arguments, name_of, owned_name, pattern, place, plain_role,
-    relation_name, role, role_name, schema_name, virtual_name,
+    function_name, grantee, iam_role_name, in_a_schema, made_arguments, name_of, owned_name, pattern, place,
+    plain_role, relation_name, role, role_name, schema_name, uri_access, virtual_name,
 };
 use super::{column, expression, function, sequence, shapes, table, view};
 use crate::command::{
@@ -38,6 +38,7 @@ pub(super) fn command() -> BoxedStrategy<Command> {
         6 => default_privileges(),
         4 => settings_command(),
         3 => connection_command(),
+        2 => iam_role_command(),
     ]
     .boxed()
 }
@@ -127,6 +128,7 @@ fn targets_and_privileges() -> impl Strategy<Value = (Targets, Vec<Privilege>)> 
         2 => (vec(function_name(), 1..3).prop_map(Targets::Functions), privileges(ObjectKind::Function)),
         1 => (schemas().prop_map(Targets::AllFunctionsInSchemas), privileges(ObjectKind::Function)),
         2 => (vec(connection_name(), 1..3).prop_map(Targets::ExternalConnections), privileges(ObjectKind::ExternalConnection)),
+        2 => (vec(iam_role_name(), 1..3).prop_map(Targets::IamRoles), privileges(ObjectKind::IamRole)),
     ]
 }
 
@@ -384,6 +386,9 @@ fn setting_value(row: &Row) -> BoxedStrategy<String> {
         SettingType::Duration(..) => text(vec!["10s", "1500", "2h", "soon"]).boxed(),
         SettingType::Word(words) => select(words.to_vec()).prop_map(str::to_owned).boxed(),
         SettingType::Text => text(vec!["", "we"]).boxed(),
+        SettingType::Certificates => {
+            text(vec!["", "-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----"]).boxed()
+        }
     }
 }
 
@@ -391,11 +396,22 @@ fn connection_command() -> impl Strategy<Value = Command> {
     let uri =
         || select(vec!["nodelocal://1/x", "gs://b/y"]).prop_map(|uri| ConnectionUri::new(uri.to_owned()));
     prop_oneof![
-        3 => (connection_name(), uri(), any::<bool>())
-            .prop_map(|(name, uri, if_not_exists)| Command::CreateExternalConnection { name, uri, if_not_exists }),
-        1 => (connection_name(), uri(), any::<bool>())
-            .prop_map(|(name, uri, if_exists)| Command::AlterExternalConnection { name, uri, if_exists }),
+        3 => (connection_name(), uri(), vec(uri_access(), 0..3), any::<bool>()).prop_map(
+            |(name, uri, access, if_not_exists)| Command::CreateExternalConnection { name, uri, access, if_not_exists }
+        ),
+        2 => (connection_name(), uri(), vec(uri_access(), 0..3), any::<bool>()).prop_map(
+            |(name, uri, access, if_exists)| Command::AlterExternalConnection { name, uri, access, if_exists }
+        ),
         1 => (vec(connection_name(), 1..3), any::<bool>())
             .prop_map(|(names, if_exists)| Command::DropExternalConnections { names, if_exists }),
+    ]
+}
+
+fn iam_role_command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        3 => (iam_role_name(), any::<bool>())
+            .prop_map(|(name, if_not_exists)| Command::CreateIamRole { name, if_not_exists }),
+        1 => (vec(iam_role_name(), 1..3), any::<bool>())
+            .prop_map(|(names, if_exists)| Command::DropIamRoles { names, if_exists }),
     ]
 }

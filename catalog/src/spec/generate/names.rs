@@ -8,6 +8,7 @@ use crate::command::{FunctionName, ObjectName, OwnedName, RoleSpec, SchemaName, 
 use crate::id::ObjectId;
 use crate::name::{Name, RoleName};
 use crate::object::ColumnType;
+use crate::require::UriAccess;
 
 /// The users and roles that histories create.
 pub const ROLES: [&str; 6] = ["amy", "ben", "cat", "crew", "leads", "guild"];
@@ -27,6 +28,9 @@ pub const TYPES: [&str; 2] = ["mood", "size"];
 pub const FUNCTIONS: [&str; 2] = ["area", "tax"];
 /// The external connections that histories create.
 pub const CONNECTIONS: [&str; 2] = ["vault", "sink"];
+/// The roles of clouds that histories create.
+pub const IAM_ROLES: [&str; 2] =
+    ["arn:aws:iam::123456789012:role/backup", "store@shop.iam.gserviceaccount.com"];
 
 pub(super) fn role_name(name: &str) -> RoleSpec {
     RoleSpec::Name(RoleName::normalize(name))
@@ -155,6 +159,26 @@ pub(super) fn connection_name() -> impl Strategy<Value = Name> {
     prop_oneof![8 => select(&CONNECTIONS[..]), 1 => Just("gone")].prop_map(Name::normalize)
 }
 
+/// A role of a cloud. Its shape is right: the twin knows no shapes.
+pub(super) fn iam_role_name() -> impl Strategy<Value = Name> {
+    prop_oneof![8 => select(&IAM_ROLES[..]), 1 => Just("arn:aws:iam::123456789012:role/gone")]
+        .prop_map(Name::normalize)
+}
+
+/// What a URI may need.
+pub(super) fn uri_access() -> impl Strategy<Value = UriAccess> {
+    let connection = prop::option::weighted(0.2, connection_name());
+    (any::<bool>(), prop::bool::weighted(0.3), vec(iam_role_name(), 0..3), connection).prop_map(
+        |(implicit, only_nodes, roles, connection)| UriAccess {
+            provider: "s3".to_owned(),
+            implicit,
+            only_nodes,
+            roles,
+            connection,
+        },
+    )
+}
+
 pub(super) fn pattern(name: BoxedStrategy<ObjectName>) -> BoxedStrategy<TablePattern> {
     let prefix = prop_oneof![
         1 => Just(Vec::new()),
@@ -172,6 +196,7 @@ pub(super) fn owned_name() -> BoxedStrategy<OwnedName> {
         2 => schema_name().prop_map(OwnedName::Schema),
         6 => in_a_schema(),
         1 => connection_name().prop_map(OwnedName::ExternalConnection),
+        1 => iam_role_name().prop_map(OwnedName::IamRole),
     ]
     .boxed()
 }

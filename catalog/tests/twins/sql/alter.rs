@@ -4,10 +4,11 @@ use grantd_catalog::command::{
     Command, Creators, DefaultAct, LabelChange, ObjectName, OwnedName, RoleSpec, VariableChange,
 };
 use grantd_catalog::defaults::DefaultClass;
+use grantd_catalog::name::Name;
 use grantd_catalog::object::ConnectionUri;
 use grantd_catalog::setting::Setting;
 
-use super::{Parser, Token};
+use super::{Parser, Token, access};
 
 impl Parser<'_> {
     pub(super) fn alter(&mut self) -> Command {
@@ -26,10 +27,18 @@ impl Parser<'_> {
                 let if_exists = self.if_exists();
                 let name = self.name();
                 if self.take("AS") {
-                    let uri = ConnectionUri::new(self.string());
-                    return Command::AlterExternalConnection { name, uri, if_exists };
+                    let uri = self.string();
+                    let access = vec![access(&uri)];
+                    let uri = ConnectionUri::new(uri);
+                    return Command::AlterExternalConnection { name, uri, access, if_exists };
                 }
                 return self.alter_owned(OwnedName::ExternalConnection(name), if_exists);
+            }
+            "IAM" => {
+                self.expect(&["ROLE"]);
+                let if_exists = self.if_exists();
+                let name = Name::normalize(&self.string());
+                return self.alter_owned(OwnedName::IamRole(name), if_exists);
             }
             _ => {}
         }

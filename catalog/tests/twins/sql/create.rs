@@ -2,10 +2,11 @@
 
 use grantd_catalog::command::{Command, NewConstraint, ObjectName, SequenceOptions};
 use grantd_catalog::id::ObjectId;
+use grantd_catalog::name::Name;
 use grantd_catalog::object::{Column, ConnectionUri, Table};
 use grantd_catalog::spec::generate::{column, function, sequence, table, view};
 
-use super::{Parser, Token};
+use super::{Parser, Token, access};
 
 impl Parser<'_> {
     pub(super) fn create(&mut self) -> Command {
@@ -63,19 +64,24 @@ impl Parser<'_> {
                 Command::CreateType { name, labels: self.labels(), if_not_exists }
             }
             "FUNCTION" => self.create_function(or_replace),
-            "EXTERNAL" => {
-                self.expect(&["CONNECTION"]);
+            "EXTERNAL" => self.create_connection(),
+            "IAM" => {
+                self.expect(&["ROLE"]);
                 let if_not_exists = self.if_not_exists();
-                let name = self.name();
-                self.expect(&["AS"]);
-                Command::CreateExternalConnection {
-                    name,
-                    uri: ConnectionUri::new(self.string()),
-                    if_not_exists,
-                }
+                Command::CreateIamRole { name: Name::normalize(&self.string()), if_not_exists }
             }
             other => panic!("`{}`: CREATE {other}?", self.text),
         }
+    }
+
+    fn create_connection(&mut self) -> Command {
+        self.expect(&["CONNECTION"]);
+        let if_not_exists = self.if_not_exists();
+        let name = self.name();
+        self.expect(&["AS"]);
+        let uri = self.string();
+        let access = vec![access(&uri)];
+        Command::CreateExternalConnection { name, uri: ConnectionUri::new(uri), access, if_not_exists }
     }
 
     /// `(k INT8 PRIMARY KEY, v mood, FOREIGN KEY …)`; without, one column, which is the key. `rowid` is hidden, and the key.
