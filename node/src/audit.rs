@@ -113,6 +113,33 @@ impl Audit {
         }
     }
 
+    /// Records that somebody was shown a secret that is kept hidden otherwise. `what`: whose, in the words of the statement.
+    pub fn disclosed(&self, who: &Who, version: Version, what: &str) {
+        if self.shared.is_none() {
+            return;
+        }
+        let mut line = self.line("disclosure", who, Some(version));
+        line["what"] = json!(bounded(what));
+        self.send(line, None);
+    }
+
+    /// Records that this node asked a cloud for a role: for whom, over which roles, and what came of it (`ok`, or the kind of
+    /// failure). The same failure again and again is counted.
+    pub fn assumed(&self, chain: &str, users: &str, result: &str, error: Option<&str>) {
+        if self.shared.is_none() {
+            return;
+        }
+        let who = Who { interface: "cloud", user: bounded(users).to_owned(), ..Who::default() };
+        let mut line = self.line("assumption", &who, None);
+        line["chain"] = json!(bounded(chain));
+        line["result"] = json!(result);
+        let key = error.map(|error| format!("{result} {chain} {users} {}", bounded(error)));
+        if let Some(error) = error {
+            line["message"] = json!(bounded(error));
+        }
+        self.send(line, key);
+    }
+
     /// Whether anything is recorded: what is only for a record need not be made otherwise.
     pub fn is_on(&self) -> bool {
         self.shared.is_some()

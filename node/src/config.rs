@@ -14,149 +14,12 @@ use grantd_raft::config::Tuning;
 
 use crate::failure::Failure;
 
-/// One configuration key.
-#[derive(Clone, Copy, Debug)]
-pub struct Key {
-    /// Its name in the file. As a flag: `--` and hyphens. In the environment: `GRANTD_` and upper case.
-    pub name: &'static str,
-    /// What kind of value it takes, for help texts.
-    pub value: &'static str,
-    /// Its default, as it would be written; empty: none, see `help`.
-    pub default: &'static str,
-    /// What it is for, and why the default is what it is.
-    pub help: &'static str,
-}
+pub mod cloud;
+mod keys;
 
-/// Every key.
-pub const KEYS: [Key; 21] = [
-    Key {
-        name: "data_dir",
-        value: "DIR",
-        default: "grantd-data",
-        help: "Where this node keeps its log, its state and its admin socket. One node only, ever",
-    },
-    Key {
-        name: "certs_dir",
-        value: "DIR",
-        default: "certs",
-        help: "Where ca.crt, node.crt and node.key are. The number in node.crt is the node's id",
-    },
-    Key {
-        name: "listen",
-        value: "HOST:PORT",
-        default: "127.0.0.1:26357",
-        help: "Where it listens for its peers (QUIC, so UDP). Loopback by default: opening it is a decision",
-    },
-    Key {
-        name: "advertise",
-        value: "HOST:PORT",
-        default: "",
-        help: "Where its peers reach it. Default: `listen`",
-    },
-    Key {
-        name: "sql_listen",
-        value: "HOST:PORT",
-        default: "127.0.0.1:26257",
-        help: "Where it listens for SQL clients (PostgreSQL protocol, TCP)",
-    },
-    Key {
-        name: "sql_advertise",
-        value: "HOST:PORT",
-        default: "",
-        help: "Where SQL clients reach it, as `grantd node status` shows it. Default: `sql_listen`",
-    },
-    Key {
-        name: "http_listen",
-        value: "HOST:PORT",
-        default: "",
-        help: "Where it answers over HTTPS: checks (AuthZEN), health, and what VIEWDEBUG shows. Default: nowhere",
-    },
-    Key {
-        name: "check_socket",
-        value: "PATH|off",
-        default: "",
-        help: "The Unix socket on which neighbours on this host ask for checks. Default: check.sock in `data_dir`, for the \
-               node's own user; elsewhere for every user who may enter the directory, each as itself",
-    },
-    Key {
-        name: "join",
-        value: "HOST:PORT,…",
-        default: "",
-        help: "Members that a node without a cluster asks to let it in (their `advertise`). Ignored afterwards",
-    },
-    Key {
-        name: "log_format",
-        value: "text|json",
-        default: "text",
-        help: "How log lines are written to standard error",
-    },
-    Key {
-        name: "log_filter",
-        value: "FILTER",
-        default: "info,openraft=warn,quinn=warn,rustls=warn",
-        help: "What is logged: a level, or `target=level` separated by commas",
-    },
-    Key {
-        name: "heartbeat_interval_ms",
-        value: "MS",
-        default: "100",
-        help: "How often the leader says that it lives",
-    },
-    Key {
-        name: "election_timeout_min_ms",
-        value: "MS",
-        default: "300",
-        help: "A follower that hears nothing for one to two times this long stands for election",
-    },
-    Key {
-        name: "request_timeout_ms",
-        value: "MS",
-        default: "5000",
-        help: "How long a statement waits for the cluster before it is refused or its outcome called unknown",
-    },
-    Key {
-        name: "snapshot_entries",
-        value: "COUNT",
-        default: "50000",
-        help: "Log entries after which a snapshot is taken and the log before it may go",
-    },
-    Key {
-        name: "max_sql_memory_mib",
-        value: "MIB",
-        default: "1024",
-        help: "What statements and results may hold in memory together",
-    },
-    Key {
-        name: "audit",
-        value: "on|off",
-        default: "on",
-        help: "Whether refusals, failed logins and changes of privileges on this node are written to the audit log",
-    },
-    Key {
-        name: "audit_dir",
-        value: "DIR",
-        default: "",
-        help: "Where the audit log is. Default: `audit` in the data directory",
-    },
-    Key {
-        name: "check_rate",
-        value: "COUNT",
-        default: "0",
-        help: "How many checks a second each principal may ask over HTTP and the Unix socket. 0: as many as come",
-    },
-    Key {
-        name: "check_burst",
-        value: "COUNT",
-        default: "0",
-        help: "How many of these it may ask at once. 0: as many as in one second",
-    },
-    Key {
-        name: "drain_timeout_ms",
-        value: "MS",
-        default: "5000",
-        help: "How long a stopping node lets running statements finish",
-    },
-];
+pub use self::keys::{KEYS, Key};
+
+use self::cloud::NodeSettings;
 
 /// What each variable of the environment that sets a key begins with.
 pub const ENVIRONMENT_PREFIX: &str = "GRANTD_";
@@ -261,6 +124,8 @@ pub struct Settings {
     pub check_rate: u64,
     /// How many of these at once; 0: as many as in one second.
     pub check_burst: u64,
+    /// What it may do outside, and what it is there.
+    pub cloud: NodeSettings,
 }
 
 /// Why a configuration is not one.
@@ -421,6 +286,7 @@ impl Written {
             audit_dir: self.audit_dir()?,
             check_rate: self.number("check_rate", CHECK_RATE)?,
             check_burst: self.number("check_burst", CHECK_BURST)?,
+            cloud: self.cloud()?,
         })
     }
 

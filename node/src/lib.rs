@@ -13,6 +13,7 @@ pub mod authn;
 pub mod audit;
 pub mod gate;
 pub mod activity;
+pub mod cloud;
 pub mod session;
 pub mod sql;
 pub mod http;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Sorted by name.
-pub const TABLE: [Metric; 2] = [
+pub const TABLE: [Metric; 11] = [
     metric(
         "grantd_audit_lost_total",
         Kind::Counter,
@@ -22,10 +22,64 @@ pub const TABLE: [Metric; 2] = [
         "lines that the audit log lacks: more came than wait, or the disk did not take them",
     ),
     metric(
+        "grantd_credential_refresh_total",
+        Kind::Counter,
+        "provider: aws, gcp; hop: 0 is the source; result: ok, network, throttled, denied, source, parent, clock, config, over",
+        "calls that were to give or renew credentials of a step of a chain, and what came of them",
+    ),
+    metric(
+        "grantd_credential_seconds_to_expiry",
+        Kind::Gauge,
+        "provider: aws, gcp",
+        "how long the lease in use that ends first is good yet; SHOW CREDENTIALS has each",
+    ),
+    metric(
+        "grantd_credential_served_stale_total",
+        Kind::Counter,
+        "",
+        "requests that got a lease shortly before its end, as no newer one was to be had",
+    ),
+    metric(
+        "grantd_credential_sts_calls_total",
+        Kind::Counter,
+        "provider: aws, gcp",
+        "of these calls those to the cloud's service for roles, not to the node's own source",
+    ),
+    metric(
+        "grantd_credential_wait_seconds",
+        Kind::Histogram,
+        "",
+        "how long who found no lease that was good for long enough waited for one",
+    ),
+    metric(
         "grantd_decisions_total",
         Kind::Counter,
         "freshness: local, asked, refused",
         "checks, and queries with grantd.read: decided under the read lease, after asking the leader, or not at all",
+    ),
+    metric(
+        "grantd_storage_bytes_total",
+        Kind::Counter,
+        "provider: s3, gs, nodelocal; direction: read, write",
+        "bytes of objects outside; each once, however often it was sent",
+    ),
+    metric(
+        "grantd_storage_request_seconds",
+        Kind::Histogram,
+        "provider; operation: put, put_absent, get, head, list, delete, begin, part, complete, abort",
+        "one try of a request to a cloud, with the wait for credentials",
+    ),
+    metric(
+        "grantd_storage_requests_total",
+        Kind::Counter,
+        "provider; operation; result: ok, failed",
+        "tries of requests to clouds",
+    ),
+    metric(
+        "grantd_storage_retries_total",
+        Kind::Counter,
+        "provider; operation",
+        "requests to clouds that were sent again",
     ),
 ];
 

@@ -28,14 +28,22 @@ use tracing::{info, warn};
 
 use crate::activity::logins;
 use crate::admin::{AdminServer, Answer, Answerer, ChecksumReport, MemberReport, Request, StatusReport};
-use crate::audit::AuditLog;
+use crate::audit::{Audit, AuditLog};
 use crate::cert;
 use crate::check::authzen;
 use crate::check::rate::Rates;
 use crate::check::socket::{CheckServer, Place};
+use crate::cloud::aws::{self, Aws};
+use crate::cloud::broker::Broker;
+use crate::cloud::fetch::Clouds;
+use crate::cloud::gcp::{self, Gcp};
+use crate::cloud::outside::Outside;
+use crate::cloud::route;
+use crate::cloud::storage::StorageSettings;
 use crate::config::{CheckSocket, Settings};
 use crate::debug;
 use crate::failure::Failure;
+use crate::gate::Gate;
 use crate::http::caller::Doorman;
 use crate::http::{HttpServer, Route};
 use crate::metrics::{self, Measured};
@@ -237,7 +245,8 @@ async fn serve(
     let audit =
         settings.audit_dir.as_ref().map(|place| AuditLog::start(handle.node_id(), place)).transpose()?;
     let recorded = audit.as_ref().map(AuditLog::audit).unwrap_or_default();
-    let engine = Engine::new(Arc::new(handle.clone())).audited(recorded);
+    let outside = outside(settings, handle, recorded.clone())?;
+    let engine = Engine::new(Arc::new(handle.clone())).audited(recorded).reaching(outside);
     // One bound for a principal, however it asks.
     let rates = Arc::new(Rates::new(settings.check_rate, settings.check_burst, Instant::now()));
     let http = match (settings.http_listen, &config.tls) {
@@ -276,6 +285,26 @@ async fn serve(
             Err(Failure::new("cannot serve SQL").because(&error))
         }
     }
+}
+
+/// What this node reaches outside. Nothing is asked for before somebody uses it.
+fn outside(settings: &Settings, handle: &Handle, audit: Audit) -> Result<Outside, Failure> {
+    let own = settings.cloud.clone();
+    let gate = Gate::new(Arc::new(handle.clone()));
+    let custom_ca = StorageSettings::of(&gate.applied_view()).custom_ca;
+    let environment = gcp::Environment::of_process();
+    // A setting of the cluster keeps no node from starting.
+    let google = Gcp::new(own.clone(), environment.clone(), &custom_ca).or_else(|error| {
+        warn!(%error, "`cloudstorage.http.custom_ca` is not used for Google Cloud: is it certificates in PEM?");
+        Gcp::new(own.clone(), environment, "")
+    });
+    let google =
+        google.map_err(|error| Failure::new("cannot make a client of Google Cloud").because(&error))?;
+    let cluster = handle.status().cluster_id.unwrap_or_default();
+    let session_name = route::node_session(&cluster, handle.node_id());
+    let amazon = Aws::new(&own, aws::Environment::of_process(), session_name);
+    let broker = Broker::start(Arc::new(Clouds::new(amazon, google)), handle.node_id(), audit);
+    Ok(Outside::new(gate, own, broker))
 }
 
 async fn check_server(

@@ -1,7 +1,7 @@
 //! The SQL shell: statements in, from a terminal, a pipe or `-e`; results out as a table, CSV or JSON.
 //!
-//! It is an ordinary client of the PostgreSQL protocol and knows nothing of the cluster. Statements with the word
-//! PASSWORD never enter its history. Read `split` for where a statement ends, `meta` for what a backslash begins.
+//! It is an ordinary client of the PostgreSQL protocol and knows nothing of the cluster. Statements that may
+//! hold a password or a URI never enter its history. Read `split` for where a statement ends, `meta` for what a backslash begins.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};

@@ -7,7 +7,7 @@
 //!
 //! Source: authorization spec, A.5.5 and C.4.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bincode::{Decode, Encode};
@@ -37,10 +37,21 @@ const CONNECTION_FAILURE: SqlState = SqlState::new("08006");
 /// What one node asks of another about itself. Frozen.
 #[derive(Encode, Decode)]
 enum QuestionV2 {
-    Sessions { only: Option<PrincipalId> },
+    Sessions {
+        only: Option<PrincipalId>,
+    },
     Node,
-    Stop { target: Target, id: Id, actor: Actor, version: Version },
-    Interrupt { id: Id },
+    Stop {
+        target: Target,
+        id: Id,
+        actor: Actor,
+        version: Version,
+    },
+    Interrupt {
+        id: Id,
+    },
+    /// For who was named by [`ClusterActivity::answer_further`], in bytes of its own.
+    Further(Vec<u8>),
 }
 
 #[derive(Encode, Decode)]
@@ -50,6 +61,7 @@ enum AnswerV2 {
     Stopped(Result<bool, Refusal>),
     Done,
     Unreadable,
+    Further(Vec<u8>),
 }
 
 /// Which nodes.
@@ -103,7 +115,11 @@ pub struct NodeRow {
 pub struct ClusterActivity {
     own: Activity,
     replica: Arc<dyn Replica>,
+    further: Further,
 }
+
+/// Who answers questions that are not of this module.
+type Further = Arc<OnceLock<Arc<dyn ForwardHandler>>>;
 
 /// What `actor` sees on `view`. REDACTED wins over VIEWACTIVITY, and nothing over being an administrator (C.4).
 pub fn sight(view: &View, actor: Actor) -> Sight {
@@ -132,9 +148,13 @@ pub fn may_stop(view: &View, actor: Actor, owner: PrincipalId) -> Result<(), Ref
 impl ClusterActivity {
     /// The sessions of `own` and of the nodes that `replica` reaches. From now on this node answers them too.
     pub fn new(own: Activity, replica: Arc<dyn Replica>) -> Self {
-        let activity = Self { own, replica };
+        let activity = Self { own, replica, further: Further::default() };
         // Not `activity` itself: the replica holds who answers, and would hold itself.
-        let answerer = Answerer { own: activity.own.clone(), replica: Arc::downgrade(&activity.replica) };
+        let answerer = Answerer {
+            own: activity.own.clone(),
+            replica: Arc::downgrade(&activity.replica),
+            further: Arc::clone(&activity.further),
+        };
         activity.replica.serve_questions(Arc::new(answerer));
         activity
     }
@@ -142,6 +162,28 @@ impl ClusterActivity {
     /// This node's own.
     pub fn own(&self) -> &Activity {
         &self.own
+    }
+
+    /// Who answers on this node what [`Self::ask_further`] asks on another. The first counts.
+    pub fn answer_further(&self, handler: Arc<dyn ForwardHandler>) {
+        let _first = self.further.set(handler);
+    }
+
+    /// Asks every other node something that a module below knows to answer; the error says why there is no answer. Takes at
+    /// most `timeout`.
+    pub async fn ask_further(
+        &self,
+        question: Vec<u8>,
+        timeout: Duration,
+    ) -> Vec<(NodeId, Result<Vec<u8>, String>)> {
+        let answers = self.replica.ask_others(encode(&QuestionV2::Further(question)), timeout).await;
+        let read =
+            |(node, answer): (NodeId, Result<Bytes, String>)| match answer.and_then(|bytes| decode(&bytes)) {
+                Ok(AnswerV2::Further(answer)) => (node, Ok(answer)),
+                Ok(_) => (node, Err(wrong_answer(node))),
+                Err(reason) => (node, Err(reason)),
+            };
+        answers.into_iter().map(read).collect()
     }
 
     /// The sessions that `actor` may see on `view`, as it may see them. Takes at most [`ANSWER_TIME_MAX`].
@@ -251,11 +293,13 @@ impl Listing {
 struct Answerer {
     own: Activity,
     replica: std::sync::Weak<dyn Replica>,
+    further: Further,
 }
 
 impl ForwardHandler for Answerer {
-    fn handle(&self, _from: NodeId, question: Bytes) -> BoxFuture<'static, Bytes> {
+    fn handle(&self, from: NodeId, question: Bytes) -> BoxFuture<'static, Bytes> {
         let (own, replica) = (self.own.clone(), self.replica.upgrade());
+        let further = self.further.get().cloned();
         async move {
             let answer = match (decode(&question), replica) {
                 (Ok(QuestionV2::Sessions { only }), _) => AnswerV2::Sessions(own.sessions(only)),
@@ -269,6 +313,10 @@ impl ForwardHandler for Answerer {
                     own.interrupt(id);
                     AnswerV2::Done
                 }
+                (Ok(QuestionV2::Further(question)), _) => match further {
+                    Some(further) => AnswerV2::Further(further.handle(from, question.into()).await.into()),
+                    None => AnswerV2::Unreadable,
+                },
                 (Err(_), _) | (Ok(_), None) => AnswerV2::Unreadable,
             };
             encode(&answer)

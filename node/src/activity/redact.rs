@@ -1,10 +1,15 @@
-//! Statement texts that others may see: without passwords always, without any constants if need be, and never long.
+//! Statement texts that others may see: without passwords and URIs always, without any constants if need be, and never long.
 //!
 //! A scanner of its own and not the parser: it takes every text, also one that was cut in the middle of a constant,
 //! and what it does not understand it takes for a constant.
 
 /// The most bytes of a text that others are shown.
 pub const TEXT_BYTES_MAX: usize = 2 << 10;
+/// Words before secrets: options of roles, backups and changefeeds.
+const SECRET_WORDS: [&str; 3] = ["ENCRYPTION_PASSPHRASE", "PASSWORD", "WEBHOOK_AUTH_HEADER"];
+/// What constants have that may hold secrets: URIs above all, and their parameters where somebody forgot a slash.
+const SECRET_MARKS: [&str; 8] =
+    ["://", "secret", "password", "passphrase", "credentials=", "_token=", "_key=", "private key"];
 /// What stands for a constant.
 const HIDDEN: &str = "_";
 /// What stands at the end of a text that was cut.
@@ -42,8 +47,8 @@ fn bounded(text: &str) -> (&str, &'static str) {
 enum Piece<'a> {
     /// Blanks and comments.
     Blank,
-    /// A number or a string.
-    Constant,
+    /// A number or a string, as it is written.
+    Constant(&'a str),
     /// A word that is not quoted.
     Word(&'a str),
     /// A quoted identifier, an operator, a parameter.
@@ -51,16 +56,24 @@ enum Piece<'a> {
 }
 
 /// Words before a value that is a secret, however it is written: a password, and the address of an external
-/// connection, which may hold keys.
+/// connection, which may hold keys; and constants that are URIs or name a secret.
 fn holds_secret(pieces: &[Piece<'_>]) -> bool {
     let words: Vec<_> = pieces
         .iter()
         .filter_map(|piece| match piece {
             Piece::Word(word) => Some(word.to_ascii_uppercase()),
-            Piece::Blank | Piece::Constant | Piece::Other(_) => None,
+            Piece::Blank | Piece::Constant(_) | Piece::Other(_) => None,
         })
         .collect();
-    words.iter().any(|word| word == "PASSWORD")
+    let constant = |piece: &Piece<'_>| match piece {
+        Piece::Constant(constant) => {
+            let constant = constant.to_ascii_lowercase();
+            SECRET_MARKS.iter().any(|mark| constant.contains(mark))
+        }
+        Piece::Blank | Piece::Word(_) | Piece::Other(_) => false,
+    };
+    words.iter().any(|word| SECRET_WORDS.contains(&word.as_str()))
+        || pieces.iter().any(constant)
         || words.windows(2).any(|pair| pair[0] == "EXTERNAL" && pair[1] == "CONNECTION")
 }
 
@@ -74,7 +87,7 @@ fn written(pieces: &[Piece<'_>]) -> String {
                 out.push(' ');
                 continue;
             }
-            Piece::Constant => out.push_str(HIDDEN),
+            Piece::Constant(_) => out.push_str(HIDDEN),
             Piece::Word(word) if is_constant(word) || after_password => out.push_str(HIDDEN),
             Piece::Word(word) => out.push_str(word),
             Piece::Other("=") => {
@@ -118,17 +131,21 @@ fn piece(rest: &str, first: char) -> (Piece<'_>, usize) {
         return (Piece::Blank, comment(rest));
     }
     match first {
-        '\'' => (Piece::Constant, quoted(rest, '\'', false)),
+        '\'' => constant(rest, quoted(rest, '\'', false)),
         '"' => {
             let length = quoted(rest, '"', false);
             (Piece::Other(&rest[..length]), length)
         }
         '$' => dollar(rest),
-        c if c.is_ascii_digit() => (Piece::Constant, number(rest)),
-        '.' if rest[1..].starts_with(|next: char| next.is_ascii_digit()) => (Piece::Constant, number(rest)),
+        c if c.is_ascii_digit() => constant(rest, number(rest)),
+        '.' if rest[1..].starts_with(|next: char| next.is_ascii_digit()) => constant(rest, number(rest)),
         c if c.is_alphabetic() || c == '_' => word(rest),
         c => (Piece::Other(&rest[..c.len_utf8()]), c.len_utf8()),
     }
+}
+
+fn constant(rest: &str, length: usize) -> (Piece<'_>, usize) {
+    (Piece::Constant(&rest[..length]), length)
 }
 
 /// A word, or a constant with letters before its quote: `E'…'`, `X'…'`, `U&'…'`.
@@ -139,7 +156,7 @@ fn word(rest: &str) -> (Piece<'_>, usize) {
     match quote {
         Some(skip) if word.chars().count() == 1 && after[skip..].starts_with('\'') => {
             let escapes = word.eq_ignore_ascii_case("e");
-            (Piece::Constant, end + skip + quoted(&after[skip..], '\'', escapes))
+            constant(rest, end + skip + quoted(&after[skip..], '\'', escapes))
         }
         _ => (Piece::Word(word), end),
     }
@@ -172,7 +189,7 @@ fn dollar(rest: &str) -> (Piece<'_>, usize) {
         Some(end) if rest[end..].starts_with('$') => {
             let open = &rest[..=end];
             let length = rest[open.len()..].find(open).map(|at| at + 2 * open.len());
-            (Piece::Constant, length.unwrap_or(rest.len()))
+            constant(rest, length.unwrap_or(rest.len()))
         }
         _ => (Piece::Other(&rest[..1]), 1),
     }
@@ -243,6 +260,14 @@ mod tests {
             ("CREATE USER b PASSWORD hunter2", "CREATE USER b PASSWORD _"),
             ("CREATE USER b PASSWORD E'hunter2", "CREATE USER b PASSWORD _"),
             ("CREATE EXTERNAL CONNECTION c AS 's3://b?KEY=hunter2'", "CREATE EXTERNAL CONNECTION c AS _"),
+            // Case 110 of the cloud specification.
+            ("BACKUP INTO 's3://b?AWS_SECRET_ACCESS_KEY=hunter2' WITH x", "BACKUP INTO _ WITH x"),
+            ("BACKUP INTO E's3:/b?AWS_SECRET_ACCESS_KEY=hunter2", "BACKUP INTO _"),
+            ("SELECT $$kafka://a:hunter2@h$$, 1", "SELECT _, _"),
+            (
+                "BACKUP INTO c WITH encryption_passphrase = 'hunter2'",
+                "BACKUP INTO c WITH encryption_passphrase = _",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(shown(text), expected);

@@ -69,6 +69,8 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         | Command::CreateExternalConnection { .. }
         | Command::AlterExternalConnection { .. }
         | Command::DropExternalConnections { .. }
+        | Command::CreateIamRole { .. }
+        | Command::DropIamRoles { .. }
         | Command::Rename { .. }
         | Command::SetSchema { .. }
         | Command::Comment { .. }
@@ -134,6 +136,7 @@ fn held(privileges: &[Privilege], on: &Targets) -> String {
         Targets::Types(names) => format!("{words} ON TYPE {}", list(names)),
         Targets::Functions(names) => format!("{words} ON FUNCTION {}", list(names)),
         Targets::ExternalConnections(names) => format!("{words} ON EXTERNAL CONNECTION {}", list(names)),
+        Targets::IamRoles(names) => format!("{words} ON IAM ROLE {}", list(names)),
     }
 }
 
@@ -147,6 +150,7 @@ fn owned(object: &OwnedName) -> String {
         OwnedName::Type(name) => format!("TYPE {name}"),
         OwnedName::Function(name) => format!("FUNCTION {name}"),
         OwnedName::ExternalConnection(name) => format!("EXTERNAL CONNECTION {name}"),
+        OwnedName::IamRole(name) => format!("IAM ROLE {name}"),
     }
 }
 

@@ -269,7 +269,7 @@ const RESYNC: u8 = 136;
 const REFUSED: u8 = 255;
 
 /// The number of a kind is its place here.
-const KINDS: [ResourceKind; 9] = [
+const KINDS: [ResourceKind; 10] = [
     ResourceKind::Object(ObjectKind::Cluster),
     ResourceKind::Object(ObjectKind::Database),
     ResourceKind::Object(ObjectKind::Schema),
@@ -279,6 +279,7 @@ const KINDS: [ResourceKind; 9] = [
     ResourceKind::Object(ObjectKind::Function),
     ResourceKind::Object(ObjectKind::ExternalConnection),
     ResourceKind::Role,
+    ResourceKind::Object(ObjectKind::IamRole),
 ];
 
 /// Privileges by their number: a batch looks up one for each check.

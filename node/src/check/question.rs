@@ -35,7 +35,7 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// Every kind with its word.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("cluster", Self::Object(ObjectKind::Cluster)),
         ("database", Self::Object(ObjectKind::Database)),
         ("schema", Self::Object(ObjectKind::Schema)),
@@ -44,6 +44,7 @@ impl ResourceKind {
         ("type", Self::Object(ObjectKind::Type)),
         ("function", Self::Object(ObjectKind::Function)),
         ("external_connection", Self::Object(ObjectKind::ExternalConnection)),
+        ("iam_role", Self::Object(ObjectKind::IamRole)),
         ("role", Self::Role),
     ];
 
@@ -127,6 +128,8 @@ pub fn resolve_object(
         ObjectKind::Cluster => Ok(ObjectId::CLUSTER),
         ObjectKind::Database => state.resolve_database(&one(parts()?)?),
         ObjectKind::ExternalConnection => state.resolve_external_connection(&one(parts()?)?),
+        // It is no identifier: there is nothing in it to be quoted or folded.
+        ObjectKind::IamRole => state.resolve_iam_role(&Name::normalize(written)),
         ObjectKind::Schema => {
             let mut parts = parts()?;
             let schema = parts.pop().ok_or_else(not_a_name)?;

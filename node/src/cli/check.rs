@@ -22,7 +22,8 @@ const NO_ANSWER: u8 = 2;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 The object is written as GRANT writes it: `shop.orders` or `TABLE shop.orders`, `DATABASE shop`, `SCHEMA shop.public`,
-`FUNCTION shop.total`, `TYPE …`, `EXTERNAL CONNECTION …`. Without an object the privilege is a system privilege.
+`FUNCTION shop.total`, `TYPE …`, `EXTERNAL CONNECTION …`, `IAM ROLE 'arn…'`. Without an object the privilege is a
+system privilege.
 An answer says whether the privilege is held. A statement may need more of them: --explain also says whether the name can
 be used, which takes USAGE of its schema.
 

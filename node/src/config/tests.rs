@@ -117,3 +117,47 @@ fn a_variable_that_sets_nothing_is_reported_and_does_not_stop_the_node() {
     let written = Written::collect(None, environment, []).unwrap();
     assert_eq!(written.unknown_variables, ["GRANTD_SERVICE_HOST"]);
 }
+
+#[test]
+fn what_a_node_is_in_a_cloud_is_looked_for_unless_it_is_said() {
+    let told = |pairs: &[(&'static str, &str)]| Written::collect(None, [], flags(pairs)).unwrap().resolve();
+    let default = told(&[]).unwrap().cloud;
+    assert_eq!(default.aws_source, cloud::AwsNodeSource::Auto);
+    assert_eq!(default.gcp_source, cloud::GcpNodeSource::Auto);
+    assert_eq!(default.external_io_dir, Some(PathBuf::from("grantd-data/extern")));
+    assert!(!default.http_disabled && !default.implicit_credentials_disabled && !default.outbound_disabled);
+    assert_eq!(default.endpoint_listen, None);
+    let said = told(&[
+        ("aws_source", "web-identity"),
+        ("gcp_source", "none"),
+        ("external_io_dir", "disabled"),
+        ("external_io_disable_http", "on"),
+        ("aws_sts_endpoint", "http://127.0.0.1:1"),
+        ("cloud_endpoint_listen", "127.0.0.1:1338"),
+    ]);
+    let said = said.unwrap().cloud;
+    assert_eq!(said.aws_source, cloud::AwsNodeSource::WebIdentity);
+    assert_eq!(said.gcp_source, cloud::GcpNodeSource::None);
+    assert_eq!(said.external_io_dir, None);
+    assert!(said.http_disabled);
+    assert_eq!(said.aws_sts_endpoint.as_deref(), Some("http://127.0.0.1:1"));
+    assert_eq!(said.endpoint_listen, Some("127.0.0.1:1338".parse().unwrap()));
+}
+
+#[test]
+fn credentials_are_given_out_on_loopback_only() {
+    let open = flags(&[("cloud_endpoint_listen", "0.0.0.0:1338")]);
+    let text = message(Written::collect(None, [], open).unwrap().resolve().unwrap_err());
+    assert!(text.contains("credentials are given out on loopback only"), "{text}");
+    for (name, value, problem) in [
+        ("aws_source", "ec2", "expected one of auto, environment"),
+        ("gcp_source", "imds", "expected one of auto, file, metadata or none"),
+        ("external_io_disable_outbound", "yes", "expected `on` or `off`"),
+        ("gcs_endpoint", "storage.example", "expected a URL"),
+        ("gcp_metadata_host", "http://x/", "expected a host"),
+    ] {
+        let text =
+            message(Written::collect(None, [], flags(&[(name, value)])).unwrap().resolve().unwrap_err());
+        assert!(text.contains(problem), "{text}");
+    }
+}

@@ -13,6 +13,7 @@ use grantd_raft::config::{NodeId, Tuning};
 use super::{SAMPLE_DATABASE, SAMPLE_PASSWORD, SAMPLE_USER};
 use crate::cert;
 use crate::check::socket::SOCKET;
+use crate::config::cloud::NodeSettings;
 use crate::config::{CheckSocket, LogFormat, Settings};
 use crate::failure::Failure;
 use crate::run::{Node, Stop};
@@ -81,6 +82,10 @@ impl Cluster {
             audit_dir: None,
             check_rate: 0,
             check_burst: 0,
+            cloud: NodeSettings {
+                external_io_dir: Some(root.join(format!("extern-{id}"))),
+                ..NodeSettings::nowhere()
+            },
         };
         self.settings.insert(id, settings);
         self.start_node(id).await?;

@@ -16,6 +16,7 @@ use pgwire::messages::startup::{
 
 use grantd_catalog::refusal::{Refusal, SqlState};
 
+use crate::cloud::redact;
 use crate::pgwire::datum::{Format, wire_oid, wire_size};
 use crate::session::Notice;
 use crate::session::block::Status;
@@ -292,9 +293,9 @@ fn fields(severity: &str, body: &Refusal, position: Option<u32>) -> Vec<(u8, Str
         (b'S', severity.to_owned()),
         (b'V', severity.to_owned()),
         (b'C', body.code.as_str().to_owned()),
-        (b'M', clean(&body.message).into_owned()),
+        (b'M', clean(&redact::repeated(&body.message)).into_owned()),
     ];
-    fields.extend(body.detail.as_ref().map(|detail| (b'D', clean(detail).into_owned())));
+    fields.extend(body.detail.as_ref().map(|detail| (b'D', clean(&redact::repeated(detail)).into_owned())));
     fields.extend(body.hint.as_ref().map(|hint| (b'H', clean(hint).into_owned())));
     fields.extend(position.map(|position| (b'P', position.to_string())));
     fields

@@ -74,7 +74,7 @@ impl LineReader {
         }
     }
 
-    /// Keeps a statement, unless it may hold a password or the URI of an external connection.
+    /// Keeps a statement, unless it may hold a password or a URI, which may hold keys.
     pub(super) fn remember(&mut self, statement: &str) {
         if !may_be_kept(statement) {
             return;
@@ -89,7 +89,9 @@ impl LineReader {
 /// Whether a statement may enter the history.
 pub(super) fn may_be_kept(statement: &str) -> bool {
     let lower = statement.to_ascii_lowercase();
-    let secret = ["password", "connection"].iter().any(|word| lower.contains(word));
+    let secret = ["password", "passphrase", "auth_header", "connection", "://"]
+        .iter()
+        .any(|word| lower.contains(word));
     !statement.trim().is_empty() && !secret
 }
 
@@ -111,7 +113,7 @@ impl Hinter for Words {
 impl Validator for Words {}
 
 /// What Tab offers beside meta-commands, privileges and role options.
-const KEYWORDS: [&str; 116] = [
+const KEYWORDS: [&str; 124] = [
     "ADMIN",
     "AFTER",
     "ALTER",
@@ -124,12 +126,15 @@ const KEYWORDS: [&str; 116] = [
     "CALLED",
     "CANCEL",
     "CASCADE",
+    "CHECK",
     "CLUSTER",
     "COLUMN",
     "COLUMNS",
     "COMMENT",
+    "CONCURRENTLY",
     "CONNECTION",
     "CONSTRAINTS",
+    "CREDENTIALS",
     "CURRENT_USER",
     "DATABASE",
     "DATABASES",
@@ -150,6 +155,7 @@ const KEYWORDS: [&str; 116] = [
     "GRANTEE",
     "GRANTS",
     "GROUP",
+    "IAM",
     "IF",
     "IMMUTABLE",
     "IN",
@@ -196,6 +202,8 @@ const KEYWORDS: [&str; 116] = [
     "ROLES",
     "SCHEMA",
     "SCHEMAS",
+    "SECONDARY",
+    "SECRETS",
     "SEQUENCE",
     "SEQUENCES",
     "SESSION",
@@ -205,6 +213,7 @@ const KEYWORDS: [&str; 116] = [
     "SETTING",
     "SETTINGS",
     "SHOW",
+    "SKIP_CHECK",
     "SQLLOGIN",
     "STABLE",
     "START",
@@ -215,6 +224,7 @@ const KEYWORDS: [&str; 116] = [
     "TABLES",
     "TO",
     "TRANSACTIONS",
+    "TRANSFER",
     "TYPE",
     "TYPES",
     "UNTIL",
@@ -305,6 +315,7 @@ mod tests {
         assert!(!may_be_kept("CREATE USER x WITH PASSWORD 'secret'"));
         assert!(!may_be_kept("alter user x password 'secret'"));
         assert!(!may_be_kept("CREATE EXTERNAL CONNECTION c AS 's3://b?AWS_SECRET_ACCESS_KEY=x'"));
+        assert!(!may_be_kept("BACKUP INTO 's3://b?AWS_SECRET_ACCESS_KEY=x'"));
         assert!(may_be_kept("SHOW USERS"));
     }
 
@@ -323,6 +334,7 @@ mod tests {
         assert_eq!(offered("rev"), ["REVOKE"]);
         assert_eq!(offered("viewc"), ["VIEWCLUSTERMETADATA", "VIEWCLUSTERSETTING"]);
         assert_eq!(offered("seq"), ["SEQUENCE", "SEQUENCES"]);
+        assert_eq!(offered("cre"), ["CREATE", "CREATEDB", "CREATELOGIN", "CREATEROLE", "CREDENTIALS"]);
         assert_eq!(offered("noc"), ["NOCANCELQUERY", "NOCREATEDB", "NOCREATELOGIN", "NOCREATEROLE"]);
         assert_eq!(
             offered(r"\d"),

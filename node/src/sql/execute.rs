@@ -12,6 +12,8 @@ use grantd_raft::rows::{CancelCheck, RowSet, Share};
 use crate::activity::cluster::ClusterActivity;
 use crate::activity::{Activity, Cancelled};
 use crate::audit::Audit;
+use crate::cloud::everywhere;
+use crate::cloud::outside::Outside;
 use crate::gate::{Gate, ReadOutcome, Replica};
 use crate::session::Session;
 use crate::session::block::{Kind, Phase, Status};
@@ -26,7 +28,7 @@ use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::variable::Reading;
-use crate::sql::system::{activity, show, variable};
+use crate::sql::system::{activity, external, show, variable};
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
 use self::inquiry::Inquiry;
@@ -42,6 +44,7 @@ mod copy;
 mod block;
 mod command;
 mod cursor;
+mod external_statement;
 mod foreign_key;
 mod forward;
 mod local;
@@ -118,6 +121,7 @@ pub struct Engine {
     gate: Gate,
     audit: Audit,
     activity: ClusterActivity,
+    outside: Outside,
     served: Served,
     texts: Texts,
 }
@@ -138,17 +142,35 @@ impl Engine {
     pub fn new(replica: Arc<dyn Replica>) -> Self {
         let gate = Gate::new(Arc::clone(&replica));
         let activity = ClusterActivity::new(Activity::new(replica.node_id()), replica);
+        let outside = Outside::nowhere(gate.clone());
         let texts = Texts::default();
         let served = Served::new(gate.clone(), activity.own().clone(), texts.clone());
         let server = forward::Server::new(gate.clone(), activity.own().clone(), served.clone());
         gate.serve_forwards(Arc::new(server));
-        Self { gate, audit: Audit::default(), activity, served, texts }
+        Self { gate, audit: Audit::default(), activity, outside, served, texts }
     }
 
     /// The same, with a log of refusals and changes.
     #[must_use]
     pub fn audited(self, audit: Audit) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same, with what this node reaches outside.
+    #[must_use]
+    pub fn reaching(self, outside: Outside) -> Self {
+        everywhere::answer(&outside, &self.activity);
+        Self { outside, ..self }
+    }
+
+    /// What this node reaches outside.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// What only running nodes know.
+    fn live(&self) -> (&ClusterActivity, &Outside) {
+        (&self.activity, &self.outside)
     }
 
     /// Where refusals and changes are recorded.
@@ -285,6 +307,7 @@ impl Engine {
             }
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
             Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
+            Statement::External(statement) => (Vec::new(), external::columns(statement)),
             Statement::Named(statement) => self.shape_of_named(session, statement, hints).await?,
             Statement::Empty
             | Statement::Table(_)
@@ -386,6 +409,7 @@ impl Engine {
                 true => self.change_in_block(session, prepared, parameters).await,
                 false => self.write(session, prepared, parameters).await,
             },
+            Statement::External(statement) => self.external(session, statement).await,
             Statement::Table(statement) => self.table_statement(session, statement).await,
             Statement::CreateView(statement) => {
                 let view = self.view_for_change(session).await?;
@@ -430,6 +454,13 @@ impl Engine {
         let needed = show::requirement(statement, view, session)?;
         self.gate.permit(view, session.actor, &needed)?;
         let (rows, tag) = show::rows(statement, view, session)?;
+        if let ShowStatement::CreateConnection { name, secrets: true } = statement {
+            let what = match name {
+                Some(name) => format!("SHOW CREATE EXTERNAL CONNECTION {name} WITH SECRETS"),
+                None => "SHOW CREATE ALL EXTERNAL CONNECTIONS WITH SECRETS".to_owned(),
+            };
+            self.record_disclosure(session, view.version(), &what);
+        }
         let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
         Ok(Response {
             tag,
@@ -516,7 +547,7 @@ impl Engine {
             }
             let permit = self.gate.permit(&view, session.actor, &plan.requirement)?;
             let tables = plan.tables.keys().copied();
-            let live = catalog::activity::fetch(&self.activity, tables, session.actor, &view);
+            let live = catalog::activity::fetch(self.live(), tables, session.actor, &view);
             let live = unless_cancelled(session, live).await?;
             let info = self.info(session, &view, live);
             let (values, cancel) = (values.clone(), Arc::clone(&cancel));
@@ -603,6 +634,7 @@ pub fn plan_with(
         | Statement::CreateView(_)
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
+        | Statement::External(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

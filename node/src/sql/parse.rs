@@ -8,10 +8,10 @@ use grantd_catalog::command::Command;
 use grantd_catalog::name::Name;
 use sqlparser::ast;
 use sqlparser::dialect::PostgreSqlDialect;
-use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
+use crate::cloud::redact;
 use crate::sql::error::SqlError;
 
 pub mod names;
@@ -22,6 +22,7 @@ pub mod default;
 pub mod sequence;
 pub mod table;
 pub mod object;
+pub mod external;
 pub mod alter;
 pub mod session;
 pub mod transaction;
@@ -29,9 +30,13 @@ pub mod activity;
 pub mod named;
 pub mod show;
 pub mod copy;
+mod reserved;
+
+pub use self::reserved::is_reserved_word;
 
 use self::activity::ActivityStatement;
 use self::copy::{CopyStatement, Housekeeping};
+use self::external::ExternalStatement;
 use self::named::NamedStatement;
 use self::role::RoleStatement;
 use self::session::SetStatement;
@@ -72,6 +77,8 @@ pub enum Statement {
     CreateFunction(Box<ast::CreateFunction>),
     /// SHOW SESSIONS and the like, CANCEL, SHOW CLUSTER NODES.
     Activity(ActivityStatement),
+    /// What looks outside before it is done.
+    External(Box<ExternalStatement>),
     /// CREATE and ALTER ROLE: a password in it is still text.
     Role(RoleStatement),
     /// A command that needs nothing but the catalog, and its tag.
@@ -435,6 +442,7 @@ impl Reader<'_> {
             "SHOW" => self.show(),
             "DISCARD" => self.discard(),
             "CANCEL" => self.cancel(),
+            "CHECK" => self.check_connection(),
             "COPY" => self.copy(),
             "VACUUM" | "ANALYZE" | "ANALYSE" => self.housekeeping(),
             "PREPARE" => self.prepare(),
@@ -546,8 +554,10 @@ fn at_or_near(text: &str, token: &TokenWithSpan, expected: &str) -> SqlError {
     let near = match &token.token {
         Token::EOF => "EOF".to_owned(),
         // May be a password.
-        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) => "a string".to_owned(),
-        other => other.to_string().chars().take(60).collect::<String>().to_lowercase(),
+        Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_) | Token::DollarQuotedString(_) => {
+            "a string".to_owned()
+        }
+        other => redact::repeated(&other.to_string()).chars().take(60).collect::<String>().to_lowercase(),
     };
     SqlError {
         position: if token.token == Token::EOF {
@@ -587,7 +597,7 @@ fn parser_error(text: &str, error: ParserError) -> SqlError {
 
 /// No error repeats more than this of a client's text: it may hold what is secret or long.
 fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+    redact::repeated(text).chars().take(80).collect()
 }
 
 fn parse_location(text: &str) -> Option<Location> {
@@ -631,66 +641,6 @@ pub fn name_of(ident: &ast::Ident) -> Name {
         None => Name::normalize(&ident.value.to_lowercase()),
     }
 }
-
-/// Whether a name in lower case can be written only in quotes.
-pub fn is_reserved_word(name: &str) -> bool {
-    let upper = name.to_ascii_uppercase();
-    RESERVED.contains(&upper.as_str()) || matches!(upper.as_str(), "SELECT" | "FROM")
-}
-
-/// Whether a word can be the name of something only when it is quoted.
-fn is_reserved(word: &Word) -> bool {
-    word.quote_style.is_none() && RESERVED.contains(&word.value.to_ascii_uppercase().as_str())
-        || matches!(word.keyword, Keyword::SELECT | Keyword::FROM)
-}
-
-/// PostgreSQL's reserved words that could be mistaken for a name in our own statements.
-const RESERVED: [&str; 44] = [
-    "ALL",
-    "AND",
-    "ANY",
-    "AS",
-    "ASC",
-    "BOTH",
-    "CASE",
-    "CAST",
-    "CHECK",
-    "COLLATE",
-    "COLUMN",
-    "CONSTRAINT",
-    "CREATE",
-    "DEFAULT",
-    "DESC",
-    "DISTINCT",
-    "DO",
-    "ELSE",
-    "END",
-    "EXCEPT",
-    "FALSE",
-    "FOR",
-    "FOREIGN",
-    "FROM",
-    "GRANT",
-    "GROUP",
-    "HAVING",
-    "IN",
-    "INTO",
-    "LIMIT",
-    "NOT",
-    "NULL",
-    "ON",
-    "OR",
-    "ORDER",
-    "PRIMARY",
-    "SELECT",
-    "TABLE",
-    "THEN",
-    "TO",
-    "TRUE",
-    "UNION",
-    "UNIQUE",
-    "WITH",
-];
 
 #[cfg(test)]
 mod tests;

@@ -6,9 +6,9 @@ pub mod inquiry;
 pub mod variable;
 mod name;
 pub mod foreign_key;
-mod connection;
 pub mod show;
 pub mod activity;
+pub mod external;
 pub mod catalog;
 
 use grantd_raft::rows::{Extensions, Function};

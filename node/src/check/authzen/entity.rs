@@ -77,7 +77,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind with its word.
-    const ALL: [(&'static str, Self); 11] = [
+    const ALL: [(&'static str, Self); 12] = [
         (CLUSTER, Self::Of(ResourceKind::Object(ObjectKind::Cluster))),
         ("database", Self::Of(ResourceKind::Object(ObjectKind::Database))),
         ("schema", Self::Of(ResourceKind::Object(ObjectKind::Schema))),
@@ -89,6 +89,7 @@ impl Kind {
         ("external_connection", Self::Of(ResourceKind::Object(ObjectKind::ExternalConnection))),
         ("virtual_table", Self::Of(ResourceKind::Object(ObjectKind::VirtualTable))),
         ("role", Self::Of(ResourceKind::Role)),
+        ("iam_role", Self::Of(ResourceKind::Object(ObjectKind::IamRole))),
     ];
 
     pub fn from_word(word: &str) -> Option<Self> {
@@ -324,9 +325,12 @@ pub(super) fn act(kind: Kind, name: &str, option: bool) -> Result<Act, Unknown> 
     }
 }
 
-/// The full name of an object as SQL reads it: quoted where it must be.
+/// The full name of an object as SQL reads it: quoted where it must be. The name of an IAM role is no identifier.
 fn object_name(view: &View, object: &Object) -> String {
     let state = view.state();
+    if object.body == Body::IamRole {
+        return object.name.to_string();
+    }
     let mut name = quoted(object.name.as_str());
     if let Body::Function(function) = &object.body {
         let signature = state.signature_text(&object.name, function);

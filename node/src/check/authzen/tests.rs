@@ -249,8 +249,7 @@ fn searches_find_exactly_what_evaluations_allow() {
     let people: Vec<_> = ids.iter().map(|id| state.principal_name(*id).as_str().to_owned()).collect();
     let subjects: Vec<_> =
         ["user", "role"].iter().flat_map(|kind| people.iter().map(move |id| (*kind, id))).collect();
-    let kinds =
-        "cluster database schema table view sequence type function external_connection virtual_table role";
+    let kinds = "cluster database schema table view sequence type function external_connection virtual_table role iam_role";
     // Every name under every type, and of the many that are computed a few.
     let mut names: BTreeSet<String> = people.iter().cloned().chain(["cluster".to_owned()]).collect();
     let objects = state.objects().filter(|(id, _)| !id.is_virtual() || id.0 % 500 == 0);

@@ -13,7 +13,7 @@ use crate::session::{Notice, Session};
 use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
 use crate::sql::parse::activity::{ActivityStatement, CANCEL_IDS_MAX, CancelIds, Listed};
-use crate::sql::system::activity;
+use crate::sql::system::{activity, external};
 use crate::sql::value::Datum;
 
 /// What a listing leaves out is said so: the rest is right all the same.
@@ -35,6 +35,12 @@ impl Engine {
                 }
             }
             ActivityStatement::Nodes => (self.nodes(session).await?, "SHOW CLUSTER NODES"),
+            ActivityStatement::Credentials(scope) => {
+                let view = self.gate.view().await?;
+                let asker = (&*view, session.actor);
+                let rows = external::credentials(&self.outside, &self.activity, asker, *scope).await?;
+                (rows, "SHOW CREDENTIALS")
+            }
             ActivityStatement::Cancel { target, ids, if_exists } => {
                 let ids = match ids {
                     CancelIds::Written(ids) => ids.clone(),

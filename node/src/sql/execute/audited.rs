@@ -43,6 +43,13 @@ impl Engine {
         }
     }
 
+    /// Records that a statement showed what is hidden otherwise.
+    pub(super) fn record_disclosure(&self, session: &Session, version: Version, what: &str) {
+        if self.audit.is_on() {
+            self.audit.disclosed(&self.who(session, session.actor), version, what);
+        }
+    }
+
     fn who(&self, session: &Session, actor: Actor) -> Who {
         let view = self.gate.applied_view();
         let name = |id| view.state().principal_name(id).to_string();

@@ -214,8 +214,7 @@ impl Engine {
     ) -> Result<Response, SqlError> {
         let values = run::bound(prepared, parameters)?;
         let permit = self.gate.permit(newest, session.actor, &plan.requirement)?;
-        let live =
-            catalog::activity::fetch(&self.activity, plan.tables.keys().copied(), session.actor, newest);
+        let live = catalog::activity::fetch(self.live(), plan.tables.keys().copied(), session.actor, newest);
         let live = unless_cancelled(session, live).await?;
         let Held::Snapshot(mut pinned) = std::mem::take(&mut session.held) else { return Err(no_block()) };
         let info = self.info(session, &pinned.view(), live);
@@ -241,7 +240,7 @@ impl Engine {
         let values = run::bound(prepared, parameters)?;
         let permit = self.gate.permit(own, session.actor, &plan.requirement)?;
         let tables = plan.tables.keys().copied();
-        let live = catalog::activity::fetch(&self.activity, tables, session.actor, own);
+        let live = catalog::activity::fetch(self.live(), tables, session.actor, own);
         let live = unless_cancelled(session, live).await?;
         let info = self.info(session, own, live);
         let cancel = cancel_check(session, &Cancelled::default());
@@ -621,6 +620,7 @@ fn changing(statement: &Statement) -> Option<&'static str> {
         Statement::CreateView(_) => Some("CREATE VIEW"),
         Statement::CreateFunction(_) => Some("CREATE FUNCTION"),
         Statement::Role(role) => Some(role.word()),
+        Statement::External(statement) => statement.changing(),
         Statement::Command(_, tag) => Some(tag),
         Statement::Empty
         | Statement::Query(_)

@@ -143,7 +143,7 @@ impl Engine {
         }
         let permit = self.gate.permit(own, session.actor, &plan.requirement).ok()?;
         let tables = plan.tables.keys().copied();
-        let live = catalog::activity::fetch(&self.activity, tables, session.actor, own).await.ok()?;
+        let live = catalog::activity::fetch(self.live(), tables, session.actor, own).await.ok()?;
         let info = self.info(session, own, live);
         // Dropping the future raises it: the reader may still be at work then.
         let given_up = GivenUp(Cancelled::default());

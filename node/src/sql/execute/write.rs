@@ -283,6 +283,7 @@ pub(super) fn tag(statement: &Statement) -> &'static str {
         | Statement::CreateView(_)
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
+        | Statement::External(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

@@ -20,6 +20,8 @@ pub enum ActivityStatement {
     Show(Listed, Scope),
     /// SHOW CLUSTER NODES.
     Nodes,
+    /// `SHOW [CLUSTER | LOCAL] CREDENTIALS`.
+    Credentials(Scope),
     /// CANCEL QUERY, QUERIES, SESSION, SESSIONS.
     Cancel {
         /// What the numbers are of.
@@ -59,6 +61,9 @@ impl Reader<'_> {
         let _ = self.words(&["ALL"]);
         let scope = if self.words(&["LOCAL"]) { Scope::Local } else { Scope::Cluster };
         let _ = scope == Scope::Cluster && self.words(&["CLUSTER"]);
+        if self.words(&["CREDENTIALS"]) {
+            return Ok(Some(Statement::Activity(ActivityStatement::Credentials(scope))));
+        }
         for (word, listed) in [
             ("SESSIONS", Listed::Sessions),
             ("QUERIES", Listed::Queries),

@@ -28,6 +28,12 @@ impl Reader<'_> {
         if self.words(&["EXTERNAL", "CONNECTION"]) {
             return self.alter_connection();
         }
+        if self.words(&["IAM", "ROLE"]) {
+            let if_exists = self.if_exists();
+            let name = OwnedName::IamRole(self.iam_role()?);
+            let tags = Tags { owner: "ALTER IAM ROLE", rename: "ALTER IAM ROLE", set_schema: "" };
+            return self.alteration("ALTER IAM ROLE", name, if_exists, &tags);
+        }
         if self.words(&["SCHEMA"]) {
             let if_exists = self.if_exists();
             let name = OwnedName::Schema(self.schema_name()?);
@@ -145,9 +151,7 @@ impl Reader<'_> {
         let if_exists = self.if_exists();
         let name = self.connection_name()?;
         if self.next_is("AS") {
-            let uri = self.connection_uri()?;
-            let command = Command::AlterExternalConnection { name, uri, if_exists };
-            return Ok(Statement::Command(command, "ALTER EXTERNAL CONNECTION"));
+            return self.alter_connection_uri(name, if_exists);
         }
         let tags =
             Tags { owner: "ALTER EXTERNAL CONNECTION", rename: "ALTER EXTERNAL CONNECTION", set_schema: "" };

@@ -126,6 +126,9 @@ impl Reader<'_> {
         if self.kind(&["EXTERNAL", "CONNECTION"]) {
             return self.list(Self::connection_name).map(Targets::ExternalConnections);
         }
+        if self.kind(&["IAM", "ROLE"]) {
+            return self.list(Self::iam_role).map(Targets::IamRoles);
+        }
         let _ = self.kind(&["TABLE"]);
         self.list(Self::table_pattern).map(Targets::Tables)
     }

@@ -5,7 +5,8 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::role_name_empty;
 use sqlparser::tokenizer::{Token, Word};
 
-use super::{Reader, is_reserved};
+use super::Reader;
+use super::reserved::is_reserved;
 use crate::sql::error::SqlError;
 
 impl Reader<'_> {

@@ -2,7 +2,7 @@
 
 use grantd_catalog::command::{Command, DropBehavior, ObjectName, OwnedName};
 use grantd_catalog::name::Name;
-use grantd_catalog::object::{ConnectionUri, TEXT_BYTES_MAX};
+use grantd_catalog::object::IAM_ROLE_BYTES_MAX;
 use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
@@ -34,6 +34,9 @@ impl Reader<'_> {
         }
         if self.words(&["EXTERNAL", "CONNECTION"]) {
             return self.create_connection();
+        }
+        if self.words(&["IAM", "ROLE"]) {
+            return self.create_iam_role();
         }
         if self.words(&["TABLE"]) {
             return self.create_table();
@@ -118,33 +121,23 @@ impl Reader<'_> {
         Ok(Statement::Command(command, "CREATE SCHEMA"))
     }
 
-    fn create_connection(&mut self) -> Result<Statement, SqlError> {
+    fn create_iam_role(&mut self) -> Result<Statement, SqlError> {
         let if_not_exists = self.if_not_exists();
-        let name = self.connection_name()?;
-        let uri = self.connection_uri()?;
-        let command = Command::CreateExternalConnection { name, uri, if_not_exists };
-        Ok(Statement::Command(command, "CREATE EXTERNAL CONNECTION"))
+        let name = self.iam_role()?;
+        Ok(Statement::Command(Command::CreateIamRole { name, if_not_exists }, "CREATE IAM ROLE"))
     }
 
-    /// `AS 'uri'`. No error repeats it: it may hold secrets.
-    pub(super) fn connection_uri(&mut self) -> Result<ConnectionUri, SqlError> {
-        self.expect_words(&["AS"])?;
+    /// The name of a role of a cloud: a string, kept as it is.
+    pub(super) fn iam_role(&mut self) -> Result<Name, SqlError> {
         let text = self.string().map_err(|_| {
-            SqlError::syntax("an external connection needs a string literal")
-                .with_hint("Write AS 'scheme://…'.")
+            SqlError::syntax("an IAM role needs a string literal").with_hint("Write 'arn:aws:iam::…:role/…'.")
         })?;
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(SqlError::too_large(format!("a URI of more than {TEXT_BYTES_MAX} bytes")));
+        if text.len() > IAM_ROLE_BYTES_MAX {
+            return Err(SqlError::too_large(format!(
+                "the name of an IAM role of more than {IAM_ROLE_BYTES_MAX} bytes"
+            )));
         }
-        Ok(ConnectionUri::new(text))
-    }
-
-    /// The name of an external connection: a name, or a string.
-    pub(super) fn connection_name(&mut self) -> Result<Name, SqlError> {
-        match &self.parser.peek_token_ref().token {
-            Token::SingleQuotedString(_) => self.string().map(|text| Name::normalize(&text)),
-            _ => self.name(),
-        }
+        Ok(Name::normalize(&text))
     }
 
     pub(super) fn drop(&mut self) -> Result<Statement, SqlError> {
@@ -186,6 +179,11 @@ impl Reader<'_> {
             let names = self.list(Self::connection_name)?;
             let command = Command::DropExternalConnections { names, if_exists };
             return Ok(Statement::Command(command, "DROP EXTERNAL CONNECTION"));
+        }
+        if self.words(&["IAM", "ROLE"]) {
+            let if_exists = self.if_exists();
+            let names = self.list(Self::iam_role)?;
+            return Ok(Statement::Command(Command::DropIamRoles { names, if_exists }, "DROP IAM ROLE"));
         }
         let Some(word) = ["TABLE", "VIEW", "SEQUENCE", "TYPE"].into_iter().find(|word| self.words(&[word]))
         else {

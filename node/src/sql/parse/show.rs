@@ -75,9 +75,15 @@ pub enum ShowStatement {
     CreateDatabase(Name),
     CreateType(ObjectName),
     CreateFunction(FunctionName),
-    /// SHOW CREATE EXTERNAL CONNECTION; none: ALL.
-    CreateConnection(Option<Name>),
+    /// SHOW CREATE EXTERNAL CONNECTION.
+    CreateConnection {
+        /// None: ALL.
+        name: Option<Name>,
+        /// WITH SECRETS: as it was written.
+        secrets: bool,
+    },
     ExternalConnections(Option<Name>),
+    IamRoles,
     ClusterSetting(Setting),
     ClusterSettings {
         /// SHOW ALL CLUSTER SETTINGS: with a column that says whether each is public.
@@ -156,6 +162,8 @@ impl Reader<'_> {
             ShowStatement::ExternalConnections(None)
         } else if self.words(&["EXTERNAL", "CONNECTION"]) {
             ShowStatement::ExternalConnections(Some(self.connection_name()?))
+        } else if self.words(&["IAM", "ROLES"]) {
+            ShowStatement::IamRoles
         } else {
             return Ok(None);
         }))
@@ -163,10 +171,11 @@ impl Reader<'_> {
 
     fn show_create(&mut self) -> Result<ShowStatement, SqlError> {
         if self.words(&["ALL", "EXTERNAL", "CONNECTIONS"]) {
-            return Ok(ShowStatement::CreateConnection(None));
+            return Ok(ShowStatement::CreateConnection { name: None, secrets: self.with_secrets() });
         }
         if self.kind(&["EXTERNAL", "CONNECTION"]) {
-            return Ok(ShowStatement::CreateConnection(Some(self.connection_name()?)));
+            let name = Some(self.connection_name()?);
+            return Ok(ShowStatement::CreateConnection { name, secrets: self.with_secrets() });
         }
         if self.kind(&["DATABASE"]) {
             return Ok(ShowStatement::CreateDatabase(self.name()?));
@@ -292,6 +301,10 @@ impl Reader<'_> {
         self.expect_words(&["FROM"])?;
         let _ = self.kind(&["TABLE"]);
         self.object_name()
+    }
+
+    fn with_secrets(&mut self) -> bool {
+        self.words(&["WITH", "SECRETS"])
     }
 
     fn with_comment(&mut self) -> bool {

@@ -12,6 +12,7 @@ use super::role::WrittenOption;
 use super::session::SetStatement;
 use super::*;
 
+mod external;
 mod forms;
 mod tables;
 

@@ -81,5 +81,6 @@ fn shown(need: &Need, view: &View) -> String {
             let words: Vec<_> = privileges.iter().map(ToString::to_string).collect();
             format!("{} on {}", words.join(" or "), on(*object))
         }
+        Need::Outside(access) => format!("what a URI of {} needs", access.provider),
     }
 }

@@ -12,8 +12,10 @@ use grantd_catalog::view::View;
 use crate::activity::Id;
 use crate::activity::cluster::{ClusterActivity, Listing, NodeRow, Scope, Sight, sight};
 use crate::activity::report::SessionReport;
+use crate::cloud::outside::Outside;
 use crate::sql::error::SqlError;
 use crate::sql::parse::activity::{ActivityStatement, Listed};
+use crate::sql::system::external;
 use crate::sql::value::{ColumnInfo, Datum, SqlType};
 
 /// The columns of SHOW SESSIONS, and of `crdb_internal.node_sessions` and `cluster_sessions`.
@@ -89,6 +91,7 @@ pub fn columns(statement: &ActivityStatement) -> Option<Vec<ColumnInfo>> {
             ("release", Text),
             ("uptime_ms", Int8),
         ],
+        ActivityStatement::Credentials(_) => external::CREDENTIAL,
         ActivityStatement::Cancel { .. } => return None,
     };
     let column =
@@ -250,7 +253,7 @@ fn int(value: u64) -> Datum {
 /// Errors: 42501, for the nodes without VIEWCLUSTERMETADATA, and for the queries without VIEWACTIVITY or
 /// VIEWACTIVITYREDACTED (since 22.2.13).
 pub async fn table(
-    activity: &ClusterActivity,
+    (activity, outside): (&ClusterActivity, &Outside),
     name: &str,
     actor: Actor,
     view: &View,
@@ -264,6 +267,9 @@ pub async fn table(
         }
         "node_transactions" | "cluster_transactions" => {
             transactions_in_full(&activity.sessions(view, actor, scope).await)
+        }
+        "node_credentials" | "cluster_credentials" => {
+            external::credentials(outside, activity, (view, actor), scope).await?
         }
         // What statements cost is not kept yet; who may not see it is told so.
         "node_statement_statistics" => {
@@ -307,7 +313,7 @@ fn range(nodes: &[NodeRow]) -> Vec<Datum> {
 }
 
 /// VIEWACTIVITY or VIEWACTIVITYREDACTED, as privilege or option, or admin.
-fn may_see_others(view: &View, actor: Actor) -> Result<(), SqlError> {
+pub(super) fn may_see_others(view: &View, actor: Actor) -> Result<(), SqlError> {
     match sight(view, actor) {
         Sight::Own => Err(lacks_activity(&view.state().principal_name(actor.current)).into()),
         Sight::Redacted | Sight::Full => Ok(()),

@@ -18,6 +18,7 @@ use crate::sql::parse::show::ShowStatement;
 use crate::sql::value::Datum;
 
 mod columns;
+mod connections;
 mod create;
 mod explain;
 mod objects;
@@ -68,10 +69,14 @@ pub fn requirement(
         ShowStatement::CreateFunction(name) => {
             requirement.need(Need::AnyPrivilege { object: state.resolve_function(&context, name)? });
         }
-        ShowStatement::CreateConnection(Some(name)) => {
+        ShowStatement::CreateConnection { secrets: true, .. } => {
+            let action = "SHOW CREATE EXTERNAL CONNECTION WITH SECRETS";
+            requirement.need(Need::Admin { action: action.to_owned() });
+        }
+        ShowStatement::CreateConnection { name: Some(name), .. } => {
             requirement.need(Need::Ownership { object: state.resolve_external_connection(name)? });
         }
-        ShowStatement::CreateConnection(None) => {
+        ShowStatement::CreateConnection { name: None, .. } => {
             requirement.need(Need::Admin { action: "SHOW CREATE ALL EXTERNAL CONNECTIONS".to_owned() });
         }
         ShowStatement::Grants { .. }
@@ -87,6 +92,7 @@ pub fn requirement(
         | ShowStatement::Enums { .. }
         | ShowStatement::Functions { .. }
         | ShowStatement::ExternalConnections(_)
+        | ShowStatement::IamRoles
         | ShowStatement::ClusterSetting(_)
         | ShowStatement::ClusterSettings { .. }
         | ShowStatement::Variable(_)
@@ -144,10 +150,14 @@ pub fn rows(statement: &ShowStatement, view: &View, session: &Session) -> Result
         ShowStatement::CreateFunction(name) => {
             created(state, text(&name.name), state.resolve_function(context, name)?)
         }
-        ShowStatement::CreateConnection(name) => settings::create_connections(view, actor, name.as_ref()),
-        ShowStatement::ExternalConnections(name) => {
-            settings::external_connections(view, actor, name.as_ref())
+        ShowStatement::CreateConnection { name, secrets } => {
+            connections::create(view, actor, name.as_ref(), *secrets)
         }
+        ShowStatement::ExternalConnections(name) => connections::external(view, actor, name.as_ref()),
+        ShowStatement::IamRoles => Ok(list::iam_roles(view, actor)
+            .into_iter()
+            .map(|row| vec![text(row.iam_role), text(row.owner)])
+            .collect()),
         ShowStatement::ClusterSetting(setting) => settings::setting(view, actor, *setting),
         ShowStatement::ClusterSettings { all } => settings::settings(view, actor, *all),
         ShowStatement::Variable(name) => Ok(vec![vec![text(&variable::show(session, view, name)?)]]),
@@ -182,8 +192,9 @@ fn tag(statement: &ShowStatement) -> &'static str {
         ShowStatement::CreateDatabase(_) => "SHOW CREATE DATABASE",
         ShowStatement::CreateType(_) => "SHOW CREATE TYPE",
         ShowStatement::CreateFunction(_) => "SHOW CREATE FUNCTION",
-        ShowStatement::CreateConnection(_) => "SHOW CREATE EXTERNAL CONNECTION",
+        ShowStatement::CreateConnection { .. } => "SHOW CREATE EXTERNAL CONNECTION",
         ShowStatement::ExternalConnections(_) => "SHOW EXTERNAL CONNECTIONS",
+        ShowStatement::IamRoles => "SHOW IAM ROLES",
         ShowStatement::ClusterSettings { .. } => "SHOW CLUSTER SETTINGS",
         ShowStatement::ClusterSetting(_) | ShowStatement::Variable(_) | ShowStatement::Variables => "SHOW",
     }
@@ -242,7 +253,7 @@ fn grants(
                 Some(Targets::System) => vec![],
                 Some(Targets::Databases(_)) => vec![text(row.database)],
                 Some(Targets::Schemas(_)) => vec![text(row.database), optional(row.schema)],
-                Some(Targets::ExternalConnections(_)) => vec![optional(row.relation)],
+                Some(Targets::ExternalConnections(_) | Targets::IamRoles(_)) => vec![optional(row.relation)],
                 Some(Targets::Functions(_) | Targets::AllFunctionsInSchemas(_)) => {
                     let id = Datum::Int(i64::from(above(row.object)));
                     vec![text(row.database), optional(row.schema), id, optional(row.relation)]

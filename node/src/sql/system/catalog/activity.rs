@@ -12,15 +12,17 @@ use grantd_raft::rows::{self, Value, VirtualRow};
 
 use super::{Computed, Look, shape};
 use crate::activity::cluster::ClusterActivity;
+use crate::cloud::outside::Outside;
 use crate::sql::error::SqlError;
 use crate::sql::system::activity::{self, QUERY, SESSION, TRANSACTION};
 use crate::sql::system::context::LiveRows;
+use crate::sql::system::external::CREDENTIAL;
 use crate::sql::value::{Datum, SqlType};
 use SqlType::{Bool, Float8, Int4, Int8, Name, Oid, Text, TimestampTz};
 
 /// Asks for the rows of those among `tables` that only running nodes know, as far as `actor` may see them.
 pub async fn fetch(
-    activity: &ClusterActivity,
+    live: (&ClusterActivity, &Outside),
     tables: impl Iterator<Item = ObjectId>,
     actor: Actor,
     view: &View,
@@ -28,7 +30,7 @@ pub async fn fetch(
     let mut rows = LiveRows::new();
     for table in tables.filter_map(asked_for) {
         if !rows.contains_key(table)
-            && let Some(found) = activity::table(activity, table, actor, view).await?
+            && let Some(found) = activity::table(live, table, actor, view).await?
         {
             rows.insert(table, found);
         }
@@ -84,6 +86,8 @@ static QUERIES: Live = Live { name: "node_queries", columns: QUERY };
 static CLUSTER_QUERIES: Live = Live { name: "cluster_queries", columns: QUERY };
 static TRANSACTIONS: Live = Live { name: "node_transactions", columns: TRANSACTION };
 static CLUSTER_TRANSACTIONS: Live = Live { name: "cluster_transactions", columns: TRANSACTION };
+static CREDENTIALS: Live = Live { name: "node_credentials", columns: CREDENTIAL };
+static CLUSTER_CREDENTIALS: Live = Live { name: "cluster_credentials", columns: CREDENTIAL };
 static NODES: Live = Live {
     name: "gossip_nodes",
     columns: &[
@@ -135,6 +139,8 @@ const LIVE: &[&Live] = &[
     &CLUSTER_QUERIES,
     &TRANSACTIONS,
     &CLUSTER_TRANSACTIONS,
+    &CREDENTIALS,
+    &CLUSTER_CREDENTIALS,
     &NODES,
     &RUNTIME,
     &RANGES,
@@ -148,6 +154,8 @@ pub(super) const TABLES: &[&dyn Computed] = &[
     &CLUSTER_QUERIES,
     &TRANSACTIONS,
     &CLUSTER_TRANSACTIONS,
+    &CREDENTIALS,
+    &CLUSTER_CREDENTIALS,
     &NODES,
     &RUNTIME,
     &RANGES,

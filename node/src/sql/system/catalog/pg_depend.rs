@@ -35,7 +35,7 @@ fn class_of(object: &Object) -> u32 {
         Body::Type(_) => "pg_type",
         Body::Function(_) => "pg_proc",
         Body::Table(_) | Body::View(_) | Body::Sequence(_) | Body::VirtualTable => "pg_class",
-        Body::ExternalConnection(_) => return 0,
+        Body::ExternalConnection(_) | Body::IamRole => return 0,
     })
 }
 

@@ -13,6 +13,7 @@ use grantd_raft::rows::Value;
 
 use super::item::{self, Item, Role};
 use super::{Computed, Items, Look, Of, array, maybe, number, text, truth};
+use crate::cloud::{self, redact};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::value::SqlType::{Bool, Bytea, Oid, Text, TextArray, TimestampTz};
 
@@ -85,7 +86,7 @@ static ROLE_OPTIONS: Of<(u32, RoleOptionRow)> = Of {
     ],
 };
 
-/// What one grantee holds on the cluster, an external connection or a virtual table.
+/// What one grantee holds on the cluster, an external connection, a role of a cloud or a virtual table.
 struct Stored {
     info: Arc<StatementInfo>,
     path: String,
@@ -110,6 +111,7 @@ fn stored_on(info: &Arc<StatementInfo>, id: ObjectId) -> Vec<Stored> {
                 None => return Vec::new(),
             }
         }
+        Some(object) if object.body == Body::IamRole => format!("/iamrole/{}", object.name),
         Some(object) => format!("/externalconn/{}", object.name),
     };
     let Some(acl) = state.acl(id) else { return Vec::new() };
@@ -124,7 +126,8 @@ fn stored_on(info: &Arc<StatementInfo>, id: ObjectId) -> Vec<Stored> {
 
 fn stored(look: &Look) -> Items<Stored> {
     let info = Arc::clone(&look.info);
-    let is_such = |body: &Body| matches!(body, Body::ExternalConnection(_) | Body::VirtualTable);
+    let is_such =
+        |body: &Body| matches!(body, Body::ExternalConnection(_) | Body::VirtualTable | Body::IamRole);
     let objects = info.view.state().objects().filter(|(_, object)| is_such(&object.body));
     let ids: Vec<_> = [ObjectId::CLUSTER].into_iter().chain(objects.map(|(id, _)| id)).collect();
     Box::new(ids.into_iter().flat_map(move |id| stored_on(&info, id)))
@@ -159,13 +162,19 @@ static DATABASE_ROLE_SETTINGS: Of<RoleSettingRow> = Of {
     ],
 };
 
-/// The scheme of a URI: what is before its first colon, which holds no secret.
-fn scheme(item: &Item) -> Option<String> {
+/// The URI of an external connection, the first if it has two.
+fn uri(item: &Item) -> &str {
     match &item.object().body {
-        Body::ExternalConnection(connection) => {
-            connection.uri.expose().split_once(':').map(|(scheme, _)| scheme.to_owned())
-        }
-        _ => None,
+        Body::ExternalConnection(connection) => cloud::connection::split(&connection.uri).0,
+        _ => "",
+    }
+}
+
+/// No more than the scheme, and that only where it is known.
+fn details(uri: &str) -> String {
+    match redact::uri(uri).split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://{}", redact::REDACTED),
+        None => redact::REDACTED.to_owned(),
     }
 }
 
@@ -185,8 +194,8 @@ static EXTERNAL_CONNECTIONS: Of<Item> = Of {
         // No time is recorded with an object.
         ("created", TimestampTz, |_| Value::Null),
         ("updated", TimestampTz, |_| Value::Null),
-        ("connection_type", Text, |_| text("STORAGE")),
-        ("connection_details", Text, |item| text(format!("{}://redacted", scheme(item).unwrap_or_default()))),
+        ("connection_type", Text, |item| text(cloud::uri::kind(uri(item)))),
+        ("connection_details", Text, |item| text(details(uri(item)))),
         ("owner", Text, |item| text(item.owner_name())),
         ("owner_id", Oid, |item| number(item.owner().0)),
     ],

@@ -36,8 +36,9 @@ pub fn columns(statement: &ShowStatement) -> Vec<ColumnInfo> {
         ShowStatement::CreateDatabase(_) => (&[DATABASE], &CREATE),
         ShowStatement::CreateType(_) => (&[TYPE], &CREATE),
         ShowStatement::CreateFunction(_) => (&[FUNCTION], &CREATE),
-        ShowStatement::CreateConnection(_) => (&[CONNECTION], &CREATE),
+        ShowStatement::CreateConnection { .. } => (&[CONNECTION], &CREATE),
         ShowStatement::ExternalConnections(_) => (&[CONNECTION], &CONNECTIONS),
+        ShowStatement::IamRoles => (&[IAM_ROLE, ("owner", Text)], &[]),
         ShowStatement::ClusterSettings { all: false } => (&SETTINGS, &[DESCRIPTION]),
         ShowStatement::ClusterSettings { all: true } => (&SETTINGS, &[("public", Bool), DESCRIPTION]),
         ShowStatement::Variables => (&[("variable", Text), ("value", Text)], &[]),
@@ -61,6 +62,7 @@ fn place(on: &Targets) -> &'static [Column] {
             &[DATABASE, SCHEMA, ("function_id", Oid), ("function_signature", Text)]
         }
         Targets::ExternalConnections(_) => &[CONNECTION],
+        Targets::IamRoles(_) => &[IAM_ROLE],
     }
 }
 
@@ -71,6 +73,7 @@ fn comment(comments: bool) -> &'static [Column] {
 const CONNECTION: Column = ("connection_name", Text);
 const DATABASE: Column = ("database_name", Text);
 const DESCRIPTION: Column = ("description", Text);
+const IAM_ROLE: Column = ("iam_role", Text);
 const FUNCTION: Column = ("function_name", Text);
 const SCHEMA: Column = ("schema_name", Text);
 const TABLE: Column = ("table_name", Text);
@@ -86,7 +89,8 @@ const COLUMNS: [Column; 7] = [
     ("indices", TextArray),
     ("is_hidden", Bool),
 ];
-const CONNECTIONS: [Column; 2] = [("connection_uri", Text), ("connection_type", Text)];
+const CONNECTIONS: [Column; 3] =
+    [("connection_uri", Text), ("connection_type", Text), ("secondary_uri", Text)];
 const CONSTRAINTS: [Column; 5] =
     [TABLE, ("constraint_name", Text), ("constraint_type", Text), ("details", Text), ("validated", Bool)];
 const CREATE: [Column; 1] = [("create_statement", Text)];

@@ -24,7 +24,7 @@ pub(super) fn statement(state: &State, id: ObjectId) -> Option<String> {
         }
         Body::Function(function) => create_function(state, id, object, function),
         Body::Database => format!("CREATE DATABASE {}", quoted(object.name.as_str())),
-        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable => return None,
+        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable | Body::IamRole => return None,
     };
     text.push_str(&comments(object, &name));
     Some(text)
@@ -166,7 +166,9 @@ fn comments(object: &Object, name: &str) -> String {
         Body::Type(_) => "TYPE",
         Body::Function(_) => "FUNCTION",
         Body::Database => "DATABASE",
-        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable => return String::new(),
+        Body::Schema | Body::ExternalConnection(_) | Body::VirtualTable | Body::IamRole => {
+            return String::new();
+        }
     };
     let mut text = String::new();
     if let Some(comment) = &object.comment {
@@ -200,6 +202,8 @@ pub(super) fn target(state: &State, id: ObjectId) -> String {
         Body::Type(_) => "TYPE",
         Body::Function(_) => "FUNCTION",
         Body::ExternalConnection(_) => "EXTERNAL CONNECTION",
+        // A string, as it is written.
+        Body::IamRole => return format!("IAM ROLE {}", literal(object.name.as_str())),
     };
     format!("{word} {}", full(state, id))
 }

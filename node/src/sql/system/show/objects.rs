@@ -204,9 +204,12 @@ pub(super) fn columns(
                 })
                 .collect()
         }
-        Body::Database | Body::Schema | Body::Type(_) | Body::Function(_) | Body::ExternalConnection(_) => {
-            Vec::new()
-        }
+        Body::Database
+        | Body::Schema
+        | Body::Type(_)
+        | Body::Function(_)
+        | Body::ExternalConnection(_)
+        | Body::IamRole => Vec::new(),
     })
 }
 
