@@ -27,4 +27,5 @@ pub mod pgbench;
 pub mod pgcheck;
 pub mod socket;
 pub mod transports;
+pub mod credentials;
 pub mod all;

@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use grantd_bench::load::{Plan, apart};
 use grantd_bench::noise::Calibration;
 use grantd_bench::report::Report;
-use grantd_bench::{all, check, grant, listing, peers, pgbench, pgcheck, revoke, rows, start, transports};
+use grantd_bench::{
+    all, check, credentials, grant, listing, peers, pgbench, pgcheck, revoke, rows, start, transports,
+};
 
 /// Measures grantd beside what bounds it.
 #[derive(Parser)]
@@ -91,7 +93,16 @@ enum What {
         #[arg(long, value_name = "NAME", default_value = "")]
         only: String,
     },
-    /// Everything but pgbench, and what came of the goals
+    /// 1,000 users of 50 chains of cloud roles on one node: calls to the cloud, memory, the cost of the current lease
+    Credentials {
+        /// Seconds on the clock
+        #[arg(long, default_value_t = 15)]
+        seconds: u64,
+        /// Rounds of readings
+        #[arg(long, default_value_t = 21)]
+        rounds: usize,
+    },
+    /// Everything but pgbench and credentials, and what came of the goals
     All {
         /// Shorter loads: a first look, not a result
         #[arg(long)]
@@ -139,6 +150,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         What::Pgcheck(rounds) => pgcheck::run(&mut report, rounds.plan(), &mut calibration).await?,
         What::Transports { rounds, only } => {
             transports::run(&mut report, rounds.plan(), &only, &mut calibration).await?;
+        }
+        What::Credentials { seconds, rounds } => {
+            credentials::run(credentials::Load { seconds, rounds }, &mut report).await?;
         }
         What::All { quick } => {
             let length = if quick { all::QUICK } else { all::WHOLE };

@@ -81,10 +81,12 @@ pub enum Line {
     Revoke,
     /// From nothing to the first answer.
     Start,
+    /// Leases of cloud roles.
+    Credentials,
 }
 
 impl Line {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Check,
         Self::Peers,
         Self::Size,
@@ -96,6 +98,7 @@ impl Line {
         Self::Grant,
         Self::Revoke,
         Self::Start,
+        Self::Credentials,
     ];
 
     /// What the line is about.
@@ -112,6 +115,7 @@ impl Line {
             Self::Grant => "GRANT on 3 nodes",
             Self::Revoke => "REVOKE",
             Self::Start => "start with 1 M grants",
+            Self::Credentials => "leases of cloud roles",
         }
     }
 }
