@@ -1,10 +1,12 @@
 //! Real `grantd` processes on loopback, killed for real, and a checker of what their clients were promised.
 //!
 //! `process` runs the binaries, `promise` remembers what was acknowledged and says what the cluster must show
-//! afterwards, `script` reads and writes acceptance scripts, `postgres` runs what others compare grantd with. An unknown outcome is never taken for a failure: it may or may not be there, whole.
+//! afterwards, `script` reads and writes acceptance scripts, `postgres` runs what others compare grantd with, `cloud` is
+//! what nodes find outside. An unknown outcome is never taken for a failure: it may or may not be there, whole.
 #![forbid(unsafe_code)]
 
 pub mod dice;
+pub mod cloud;
 pub mod process;
 pub mod https;
 pub mod postgres;

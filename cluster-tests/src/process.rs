@@ -42,6 +42,8 @@ pub struct Node {
     pub sql_port: u16,
     /// Further arguments of `grantd start`.
     pub arguments: Vec<String>,
+    /// Variables of its environment, which has no others.
+    pub environment: Vec<(String, String)>,
     /// Whom it asks to be let in: the nodes that were there before it, as `host:port` with commas.
     pub join: String,
     /// A program and its arguments that run `grantd` in their turn, to limit it for example. Empty: none.
@@ -125,6 +127,7 @@ impl Cluster {
             raft_port,
             sql_port,
             arguments: self.arguments.clone(),
+            environment: Vec::new(),
             under: Vec::new(),
             join: join.join(","),
             log: root.join("log"),
@@ -265,11 +268,18 @@ impl Node {
             .args(["--listen", &format!("127.0.0.1:{}", self.raft_port)])
             .args(["--sql-listen", &format!("127.0.0.1:{}", self.sql_port)])
             .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         if !self.join.is_empty() {
             command.args(["--join", &self.join]);
+        }
+        // A node of a test is nothing in any cloud, and looks nowhere for what it could be.
+        for flag in ["--aws-source", "--gcp-source"] {
+            if !self.arguments.iter().any(|argument| argument == flag) {
+                command.args([flag, "none"]);
+            }
         }
         command.args(&self.arguments);
         command
