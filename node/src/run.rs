@@ -193,6 +193,7 @@ impl Node {
                 self.admin.stop().await;
             }
         }
+        self.handle.release_address().await;
         if let Some(audit) = self.audit {
             // It waits for the disk, so not on a thread that others need.
             drop(tokio::task::spawn_blocking(move || audit.finish()).await);

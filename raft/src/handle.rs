@@ -317,6 +317,12 @@ impl Handle {
     pub async fn shutdown(&self) {
         self.node.shutdown().await;
     }
+
+    /// After [`Self::shutdown`]: gives the address for peers back though handles of this node live on. Until then who dials it
+    /// is refused at once; afterwards it hears nothing.
+    pub async fn release_address(&self) {
+        self.node.transport.release().await;
+    }
 }
 
 impl Node {

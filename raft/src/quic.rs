@@ -92,6 +92,9 @@ pub const HANDSHAKES_MAX: usize = 64;
 pub const ADDRESSES_MAX: usize = 4;
 /// How long `close` waits for requests that are being handled.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long `release` waits for the last task that has the socket, and how often it looks.
+pub const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+const RELEASE_LOOK: Duration = Duration::from_millis(2);
 
 /// Why a connection or stream was closed. On the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,8 +294,15 @@ impl Transport for QuicTransport {
             }
             // Tells the peers, so that they need not wait for a time-out; they may be gone themselves.
             let _ = tokio::time::timeout(CLOSE_TIMEOUT, endpoint.wait_idle()).await;
-            if let Err(error) = give_port_back(&endpoint) {
-                warn!(%error, "the port for peers is free only when the process ends");
+        }
+        .boxed()
+    }
+
+    fn release(&self) -> BoxFuture<'static, ()> {
+        let endpoint = self.shared.endpoint.clone();
+        async move {
+            if !matches!(tokio::time::timeout(RELEASE_TIMEOUT, give_port_back(&endpoint)).await, Ok(Ok(()))) {
+                warn!("the port for peers is free only when the process ends");
             }
         }
         .boxed()
@@ -376,10 +386,14 @@ fn unreachable_now(to: &Peer, cause: &str) -> BoxFuture<'static, Result<Bytes, T
 }
 
 /// Lets go of the socket of a closed endpoint, which would else live for as long as any handle of it: an endpoint also keeps
-/// the socket before the newest, until something comes in on the newest.
-fn give_port_back(endpoint: &Endpoint) -> io::Result<()> {
+/// the socket before the newest, until something comes in on the newest; and tasks of its connections end a little later.
+async fn give_port_back(endpoint: &Endpoint) -> io::Result<()> {
+    let address = endpoint.local_addr()?;
     for _ in 0..2 {
         endpoint.rebind(std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?)?;
+    }
+    while std::net::UdpSocket::bind(address).is_err() {
+        tokio::time::sleep(RELEASE_LOOK).await;
     }
     Ok(())
 }

@@ -150,8 +150,13 @@ pub trait Transport: Send + Sync + 'static {
     /// Begins to serve. Called once; until then the identity is unknown, so nothing is connected either.
     fn serve(&self, service: Arc<dyn Service>);
 
-    /// Closes all connections and stops serving.
+    /// Closes all connections and stops serving. Who dials it is refused from then on.
     fn close(&self) -> BoxFuture<'static, ()>;
+
+    /// Gives the address of a closed transport back, so that another one can have it: who dials it hears nothing any more.
+    fn release(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What this node answers; implemented by `handle`.

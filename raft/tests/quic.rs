@@ -504,13 +504,14 @@ async fn a_closed_transport_answers_nothing_and_says_so() {
 
 /// A node that stops in a process that goes on, and that somebody still has a handle of, can start again at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_transport_has_given_its_port_back() {
+async fn a_released_transport_has_given_its_port_back() {
     let pki = Pki::new();
     let (a, b) = (Node::start(&pki, 1), Node::start(&pki, 2));
     a.ask(&b.peer(), RequestKind::Vote, b"").await.unwrap();
     b.ask(&a.peer(), RequestKind::Vote, b"").await.unwrap();
     let address = a.address();
     a.transport.close().await;
+    a.transport.release().await;
     let again = Node::start_with(1, &pki.ca_pem, &pki.node(1), address).unwrap();
     assert_eq!(again.address(), address);
     again.ask(&b.peer(), RequestKind::Vote, b"").await.unwrap();
