@@ -5,7 +5,6 @@
 //! neighbour on the machine disturbs all of them alike. A stream is measured by the thread's own time on the processor; an
 //! answer alone by the clock, less what two readings of it cost with nothing between them.
 
-use std::fs;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -25,6 +24,7 @@ use grantd_catalog::view::View;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::figure::{Figure, Goal};
+use crate::memory::{self, SEED};
 use crate::plot;
 use crate::report::{self, Latencies, Line, Report};
 use crate::workload::{Dice, Draw, Size, World};
@@ -48,7 +48,6 @@ const PUBLISHING: Duration = Duration::from_secs(3);
 const RATES: [u32; 3] = [0, GOAL_RATE, 10_000];
 /// That which has goals.
 const GOAL_RATE: u32 = 1_000;
-const SEED: u64 = 5;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug)]
@@ -71,24 +70,31 @@ fn measure_world(scale: usize, rounds: usize, report: &mut Report) -> Result<(),
     let world = World::generate(Size::ONE.times(scale), SEED);
     let Size { users, roles, tables, grants } = world.size;
     report.heading(&format!("In process: {users} users, {roles} roles, {tables} tables, {grants} grants"));
-    let (before, begun) = (resident_bytes()?, Instant::now());
+    let parts = memory::breakdown(scale)?;
+    let all = parts.principals + parts.tables + parts.grants;
+    let begun = Instant::now();
     let state = world.state()?;
-    let (built, after) = (begun.elapsed(), resident_bytes()?);
+    let built = begun.elapsed();
     let (closures, objects) = state.index().heap_bytes();
     report.line(&format!(
-        "memory     index {:.1} B/grant ({:.1} of closures, {:.1} of objects; {:.0} B/user), all {:.0} B/grant; \
-         restored in {built:.1?}",
+        "memory     index {:.1} B/grant ({:.1} of closures, {:.1} of objects; {:.0} B/user); restored in {built:.1?}",
         per(closures + objects, grants),
         per(closures, grants),
         per(objects, grants),
         per(closures, users),
-        per(after.saturating_sub(before), grants),
+    ));
+    report.line(&format!(
+        "           all {:.0} B/grant: {:.0} B a principal, {:.0} B a table with its columns, {:.0} B a grant itself",
+        per(all, grants),
+        per(parts.principals, users + roles),
+        per(parts.tables, tables),
+        per(parts.grants, grants),
     ));
     let mut bytes = |what: &str, limit, count: f64| {
         report.rounds(Line::Memory, &format!("{grants} grants, {what}"), Goal::AtMost(limit), "B", &[count]);
     };
     bytes("a grant, hot", 10.0, per(closures + objects, grants));
-    bytes("a grant, in all", 64.0, per(after.saturating_sub(before), grants));
+    bytes("a grant, in all", 64.0, per(all, grants));
     bytes("a user", 200.0, per(closures, users));
     let live = Live::new(View::build(Version(1), state));
     for draw in [Draw::Uniform, Draw::Zipf] {
@@ -529,13 +535,6 @@ fn change(world: &World, table: usize, who: usize, grants: bool) -> Command {
     } else {
         Command::Revoke { privileges, on, from: grantee, grant_option_only: false }
     }
-}
-
-fn resident_bytes() -> std::io::Result<usize> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<usize>().ok());
-    Ok(kilobytes.unwrap_or(0) * 1_024)
 }
 
 fn median(all: &mut [f64]) -> f64 {

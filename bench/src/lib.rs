@@ -11,6 +11,7 @@ pub mod machine;
 pub mod report;
 pub mod plot;
 pub mod load;
+pub mod memory;
 pub mod check;
 pub mod floor;
 pub mod cost;

@@ -8,7 +8,7 @@ use grantd_bench::load::{Plan, apart};
 use grantd_bench::noise::Calibration;
 use grantd_bench::report::Report;
 use grantd_bench::{
-    all, check, credentials, grant, listing, peers, pgbench, pgcheck, revoke, rows, start, transports,
+    all, check, credentials, grant, listing, memory, peers, pgbench, pgcheck, revoke, rows, start, transports,
 };
 
 /// Measures grantd beside what bounds it.
@@ -32,6 +32,14 @@ enum What {
         /// Rounds of each way to ask, 32,768 questions each
         #[arg(long, default_value_t = 21)]
         rounds: usize,
+    },
+    /// One part of a world, restored in this process: what `check` starts to measure memory
+    #[command(hide = true)]
+    Memory {
+        #[arg(long)]
+        scale: usize,
+        #[arg(long)]
+        part: memory::Part,
     },
     /// GRANT on three nodes: p50, p99 and throughput, beside one sync and one round trip
     Grant {
@@ -132,6 +140,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let What::Pgbench { scale, clients, seconds } = what {
         return pgbench::run(pgbench::Load { scale, clients, seconds }).await;
     }
+    if let What::Memory { scale, part } = what {
+        return memory::child(scale, part);
+    }
     let mut report = Report::begin(out.as_deref())?;
     let mut calibration = Calibration::new()?;
     calibration.once();
@@ -158,7 +169,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let length = if quick { all::QUICK } else { all::WHOLE };
             all::run(&mut report, length, &mut calibration).await?;
         }
-        What::Pgbench { .. } => {}
+        What::Pgbench { .. } | What::Memory { .. } => {}
     }
     calibration.once();
     match calibration.noise()? {
