@@ -64,7 +64,7 @@ pub struct AuditLog {
 /// Who did it, or tried to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
-    /// `sql`, `http`, `socket`.
+    /// `sql`, `http`, `socket`, `cloud`, `endpoint`.
     pub interface: &'static str,
     /// The number of the session, if it is in one.
     pub session: Option<String>,
@@ -74,6 +74,29 @@ pub struct Who {
     pub role: Option<String>,
     /// From where.
     pub client: Option<String>,
+}
+
+/// What was given to a program of this host, or was not. No key, no token.
+#[derive(Clone, Debug)]
+pub struct Loan<'a> {
+    /// What the configuration calls it; empty: there is no such entry.
+    pub entry: &'a str,
+    /// In whose name.
+    pub principal: String,
+    /// What it leads to.
+    pub to: &'a str,
+    /// The roles on the way. None: nothing was given.
+    pub chain: Option<String>,
+    /// Of the lease, so that the same one again is counted.
+    pub generation: u64,
+    /// When it ends.
+    pub expires: Option<String>,
+    /// `ok`, or what kind of refusal.
+    pub result: &'static str,
+    /// Why not.
+    pub message: Option<&'a str>,
+    /// From where it was asked for.
+    pub client: String,
 }
 
 /// What the thread is told.
@@ -138,6 +161,33 @@ impl Audit {
             line["message"] = json!(bounded(error));
         }
         self.send(line, key);
+    }
+
+    /// Records that a program of this host asked for credentials, and what came of it. The same again and again is counted.
+    pub fn lent(&self, loan: &Loan<'_>, version: Version) {
+        if self.shared.is_none() {
+            return;
+        }
+        let client = Some(loan.client.clone());
+        let who = Who { interface: "endpoint", user: loan.principal.clone(), client, ..Who::default() };
+        let mut line = self.line("credentials", &who, Some(version));
+        line["entry"] = json!(loan.entry);
+        line["uri"] = json!(bounded(loan.to));
+        line["result"] = json!(loan.result);
+        let more = [
+            ("chain", loan.chain.as_deref()),
+            ("expires", loan.expires.as_deref()),
+            ("message", loan.message),
+        ];
+        for (name, text) in more {
+            if let Some(text) = text {
+                line[name] = json!(bounded(text));
+            }
+        }
+        let message = bounded(loan.message.unwrap_or_default());
+        let chain = loan.chain.as_deref().unwrap_or_default();
+        let key = format!("{} {} {} {chain} {message}", loan.entry, loan.result, loan.generation);
+        self.send(line, Some(key));
     }
 
     /// Whether anything is recorded: what is only for a record need not be made otherwise.

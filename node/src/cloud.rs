@@ -26,3 +26,4 @@ pub mod connection;
 pub mod preflight;
 pub mod outside;
 pub mod everywhere;
+pub mod endpoint;

@@ -15,6 +15,7 @@ use grantd_raft::config::Tuning;
 use crate::failure::Failure;
 
 pub mod cloud;
+mod endpoint;
 mod keys;
 
 pub use self::keys::{KEYS, Key};

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Sorted by name.
-pub const TABLE: [Metric; 11] = [
+pub const TABLE: [Metric; 12] = [
     metric(
         "grantd_audit_lost_total",
         Kind::Counter,
@@ -56,6 +56,12 @@ pub const TABLE: [Metric; 11] = [
         Kind::Counter,
         "freshness: local, asked, refused",
         "checks, and queries with grantd.read: decided under the read lease, after asking the leader, or not at all",
+    ),
+    metric(
+        "grantd_endpoint_requests_total",
+        Kind::Counter,
+        "entry: of cloud_endpoints; result: ok, denied, unauthenticated, unavailable, limited, malformed",
+        "requests of programs of this host for credentials, and what came of them",
     ),
     metric(
         "grantd_storage_bytes_total",

@@ -1,10 +1,10 @@
 //! The composition root: a node put together from its settings, and taken apart again in a written order.
 //!
-//! Start: certificates, directory, SQL port, replication, engine, HTTPS, admin socket, check socket, SQL server. Each
-//! step's error says what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
+//! Start: certificates, directory, SQL port, replication, endpoint of credentials, engine, HTTPS, admin socket, check socket, SQL
+//! server. Each step's error says what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
 //!
-//! 1. `/ready` says no; no checks on the socket and no new SQL connections; running statements finish, at most for the
-//!    drain time-out; sessions are closed;
+//! 1. `/ready` says no; no checks on the socket, no credentials for programs, no new SQL connections; running statements finish,
+//!    at most for the drain time-out; sessions are closed;
 //! 2. no new requests over HTTPS, then none to the admin socket; those that run finish;
 //! 3. leadership is handed over, so that the others need no election;
 //! 4. replication stops: connections and files are closed; the audit log is written to its end.
@@ -35,6 +35,7 @@ use crate::check::rate::Rates;
 use crate::check::socket::{CheckServer, Place};
 use crate::cloud::aws::{self, Aws};
 use crate::cloud::broker::Broker;
+use crate::cloud::endpoint::EndpointServer;
 use crate::cloud::fetch::Clouds;
 use crate::cloud::gcp::{self, Gcp};
 use crate::cloud::outside::Outside;
@@ -69,6 +70,7 @@ pub struct Node {
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
     checks: Option<CheckServer>,
+    endpoint: Option<EndpointServer>,
     audit: Option<AuditLog>,
     /// Whether it takes leave of its clients.
     stopping: watch::Sender<bool>,
@@ -117,7 +119,7 @@ impl Node {
                 return Err(failure);
             }
         };
-        let Parts { sql, admin, logins, http, checks, audit } = parts;
+        let Parts { sql, admin, logins, http, checks, endpoint, audit } = parts;
         let drain_timeout = settings.drain_timeout;
         grantd_raft::memory::set_total(settings.sql_memory);
         let measured = {
@@ -136,6 +138,7 @@ impl Node {
             _measured: measured,
             http,
             checks,
+            endpoint,
             audit,
             stopping,
         };
@@ -175,6 +178,9 @@ impl Node {
         self.upkeep.abort();
         if let Some(checks) = self.checks {
             checks.stop().await;
+        }
+        if let Some(endpoint) = self.endpoint {
+            endpoint.stop().await;
         }
         match how {
             Stop::Drain => {
@@ -233,6 +239,7 @@ struct Parts {
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
     checks: Option<CheckServer>,
+    endpoint: Option<EndpointServer>,
     audit: Option<AuditLog>,
 }
 
@@ -247,6 +254,8 @@ async fn serve(
         settings.audit_dir.as_ref().map(|place| AuditLog::start(handle.node_id(), place)).transpose()?;
     let recorded = audit.as_ref().map(AuditLog::audit).unwrap_or_default();
     let outside = outside(settings, handle, recorded.clone())?;
+    // Dropped, where a later step fails, it is closed.
+    let endpoint = EndpointServer::start(&settings.cloud, &outside, &recorded).await?;
     let engine = Engine::new(Arc::new(handle.clone())).audited(recorded).reaching(outside);
     // One bound for a principal, however it asks.
     let rates = Arc::new(Rates::new(settings.check_rate, settings.check_burst, Instant::now()));
@@ -276,7 +285,7 @@ async fn serve(
         Ok(sql) => {
             let (versions, viewed) = (handle.watch(), handle.clone());
             let logins = tokio::spawn(logins::watch(activity, versions, move || viewed.view()));
-            Ok(Parts { sql, admin, logins, http, checks, audit })
+            Ok(Parts { sql, admin, logins, http, checks, endpoint, audit })
         }
         Err(error) => {
             admin.stop().await;

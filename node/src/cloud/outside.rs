@@ -69,6 +69,11 @@ impl Outside {
         &self.shared.gate
     }
 
+    /// What keeps the credentials of this node. None: it reaches nothing.
+    pub fn broker(&self) -> Option<&Broker> {
+        self.shared.reached.as_ref().map(|reached| &reached.broker)
+    }
+
     /// What is to be kept as an external connection.
     pub fn stored(&self, kept: &ConnectionUri) -> Result<Target, Refusal> {
         Target::of_stored(kept, &self.shared.settings)

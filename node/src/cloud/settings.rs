@@ -5,7 +5,7 @@ use std::time::Duration;
 use grantd_catalog::setting::{Setting, SettingValue};
 use grantd_catalog::view::View;
 
-pub use crate::config::cloud::{AwsNodeSource, GcpNodeSource, NodeSettings};
+pub use crate::config::cloud::{AwsNodeSource, Endpoint, GcpNodeSource, NodeSettings, Recipient};
 
 /// How the cluster wants chains to be, by its settings at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]

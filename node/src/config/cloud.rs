@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use super::endpoint::{Endpoint, Recipient};
 use super::{ConfigError, Written};
 
 /// What this node may do outside, and what it is there. From its configuration, once.
@@ -34,6 +35,8 @@ pub struct NodeSettings {
     pub gcs_endpoint: Option<String>,
     /// Where it gives credentials to other programs of this host: on loopback. None: nowhere.
     pub endpoint_listen: Option<SocketAddr>,
+    /// Which, in whose name, and to whom.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// From where this node has its identity in AWS.
@@ -87,12 +90,14 @@ impl NodeSettings {
             gcp_sts_endpoint: None,
             gcs_endpoint: None,
             endpoint_listen: None,
+            endpoints: Vec::new(),
         }
     }
 }
 
 impl Written {
     pub(super) fn cloud(&self) -> Result<NodeSettings, ConfigError> {
+        let endpoint_listen = self.endpoint_listen()?;
         Ok(NodeSettings {
             external_io_dir: match self.word("external_io_dir")?.as_str() {
                 "" => Some(self.data_dir()?.join("extern")),
@@ -110,7 +115,8 @@ impl Written {
             gcp_iam_endpoint: self.url("gcp_iam_endpoint")?,
             gcp_sts_endpoint: self.url("gcp_sts_endpoint")?,
             gcs_endpoint: self.url("gcs_endpoint")?,
-            endpoint_listen: self.endpoint_listen()?,
+            endpoint_listen,
+            endpoints: self.endpoints(endpoint_listen)?,
         })
     }
 

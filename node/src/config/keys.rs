@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 34] = [
+pub const KEYS: [Key; 35] = [
     Key {
         name: "data_dir",
         value: "DIR",
@@ -221,5 +221,12 @@ pub const KEYS: [Key; 34] = [
         value: "HOST:PORT",
         default: "",
         help: "Where it gives credentials to other programs of this host, on loopback only. Default: nowhere",
+    },
+    Key {
+        name: "cloud_endpoints",
+        value: "ENTRY",
+        default: "",
+        help: "Which credentials it gives them, one ENTRY each: `name=N principal=ROLE uri=external://C`, and `token_file=PATH`, or \
+               `metadata_listen=HOST:PORT os_user=USER` for Google. Default: none",
     },
 ];
