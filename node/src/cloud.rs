@@ -6,8 +6,9 @@
 //! only needs the current one reads it with one atomic load; a request to storage asks for one that is good for as long as it may
 //! be on its way.
 //!
-//! Nothing secret leaves this node's memory: not into the log, a file, a listing, an error or a trace. What is not here: who
-//! may use a URI is decided as everything else (`sql`, `gate`); jobs that run for weeks.
+//! Nothing secret leaves this node's memory, not into the log, a file, a listing, an error or a trace, but for credentials that
+//! the configuration gives to a program of this host ([`endpoint`]). What is not here: who may use a URI is decided as
+//! everything else (`sql`, `gate`); jobs that run for weeks.
 
 pub mod chain;
 pub mod lease;

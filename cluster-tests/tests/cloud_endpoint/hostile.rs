@@ -190,6 +190,7 @@ async fn a_node_that_is_cut_off_says_so(mut stage: Stage) {
         }
         assert_eq!(told.status, 200, "as long as its read lease holds");
         assert!(begun.elapsed() < PATIENCE, "it does not notice");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     eprintln!("cut off: refused after {:?}", begun.elapsed());
     for _ in 0..20 {

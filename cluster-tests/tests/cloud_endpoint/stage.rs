@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use grantd_cluster_tests::cloud::aws::Aws;
 use grantd_cluster_tests::cloud::server::ask;
@@ -30,6 +30,7 @@ pub struct Told {
     pub status: u16,
     pub body: String,
     pub begun: Instant,
+    pub took: Duration,
 }
 
 impl Told {
@@ -165,7 +166,7 @@ impl Stage {
 pub async fn tell(door: SocketAddr, method: &str, path: &str, fields: &[(&str, String)]) -> Told {
     let begun = Instant::now();
     let (status, body) = ask(door, method, path, fields, b"").await.expect("it answers");
-    Told { status, body, begun }
+    Told { status, body, begun, took: begun.elapsed() }
 }
 
 /// The first file below `place`, but for those of tokens, that holds one of these.
