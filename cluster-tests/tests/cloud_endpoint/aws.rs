@@ -55,6 +55,11 @@ async fn boto3_and_the_aws_cli_work_across_rotations_and_are_refused_after_revok
         "{refused}"
     );
     assert!(!stage.aws.bucket("first").join("photos/late").exists());
+    let kept = async || {
+        let used = "SELECT count(*) FROM crdb_internal.node_credentials WHERE users > 0";
+        stage.clients[0].query_one(used, &[]).await.expect("root may").get::<_, i64>(0)
+    };
+    until("what nobody may use is not kept young", async || kept().await == 0).await;
     let is_amy = |line: &serde_json::Value| line["user"] == "amy" && line["entry"] == "photos";
     let is_loan = |line: &serde_json::Value| {
         is_amy(line)

@@ -133,6 +133,10 @@ async fn what_is_not_a_role_s_is_not_given(stage: &Stage) {
             told.body
         );
     }
+    // The node itself may not assume the second role: the secondary URI is the way.
+    let denied = base.replace(&format!("{},", stage.chained.roles[0]), "");
+    stage.run(0, &format!("ALTER EXTERNAL CONNECTION logs AS '{denied}' WITH SECONDARY '{base}'")).await;
+    given_again(stage, "logs").await;
     stage.run(0, &format!("ALTER EXTERNAL CONNECTION logs AS '{base}'")).await;
     given_again(stage, "logs").await;
     // The cloud says no: that is told with the edge.

@@ -11,7 +11,8 @@
 //! that the entry names. `caller` knows who asks, `lend` decides and keeps the chains, `aws` and `google` are the two forms.
 //! Source: ADR 0022.
 //!
-//! Bounds: [`CONNECTIONS_MAX`], [`CONNECTION_TIME_MAX`], [`HEAD_BYTES_MAX`], [`ANSWER_TIME_MAX`], [`lend::RATE`], [`lend::IDLE_MAX`].
+//! Bounds: [`CONNECTIONS_MAX`], [`CONNECTION_TIME_MAX`], [`HEAD_BYTES_MAX`], [`ANSWER_TIME_MAX`], and in `lend`
+//! `RATE` and `IDLE_MAX`.
 
 mod answer;
 mod aws;
