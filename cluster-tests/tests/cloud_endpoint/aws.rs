@@ -56,7 +56,7 @@ async fn boto3_and_the_aws_cli_work_across_rotations_and_are_refused_after_revok
     );
     assert!(!stage.aws.bucket("first").join("photos/late").exists());
     let kept = async || {
-        let used = "SELECT count(*) FROM crdb_internal.node_credentials WHERE users > 0";
+        let used = "SELECT count(*) FROM crdb_internal.node_credentials WHERE step = 3 AND users > 0";
         stage.clients[0].query_one(used, &[]).await.expect("root may").get::<_, i64>(0)
     };
     until("what nobody may use is not kept young", async || kept().await == 0).await;
