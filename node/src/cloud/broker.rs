@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use arc_swap::Guard;
 use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -46,7 +47,7 @@ pub const STEPS_MAX: usize = 1_024;
 pub const WAITERS_MAX: usize = 10_000;
 /// How long a call may take, whatever `Fetch` says.
 pub const CALL_MAX: Duration = Duration::from_secs(60);
-/// How often the clocks are looked at, so that a machine that slept notices: its timers slept too.
+/// How often the clocks are looked at, so that a machine that slept notices: its timers slept too. Half of [`clock::WATCHED`].
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Hands out credentials. Cheap to clone. When the last clone and the last [`Credentials`] are gone everything stops.
@@ -185,15 +186,17 @@ impl Broker {
 }
 
 impl Credentials {
-    /// The lease to use now, by one atomic load and without a look at the clock: what is over is taken back by the broker. None:
-    /// there is none, see [`Self::lease`].
-    pub fn current(&self) -> Option<Arc<Lease>> {
-        self.user.step.current.load_full()
+    /// The lease for a request that is made now, by one atomic load of a pointer: the broker takes it away when it is late. None:
+    /// see [`Self::lease`], which knows more; so it is too while the broker did not look at the time (K10), because the machine
+    /// slept or the process stood still.
+    pub fn ready(&self) -> Guard<Option<Arc<Lease>>> {
+        let User { shared, step, .. } = &*self.user;
+        if shared.clock.is_watched() { step.ready.load() } else { Guard::from_inner(None) }
     }
 
-    /// The same without a share of one's own, for who looks at it and lets go at once.
-    pub fn peek(&self) -> arc_swap::Guard<Option<Arc<Lease>>> {
-        self.user.step.current.load()
+    /// The lease that there is, late or not. None: there is none.
+    pub fn current(&self) -> Option<Arc<Lease>> {
+        self.user.step.current.load_full()
     }
 
     /// A lease that is good for at least so long; who asks for more than half of what a lease lives gets what has that. Waits
@@ -375,7 +378,7 @@ impl Shared {
         }
         steps.by_chain.remove(&step.chain);
         drop(steps);
-        step.current.store(None);
+        step.end();
         if let Some(parent) = &step.parent {
             waiting.push((Arc::clone(parent), Event::Closed, None));
         }
@@ -445,11 +448,13 @@ impl Shared {
         let now = self.clock.now();
         let mut next = now.after(LOOK_EVERY);
         for step in self.all() {
-            if step.next_wake(now).is_some_and(|wake| wake <= now) {
+            if step.next_wake().is_some_and(|wake| wake <= now) {
                 self.advance(&step, Event::Woke, None);
             }
-            next = step.next_wake(now).filter(|wake| *wake > now).map_or(next, |wake| wake.min(next));
+            next = step.next_wake().filter(|wake| *wake > now).map_or(next, |wake| wake.min(next));
         }
+        // Not before: until then what is over may be ready.
+        self.clock.looked();
         // Timers of tokio's are exact to a millisecond.
         next.since(now).max(Duration::from_millis(1))
     }

@@ -75,6 +75,8 @@ pub struct Refresher {
     lost_at: Option<Moment>,
     users: usize,
     unused_since: Moment,
+    /// When something last happened.
+    seen_at: Moment,
 }
 
 /// What a step is.
@@ -263,11 +265,15 @@ impl Refresher {
             lost_at: None,
             users: 0,
             unused_since: now,
+            seen_at: now,
         }
     }
 
     /// Something happened.
     pub fn on(&mut self, event: Event, sight: &Sight) -> Vec<Action> {
+        // Two that looked at the clock one after the other may come here in the other order.
+        self.seen_at = self.seen_at.max(sight.now);
+        let sight = &Sight { now: self.seen_at, ..*sight };
         let mut actions = Vec::new();
         match event {
             Event::Woke => {}
@@ -482,6 +488,12 @@ impl Refresher {
         self.longest.or(self.terms.asked)
     }
 
+    /// Whether there is a lease and it was not late when something last happened: then it does for any request, and nobody has to
+    /// ask. [`Self::next_wake`] sees to it that something happens when it becomes late.
+    pub fn is_ready(&self) -> bool {
+        self.is_served && !self.is_late(self.seen_at)
+    }
+
     fn is_late(&self, now: Moment) -> bool {
         self.held.and_then(|held| held.late_at).is_some_and(|late| now >= late)
     }
@@ -499,13 +511,14 @@ impl Refresher {
     }
 
     /// When [`Event::Woke`] is due. None: not before something else happens.
-    pub fn next_wake(&self, parent: Parent, now: Moment) -> Option<Moment> {
+    pub fn next_wake(&self, parent: Parent) -> Option<Moment> {
+        let is_ahead = |at: &Moment| *at > self.seen_at;
         let held = self.held.filter(|_| self.is_served);
         let call = self.next_call().filter(|_| self.ready(parent).is_some());
         let end = held.and_then(|held| held.end);
-        let late = held.and_then(|held| held.late_at).filter(|late| *late > now);
+        let late = held.and_then(|held| held.late_at).filter(is_ahead);
         let idle = self.is_unused().then(|| self.unused_since.after(IDLE_MAX));
-        let grace = self.lost_at.map(|lost| lost.after(GRACE)).filter(|grace| *grace > now);
+        let grace = self.lost_at.map(|lost| lost.after(GRACE)).filter(is_ahead);
         [call, end, late, idle, grace].into_iter().flatten().min()
     }
 

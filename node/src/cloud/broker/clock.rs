@@ -14,6 +14,9 @@ use crate::cloud::lease::Moment;
 
 /// How far the time of day goes forward by itself between two looks: more is a jump.
 pub const JUMP: Duration = Duration::from_secs(1);
+/// For how long after a look at the clocks nobody else needs to look. Twice as long as the broker leaves between two: longer is
+/// a machine that slept, a time of day that was set, or a process that stood still.
+pub const WATCHED: Duration = Duration::from_secs(1);
 
 /// Nanoseconds by both clocks, at one time.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +30,10 @@ pub struct Readings {
 /// A clock of this machine, or of a test.
 pub struct Clock {
     read: Box<dyn Fn() -> Readings + Send + Sync>,
+    /// The time of day in nanoseconds, cheap and a few milliseconds old.
+    glance: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The time of day of the last look.
+    looked: AtomicU64,
     /// By how much the time of day is ahead of the other.
     apart: AtomicI64,
     /// Time that went by unseen.
@@ -43,13 +50,32 @@ impl Clock {
                 .saturating_mul(1_000_000_000)
                 .saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
         };
-        Self::new(move || Readings { boot: nanos(ClockId::Boottime), wall: nanos(ClockId::Realtime) })
+        let read = move || Readings { boot: nanos(ClockId::Boottime), wall: nanos(ClockId::Realtime) };
+        Self::with(Box::new(read), Box::new(move || nanos(ClockId::RealtimeCoarse)))
     }
 
     /// One that is read so.
-    pub fn new(read: impl Fn() -> Readings + Send + Sync + 'static) -> Self {
-        let apart = AtomicI64::new(apart(read()));
-        Self { read: Box::new(read), apart, skipped: AtomicU64::new(0) }
+    pub fn new(read: impl Fn() -> Readings + Send + Sync + Clone + 'static) -> Self {
+        Self::with(Box::new(read.clone()), Box::new(move || read().wall))
+    }
+
+    fn with(
+        read: Box<dyn Fn() -> Readings + Send + Sync>,
+        glance: Box<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Self {
+        let (apart, looked) = (AtomicI64::new(apart(read())), AtomicU64::new(glance()));
+        Self { read, glance, looked, apart, skipped: AtomicU64::new(0) }
+    }
+
+    /// Somebody has looked, and done what was due.
+    pub fn looked(&self) {
+        self.looked.store((self.glance)(), Ordering::Release);
+    }
+
+    /// Whether that was a moment ago, as far as a glance tells.
+    pub fn is_watched(&self) -> bool {
+        let ago = (self.glance)().abs_diff(self.looked.load(Ordering::Acquire));
+        u128::from(ago) < WATCHED.as_nanos()
     }
 
     /// Now.

@@ -24,6 +24,8 @@ pub(super) struct StepCell {
     pub(super) chain: Chain,
     pub(super) parent: Option<Arc<StepCell>>,
     pub(super) current: ArcSwapOption<Lease>,
+    /// The same before it is late.
+    pub(super) ready: ArcSwapOption<Lease>,
     /// Something happened to it.
     pub(super) changed: watch::Sender<()>,
     children: Mutex<Vec<Weak<StepCell>>>,
@@ -60,6 +62,7 @@ impl StepCell {
             chain,
             parent,
             current: ArcSwapOption::empty(),
+            ready: ArcSwapOption::empty(),
             changed: watch::Sender::new(()),
             children: Mutex::default(),
             inner: Mutex::new(Inner {
@@ -164,7 +167,14 @@ impl StepCell {
                 Action::RenewParent(_) | Action::Alarm(_) | Action::Settled | Action::Call | Action::End => {}
             }
         }
+        self.ready.store(self.current.load_full().filter(|_| inner.refresher.is_ready()));
         actions
+    }
+
+    /// It is not kept any more.
+    pub(super) fn end(&self) {
+        self.current.store(None);
+        self.ready.store(None);
     }
 
     /// What came, and is not taken for credentials.
@@ -244,8 +254,8 @@ impl StepCell {
         Some(Arc::new(Trouble { hops, ..trouble }))
     }
 
-    pub(super) fn next_wake(&self, now: Moment) -> Option<Moment> {
-        lock(&self.inner).refresher.next_wake(self.parent_gives(), now)
+    pub(super) fn next_wake(&self) -> Option<Moment> {
+        lock(&self.inner).refresher.next_wake(self.parent_gives())
     }
 
     pub(super) fn remaining(&self, now: Moment) -> Option<Duration> {

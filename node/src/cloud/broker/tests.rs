@@ -213,6 +213,38 @@ async fn after_a_sleep_of_two_hours_no_old_lease_is_used_and_a_new_one_is_there_
     assert!(world.calls().len() >= 6);
 }
 
+/// What each request to storage takes: never one that is late, refused, or of before a sleep that nobody has noticed yet.
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_a_lease_at_once_while_it_is_not_late() {
+    let world = World::new(900);
+    let credentials = world.open(&["a"]);
+    assert!(credentials.ready().is_none(), "there is none yet");
+    credentials.lease(secs(1)).await.unwrap();
+    let generation = || (*credentials.ready()).as_ref().map(|lease| lease.generation);
+    assert_eq!(generation(), Some(1));
+    // The next is asked for at 570 s. It is late 780 s after that.
+    sleep(secs(620)).await;
+    assert_eq!(generation(), Some(2));
+    world.trouble("a", Class::Network);
+    sleep(secs(720)).await;
+    assert_eq!(generation(), Some(2), "renewing fails, and it is good for a while");
+    sleep(secs(20)).await;
+    assert_eq!((generation(), credentials.current().map(|lease| lease.generation)), (None, Some(2)), "late");
+    assert_eq!(credentials.lease(secs(1)).await.unwrap().generation, 2, "who asks gets it all the same");
+    world.well();
+    sleep(secs(31)).await;
+    assert_eq!(generation(), Some(3));
+    credentials.rejected(3, Reject::Dead);
+    assert_eq!(generation(), None);
+    assert_eq!(credentials.lease(secs(1)).await.unwrap().generation, 4);
+    for clock in [&world.slept, &world.frozen] {
+        clock.fetch_add(2 * 1_000_000_000, Ordering::Relaxed);
+        assert_eq!(generation(), None, "the broker has not looked since");
+        sleep(secs(1)).await;
+        assert_eq!(generation(), Some(4));
+    }
+}
+
 /// Case 68.
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_told_which_hop_may_not_assume_which() {

@@ -158,7 +158,7 @@ fn failed(asked: u64, class: Class) -> Event {
 fn twelve_hours_of_a_chained_role_are_one() {
     let end = |is_chained, lifetime| {
         let step = used(Terms { is_chained, asked: None }, lifetime);
-        (step.next_call(), step.next_wake(Parent::Unneeded, at(0)))
+        (step.next_call(), step.next_wake(Parent::Unneeded))
     };
     assert_eq!(end(true, 12 * 3_600).0, Some(at(2_700)));
     assert_eq!(end(false, 12 * 3_600).0, Some(at(11 * 3_600)));
@@ -295,7 +295,7 @@ fn what_has_no_end_is_asked_for_once() {
     step.on(Event::Opened, &sight(0));
     let answer = Answer { lifetime: None, is_same: false, bound: None };
     step.on(Event::Ended { asked: at(0), outcome: Ok(answer) }, &sight(0));
-    assert_eq!((step.next_call(), step.next_wake(Parent::Unneeded, at(1))), (None, None));
+    assert_eq!((step.next_call(), step.next_wake(Parent::Unneeded)), (None, None));
     assert_eq!(step.verdict(secs(86_400), 0, at(1_000_000)), Verdict::Take);
 }
 
@@ -304,7 +304,7 @@ fn a_step_that_nobody_uses_keeps_its_lease_for_ten_minutes_and_ends() {
     let mut step = used(Terms::default(), 900);
     step.on(Event::Closed, &sight(595));
     assert_eq!((step.next_call(), step.state(at(601))), (None, State::Idle));
-    assert_eq!(step.next_wake(Parent::Unneeded, at(601)), Some(at(780)), "when it is late");
+    assert_eq!(step.next_wake(Parent::Unneeded), Some(at(780)), "when it is late");
     assert_eq!(step.on(Event::Woke, &sight(1_194)), [Action::Withdraw]);
     assert_eq!(step.on(Event::Woke, &sight(1_195)), [Action::End]);
     assert_eq!(step.on(Event::Opened, &sight(1_196)), [Action::Call]);

@@ -1,8 +1,9 @@
 //! What `object_store` asks for before every request: the lease of now.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
@@ -17,33 +18,39 @@ pub(super) struct Leased<C> {
     credentials: Credentials,
     /// The lease that was given out last, as it is wanted: it is made once for each lease, not for each request. Its copy of the
     /// secret is not wiped when it is dropped: `object_store` has no type that does.
-    last: Mutex<Option<(u64, Arc<C>)>>,
+    last: ArcSwapOption<(u64, Arc<C>)>,
 }
 
 impl<C> Leased<C> {
     pub(super) fn new(credentials: Credentials) -> Self {
-        Self { credentials, last: Mutex::new(None) }
+        Self { credentials, last: ArcSwapOption::empty() }
     }
 
     async fn current(&self, shape: impl FnOnce(&Material) -> Option<C>) -> object_store::Result<Arc<C>> {
-        let least = self.credentials.current().map_or(Duration::ZERO, |lease| ttl_min(&lease));
-        let lease = match self.credentials.lease_within(least, LEASE_WAIT_MAX).await {
-            Ok(lease) => lease,
-            Err(error) => {
-                note(|notes| notes.no_lease = Some(error.clone()));
-                return Err(no_lease(error));
-            }
+        let ready = Option::clone(&self.credentials.ready());
+        let lease = match ready {
+            Some(lease) => lease,
+            None => self.next().await?,
         };
         note(|notes| notes.lease = Some(lease.clone()));
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((generation, shaped)) = &*last
-            && *generation == lease.generation
+        if let Some(last) = &*self.last.load()
+            && last.0 == lease.generation
         {
-            return Ok(shaped.clone());
+            return Ok(last.1.clone());
         }
         let shaped = Arc::new(shape(&lease.material).ok_or_else(|| no_lease(WrongCloud))?);
-        *last = Some((lease.generation, shaped.clone()));
+        // Of two that make one at once either may stay: whoever finds the other's makes it again.
+        self.last.store(Some(Arc::new((lease.generation, shaped.clone()))));
         Ok(shaped)
+    }
+
+    /// The lease of who cannot take one at once.
+    async fn next(&self) -> object_store::Result<Arc<Lease>> {
+        let least = self.credentials.current().map_or(Duration::ZERO, |lease| ttl_min(&lease));
+        self.credentials.lease_within(least, LEASE_WAIT_MAX).await.map_err(|error| {
+            note(|notes| notes.no_lease = Some(error.clone()));
+            no_lease(error)
+        })
     }
 }
 

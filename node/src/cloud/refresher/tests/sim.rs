@@ -446,7 +446,7 @@ impl Sim {
 
     fn set_timer(&mut self) {
         let now = Moment { nanos: self.time() };
-        let Some(wake) = self.refresher.next_wake(self.parent(), now) else { return };
+        let Some(wake) = self.refresher.next_wake(self.parent()) else { return };
         let at = self.now + u64::try_from(wake.since(now).as_nanos()).unwrap();
         // Timers are late, by a little.
         let at = at + 1_000_000.min(self.lifetime / 2_000);
