@@ -301,19 +301,16 @@ async fn serve(
 fn outside(settings: &Settings, handle: &Handle, audit: Audit) -> Result<Outside, Failure> {
     let own = settings.cloud.clone();
     let gate = Gate::new(Arc::new(handle.clone()));
-    let custom_ca = StorageSettings::of(&gate.applied_view()).custom_ca;
-    let environment = gcp::Environment::of_process();
-    // A setting of the cluster keeps no node from starting.
-    let google = Gcp::new(own.clone(), environment.clone(), &custom_ca).or_else(|error| {
-        warn!(%error, "`cloudstorage.http.custom_ca` is not used for Google Cloud: is it certificates in PEM?");
-        Gcp::new(own.clone(), environment, "")
-    });
-    let google =
-        google.map_err(|error| Failure::new("cannot make a client of Google Cloud").because(&error))?;
+    // The cluster's own authorities come with the first step: no setting of the cluster keeps a node from starting.
+    let google = Gcp::new(own.clone(), gcp::Environment::of_process(), "")
+        .map_err(|error| Failure::new("cannot make a client of Google Cloud").because(&error))?;
     let cluster = handle.status().cluster_id.unwrap_or_default();
     let session_name = route::node_session(&cluster, handle.node_id());
     let amazon = Aws::new(&own, aws::Environment::of_process(), session_name);
-    let broker = Broker::start(Arc::new(Clouds::new(amazon, google)), handle.node_id(), audit);
+    let seen = gate.clone();
+    let custom_ca = move || StorageSettings::of(&seen.applied_view()).custom_ca;
+    let clouds = Arc::new(Clouds::new(amazon, google, custom_ca));
+    let broker = Broker::start(clouds, handle.node_id(), audit);
     Ok(Outside::new(gate, own, broker))
 }
 

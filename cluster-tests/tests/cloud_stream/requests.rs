@@ -1,10 +1,12 @@
 //! One request, and each thing that may go wrong with it.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use grantd_cluster_tests::cloud::aws::Aws;
 use grantd_cluster_tests::cloud::fault::{Fault, Service, Trouble};
+use grantd_cluster_tests::cloud::server::{Answer, Server};
 use grantd_cluster_tests::cloud::world::{ACCOUNT, user_arn};
 use grantd_node::cloud::storage::{Kind, Limit, Limits, Patience, Storage, StorageSettings};
 
@@ -256,4 +258,46 @@ async fn lists_come_in_pages() {
     }
     let expected: Vec<_> = (0..1_050).map(|number| format!("many/{number:04}")).collect();
     assert_eq!((pages, names), (2, expected));
+}
+
+/// A place that sends its visitors on learns what was meant for it; where it sends them to learns nothing, the session's token
+/// least of all.
+#[tokio::test]
+async fn a_redirect_takes_no_token_elsewhere() {
+    let cloud = Cloud::double().await;
+    let node = Node::of(&cloud);
+    let visitors = Arc::new(Mutex::new(Vec::new()));
+    let seen = visitors.clone();
+    let stranger = Server::start(move |asked| {
+        seen.lock().unwrap().push(asked.clone());
+        Some(Answer::text(200, ""))
+    });
+    let stranger = stranger.await;
+    let elsewhere = stranger.url();
+    let status = Arc::new(Mutex::new(0));
+    let said = status.clone();
+    let tokens = Arc::new(Mutex::new(0));
+    let met = tokens.clone();
+    let place = Server::start(move |asked| {
+        *met.lock().unwrap() += usize::from(asked.header("x-amz-security-token").is_some());
+        Some(Answer::text(*said.lock().unwrap(), "").with("location", &format!("{elsewhere}{}", asked.path)))
+    });
+    let place = place.await;
+    let (keys, roles) = (cloud.keys(&user_arn(ACCOUNT, "chain")), cloud.roles().join(","));
+    let storage = node.open(&uri(&place.url(), keys, Some(&roles)), HOUR, Patience::Statement).await;
+    for code in [301, 302, 303, 307, 308] {
+        *status.lock().unwrap() = code;
+        let error = storage.put("object", Bytes::from_static(b"1")).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("status {code}")), "{error}");
+        storage.get("object", None).await.err().expect("nothing to read");
+        storage.list("", None).await.err().expect("nothing to list");
+    }
+    assert_eq!(*tokens.lock().unwrap(), 15, "each request had the token");
+    // STS, too: what is sent there is signed, and may have an external id in it.
+    let node = Node::with(&place.url(), StorageSettings::default());
+    let storage = node.open(&uri(&place.url(), keys, Some(&roles)), HOUR, Patience::Statement).await;
+    let error = storage.put("object", Bytes::from_static(b"1")).await.unwrap_err();
+    assert!(error.to_string().contains("hop 1 of 3"), "{error}");
+    let visitors = visitors.lock().unwrap();
+    assert!(visitors.is_empty(), "{} requests went elsewhere, the first: {:?}", visitors.len(), visitors[0]);
 }

@@ -60,6 +60,11 @@ impl Aws {
         }
     }
 
+    /// The CAs that are trusted beside the system's (PEM, or empty), from the next call of STS on.
+    pub fn trust(&self, custom_ca: &str) -> Result<(), FetchError> {
+        self.sts.trust(custom_ca).map_err(|trouble| told(trouble.text.clone(), trouble))
+    }
+
     /// By how many seconds AWS's clock is ahead of this node's, where it matters; else 0.
     pub fn clock_offset_s(&self) -> i64 {
         self.sts.clock().offset_s()

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use aws_sdk_sts::Client;
@@ -17,14 +17,17 @@ use aws_sdk_sts::error::{BoxError, ProvideErrorMetadata};
 use aws_sdk_sts::types::{AssumedRoleUser, Credentials as Keys};
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use aws_types::sdk_config::TimeSource;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::cloud::aws::clock::{Clock, lifetime, moved};
 use crate::cloud::aws::failure::{Proof, Trouble, class};
@@ -36,7 +39,8 @@ use crate::secret::Secret;
 pub(super) struct Sts {
     /// Where it is, as a URL. None: the endpoint of the region.
     endpoint: Option<String>,
-    http: SharedHttpClient,
+    /// Made anew when others are trusted.
+    http: RwLock<SharedHttpClient>,
     clock: Clock,
 }
 
@@ -64,8 +68,20 @@ pub(super) struct WebIdentity {
 impl Sts {
     /// STS at this endpoint, or at that of the region.
     pub(super) fn new(endpoint: Option<String>) -> Self {
-        let plain = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
-        Self { http: http(plain), endpoint, clock: Clock::default() }
+        let http = RwLock::new(http(is_plain(endpoint.as_deref()), TrustStore::default()));
+        Self { http, endpoint, clock: Clock::default() }
+    }
+
+    /// Whom it trusts beside the system's authorities, as PEM, from the next call on. If that cannot be read all stays as it is.
+    pub(super) fn trust(&self, custom_ca: &str) -> Result<(), Trouble> {
+        let mut store = TrustStore::default();
+        if !custom_ca.trim().is_empty() {
+            readable(custom_ca)?;
+            store.add_pem_certificate(custom_ca);
+        }
+        let http = http(is_plain(self.endpoint.as_deref()), store);
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+        Ok(())
     }
 
     /// The cloud's time, as far as it is known.
@@ -164,7 +180,7 @@ impl Sts {
         let mut config = aws_sdk_sts::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
-            .http_client(self.http.clone())
+            .http_client(self.http.read().unwrap_or_else(PoisonError::into_inner).clone())
             // The refresher decides when a call is made again; a second layer of retries would hide from it what happens.
             .retry_config(RetryConfig::disabled())
             .timeout_config(
@@ -190,22 +206,43 @@ impl Sts {
     }
 }
 
-/// HTTP for the SDK: over TLS through the proxies of the environment, or plain and direct where the endpoint says `http`.
-/// Built when first used, because it reads the system's certificates.
-fn http(plain: bool) -> SharedHttpClient {
+fn is_plain(endpoint: Option<&str>) -> bool {
+    endpoint.is_some_and(|url| url.starts_with("http://"))
+}
+
+/// That the SDK can read these: it panics where it cannot.
+fn readable(custom_ca: &str) -> Result<(), Trouble> {
+    let wrong = |why: String| Trouble::new(Class::Config, format!("`cloudstorage.http.custom_ca`: {why}"));
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(custom_ca.as_bytes()) {
+        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
+    }
+    if store.is_empty() {
+        Err(wrong("it is a list of certificates in PEM, or empty".to_owned()))
+    } else {
+        Ok(())
+    }
+}
+
+/// HTTP for the SDK: over TLS through the proxies of the environment, or plain and direct where the endpoint says `http`. It
+/// follows no redirects. Built when first used, because it reads the system's certificates.
+fn http(plain: bool, trusted: TrustStore) -> SharedHttpClient {
     let connector = Arc::new(OnceLock::<SharedHttpConnector>::new());
     http_client_fn(move |_, _| {
         let build = || {
             let settings = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build();
             let builder = Connector::builder().connector_settings(settings);
-            SharedHttpConnector::new(if plain {
-                builder.build_http()
-            } else {
-                builder
-                    .proxy_config(ProxyConfig::from_env())
-                    .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                    .build()
-            })
+            if plain {
+                return SharedHttpConnector::new(builder.build_http());
+            }
+            let mut builder = builder
+                .proxy_config(ProxyConfig::from_env())
+                .tls_provider(Provider::Rustls(CryptoMode::Ring));
+            if let Ok(context) = TlsContext::builder().with_trust_store(trusted.clone()).build() {
+                builder = builder.tls_context(context);
+            }
+            SharedHttpConnector::new(builder.build())
         };
         connector.get_or_init(build).clone()
     })

@@ -14,7 +14,6 @@ use hyper::HeaderMap;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    ReqwestConnector,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
@@ -70,23 +69,21 @@ pub(super) fn note(change: impl FnOnce(&mut Notes)) {
     let _ = NOTES.try_with(|notes| change(&mut notes.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
-/// Makes clients that note.
-#[derive(Debug)]
-pub(super) struct Noting;
-
-#[derive(Debug)]
-struct Client(HttpClient);
+/// Notes what goes through a client.
+#[derive(Clone, Debug)]
+pub(super) struct Noting(pub(super) reqwest::Client);
 
 impl HttpConnector for Noting {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Client(ReqwestConnector::default().connect(options)?)))
+    /// The options are of the client already: `object_store` would make one that follows redirects.
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
     }
 }
 
 #[async_trait]
-impl HttpService for Client {
+impl HttpService for Noting {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        match self.0.execute(request).await {
+        match self.0.call(request).await {
             Ok(response) if response.status().is_success() => {
                 let answer =
                     Answer::of(response.status().as_u16(), response.headers(), b"", SystemTime::now());

@@ -1,5 +1,6 @@
 //! Opening a place: from a URI and a chain to a client.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use super::error::{Kind, Operation, Provider, StorageError};
@@ -114,12 +115,11 @@ impl Storages {
 
     fn gs(&self, uri: &Gs, chain: &Chain, user: &str) -> Result<Opened, StorageError> {
         let shown = format!("gs://{}", uri.bucket);
-        let failed =
-            |error: object_store::Error| failed(Provider::Gs, Kind::Refused, &shown, &error.to_string());
+        let failed = |error: &dyn Error| failed(Provider::Gs, Kind::Refused, &shown, &error.to_string());
         let credentials = self.credentials(chain, user, Provider::Gs, &shown)?;
         let recipe = Recipe::gs(uri, credentials.clone(), &(self.settings)().custom_ca, &self.of_node)
-            .map_err(failed)?;
-        let client = recipe.client("").map_err(failed)?;
+            .map_err(|error| failed(&error))?;
+        let client = recipe.client("").map_err(|error| failed(&error))?;
         let client = Mutex::new(At { client, region: String::new(), guessed: false });
         let who = chain.last().to_string();
         let place = Place::Remote(Box::new(Remote { recipe, credentials, who, client }));

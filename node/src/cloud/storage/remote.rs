@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderMap, HeaderValue};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredential};
-use object_store::client::{HttpConnector, HttpRequestBody};
+use object_store::client::{HttpRequestBody, HttpService};
 use object_store::gcp::{GcpCredential, GoogleCloudStorageBuilder};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
-use object_store::{Attribute, Attributes, Certificate, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{Attribute, Attributes, ObjectStore, RetryConfig};
+use reqwest::{Certificate, redirect};
 
 use super::answer::Noting;
 use super::credentials::Leased;
@@ -27,15 +28,16 @@ impl<T: ObjectStore + MultipartStore + PaginatedListStore> Client for T {}
 #[derive(Clone)]
 pub(super) enum Recipe {
     /// S3.
-    S3 { uri: S3, credentials: Credentials, options: ClientOptions },
+    S3 { uri: S3, credentials: Credentials, http: Noting },
     /// Google.
-    Gs { uri: Gs, credentials: Credentials, options: ClientOptions, base_url: Option<String> },
+    Gs { uri: Gs, credentials: Credentials, http: Noting, base_url: Option<String> },
 }
 
 impl Recipe {
-    pub(super) fn s3(uri: &S3, credentials: Credentials, custom_ca: &str) -> object_store::Result<Self> {
+    pub(super) fn s3(uri: &S3, credentials: Credentials, custom_ca: &str) -> reqwest::Result<Self> {
         let plain = uri.endpoint.as_deref().is_some_and(is_plain);
-        Ok(Self::S3 { uri: uri.clone(), credentials, options: options(custom_ca, plain)? })
+        let http = http(custom_ca, plain, HeaderMap::new())?;
+        Ok(Self::S3 { uri: uri.clone(), credentials, http })
     }
 
     pub(super) fn gs(
@@ -43,17 +45,16 @@ impl Recipe {
         credentials: Credentials,
         custom_ca: &str,
         node: &NodeSettings,
-    ) -> object_store::Result<Self> {
+    ) -> reqwest::Result<Self> {
         let base_url = node.gcs_endpoint.clone();
-        let mut options = options(custom_ca, base_url.as_deref().is_some_and(is_plain))?;
+        let mut headers = HeaderMap::new();
         if let Some(project) =
             uri.billing_project.as_ref().and_then(|project| HeaderValue::from_str(project).ok())
         {
-            let mut headers = HeaderMap::new();
             headers.insert("x-goog-user-project", project);
-            options = options.with_default_headers(headers);
         }
-        Ok(Self::Gs { uri: uri.clone(), credentials, options, base_url })
+        let http = http(custom_ca, base_url.as_deref().is_some_and(is_plain), headers)?;
+        Ok(Self::Gs { uri: uri.clone(), credentials, http, base_url })
     }
 
     /// A client for a bucket in this region, which only S3 asks for.
@@ -61,15 +62,14 @@ impl Recipe {
         // Each try is signed anew, so all retries are ours.
         let never = RetryConfig { max_retries: 0, retry_timeout: TRY_TIMEOUT, ..RetryConfig::default() };
         match self {
-            Self::S3 { uri, credentials, options } => {
+            Self::S3 { uri, credentials, http } => {
                 let leased = Arc::new(Leased::<AwsCredential>::new(credentials.clone()));
                 let mut builder = AmazonS3Builder::new()
                     .with_bucket_name(&uri.bucket)
                     .with_region(region)
                     .with_credentials(leased)
                     .with_retry(never)
-                    .with_http_connector(Noting)
-                    .with_client_options(options.clone());
+                    .with_http_connector(http.clone());
                 // The bucket stands in the path, unless its name fits into a host name that certificates of AWS cover.
                 let hosted = !uri.path_style && uri.endpoint.is_none() && !uri.bucket.contains('.');
                 let endpoint = uri.endpoint.clone();
@@ -83,14 +83,13 @@ impl Recipe {
                 };
                 Ok(Arc::new(builder.build()?))
             }
-            Self::Gs { uri, credentials, options, base_url } => {
+            Self::Gs { uri, credentials, http, base_url } => {
                 let leased = Arc::new(Leased::<GcpCredential>::new(credentials.clone()));
                 let mut builder = GoogleCloudStorageBuilder::new()
                     .with_bucket_name(&uri.bucket)
                     .with_credentials(leased)
                     .with_retry(never)
-                    .with_http_connector(Noting)
-                    .with_client_options(options.clone());
+                    .with_http_connector(http.clone());
                 if let Some(base_url) = base_url {
                     builder = builder.with_base_url(base_url);
                 }
@@ -110,31 +109,39 @@ impl Recipe {
 
     /// Asks S3 without credentials where the bucket is. None: it did not say.
     pub(super) async fn region(&self, base: &str) -> Result<Option<String>, String> {
-        let Self::S3 { uri, options, .. } = self else { return Ok(None) };
-        let client = Noting.connect(options).map_err(|error| error.to_string())?;
+        let Self::S3 { uri, http, .. } = self else { return Ok(None) };
         let request = hyper::Request::head(format!("{base}/{}", uri.bucket)).body(HttpRequestBody::empty());
         let request = request.map_err(|error| error.to_string())?;
-        let response = client.execute(request).await.map_err(|error| error.to_string())?;
+        let response = http.call(request).await.map_err(|error| error.to_string())?;
         let region = response.headers().get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
         Ok(region.map(str::to_owned))
     }
 }
 
-/// Times out by our own rules, and trusts who the operator trusts.
-fn options(custom_ca: &str, plain: bool) -> object_store::Result<ClientOptions> {
+/// Times out by our own rules, trusts who the operator trusts, and goes nowhere but where it was sent: who followed a redirect
+/// would take the session's token along, in a field of its own that no client of HTTP knows to be a secret.
+fn http(custom_ca: &str, plain: bool, headers: HeaderMap) -> reqwest::Result<Noting> {
     // `rustls` asks for the process's provider of cryptography, and there is one here. An error says that it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut options = ClientOptions::new()
-        .with_allow_http(plain)
-        .with_timeout_disabled()
-        .with_read_timeout(TRY_TIMEOUT)
-        .with_connect_timeout(CONNECT_TIMEOUT);
+    let mut authorities = Vec::new();
     if !custom_ca.trim().is_empty() {
-        for certificate in Certificate::from_pem_bundle(custom_ca.as_bytes())? {
-            options = options.with_root_certificate(certificate);
-        }
+        authorities = Certificate::from_pem_bundle(custom_ca.as_bytes())?;
     }
-    Ok(options)
+    let client = reqwest::Client::builder()
+        .https_only(!plain)
+        .redirect(redirect::Policy::none())
+        .read_timeout(TRY_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .default_headers(headers)
+        .user_agent(concat!("grantd/", env!("CARGO_PKG_VERSION")))
+        // Lengths are those of objects.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .tls_certs_merge(authorities)
+        .build()?;
+    Ok(Noting(client))
 }
 
 fn encryption_key() -> AmazonS3ConfigKey {
