@@ -10,7 +10,7 @@ use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use crate::refusal::{self, Refusal};
 use crate::require::UriAccess;
 use crate::state::objects::check_name;
-use crate::state::{Namespace, Work};
+use crate::state::{Namespace, State, Work};
 
 impl Work<'_> {
     /// Who stores a URI must be allowed to use it: whoever is granted USAGE on the connection is then asked for nothing else.
@@ -32,18 +32,7 @@ impl Work<'_> {
         let connection = ExternalConnection { uri: uri.clone() };
         check(&connection)?;
         self.check_outside(access)?;
-        let entry = AclEntry { privileges: PrivilegeSet::ALL, ..AclEntry::none(caller) };
-        let id = self.new_object_id()?;
-        let object = Object {
-            name: name.clone(),
-            parent: ObjectId::CLUSTER,
-            owner: caller,
-            acl: [entry].into_iter().collect::<Acl>(),
-            body: Body::ExternalConnection(connection),
-            comment: None,
-        };
-        self.put_object(id, object);
-        Ok(())
+        self.create_outside(name, Body::ExternalConnection(connection))
     }
 
     /// Needs ownership: v22.2 has no such statement, and the privilege that later releases ask for (UPDATE) is none here.
@@ -71,11 +60,37 @@ impl Work<'_> {
         names: &[Name],
         if_exists: bool,
     ) -> Result<(), Refusal> {
+        self.drop_outside(names, if_exists, State::resolve_external_connection)
+    }
+
+    /// An object that stands for something outside: who makes it owns it.
+    pub(super) fn create_outside(&mut self, name: &Name, body: Body) -> Result<(), Refusal> {
+        let caller = self.actor.current;
+        let entry = AclEntry { privileges: PrivilegeSet::ALL, ..AclEntry::none(caller) };
+        let id = self.new_object_id()?;
+        let object = Object {
+            name: name.clone(),
+            parent: ObjectId::CLUSTER,
+            owner: caller,
+            acl: [entry].into_iter().collect::<Acl>(),
+            body,
+            comment: None,
+        };
+        self.put_object(id, object);
+        Ok(())
+    }
+
+    /// Drops such objects: all of them, or none.
+    pub(super) fn drop_outside(
+        &mut self,
+        names: &[Name],
+        if_exists: bool,
+        resolve: fn(&State, &Name) -> Result<ObjectId, Refusal>,
+    ) -> Result<(), Refusal> {
         self.check_list(names.len())?;
         let mut dropped = Vec::new();
         for name in names {
-            let found = self.state.resolve_external_connection(name);
-            let Some(id) = self.found(found, if_exists)? else { continue };
+            let Some(id) = self.found(resolve(&self.state, name), if_exists)? else { continue };
             self.require(id, Privilege::Drop)?;
             dropped.push(id);
         }

@@ -2,11 +2,10 @@
 //! or the e-mail address of a service account. Who made one owns it and holds a stored ALL, as with an external connection.
 //! Source: cloud-jobs spec, B.7.1, B.7.2; ADR 0021.
 
-use crate::grant::{Acl, AclEntry};
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{Name, RoleName};
-use crate::object::{Body, IAM_ROLE_BYTES_MAX, Object, is_iam_role};
-use crate::privilege::{ObjectKind, Privilege, PrivilegeSet};
+use crate::object::{Body, IAM_ROLE_BYTES_MAX, is_iam_role};
+use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{self, Refusal};
 use crate::require::UriAccess;
 use crate::setting::Setting;
@@ -72,35 +71,12 @@ impl Work<'_> {
         if self.state.iam_role(name).is_some() {
             return self.taken(refusal::iam_role_exists(name), if_not_exists);
         }
-        let caller = self.actor.current;
-        let entry = AclEntry { privileges: PrivilegeSet::ALL, ..AclEntry::none(caller) };
-        let id = self.new_object_id()?;
-        let object = Object {
-            name: name.clone(),
-            parent: ObjectId::CLUSTER,
-            owner: caller,
-            acl: [entry].into_iter().collect::<Acl>(),
-            body: Body::IamRole,
-            comment: None,
-        };
-        self.put_object(id, object);
-        Ok(())
+        self.create_outside(name, Body::IamRole)
     }
 
     /// Needs DROP on each. What was granted on them goes with them; connections whose URIs name them stay.
     pub(super) fn drop_iam_roles(&mut self, names: &[Name], if_exists: bool) -> Result<(), Refusal> {
-        self.check_list(names.len())?;
-        let mut dropped = Vec::new();
-        for name in names {
-            let found = self.state.resolve_iam_role(name);
-            let Some(id) = self.found(found, if_exists)? else { continue };
-            self.require(id, Privilege::Drop)?;
-            dropped.push(id);
-        }
-        for id in dropped {
-            self.remove_object(id);
-        }
-        Ok(())
+        self.drop_outside(names, if_exists, State::resolve_iam_role)
     }
 }
 
