@@ -68,18 +68,13 @@ pub(super) struct WebIdentity {
 impl Sts {
     /// STS at this endpoint, or at that of the region.
     pub(super) fn new(endpoint: Option<String>) -> Self {
-        let http = RwLock::new(http(is_plain(endpoint.as_deref()), TrustStore::default()));
+        let http = RwLock::new(http(is_plain(endpoint.as_deref()), TlsContext::default()));
         Self { http, endpoint, clock: Clock::default() }
     }
 
     /// Whom it trusts beside the system's authorities, as PEM, from the next call on. If that cannot be read all stays as it is.
     pub(super) fn trust(&self, custom_ca: &str) -> Result<(), Trouble> {
-        let mut store = TrustStore::default();
-        if !custom_ca.trim().is_empty() {
-            readable(custom_ca)?;
-            store.add_pem_certificate(custom_ca);
-        }
-        let http = http(is_plain(self.endpoint.as_deref()), store);
+        let http = http(is_plain(self.endpoint.as_deref()), trusting(custom_ca)?);
         *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
         Ok(())
     }
@@ -210,24 +205,27 @@ fn is_plain(endpoint: Option<&str>) -> bool {
     endpoint.is_some_and(|url| url.starts_with("http://"))
 }
 
-/// That the SDK can read these: it panics where it cannot.
-fn readable(custom_ca: &str) -> Result<(), Trouble> {
-    let wrong = |why: String| Trouble::new(Class::Config, format!("`cloudstorage.http.custom_ca`: {why}"));
+/// TLS that trusts these beside the system's. They are read here first: the SDK panics on what it cannot read.
+fn trusting(custom_ca: &str) -> Result<TlsContext, Trouble> {
+    let wrong = |why: &str| Trouble::new(Class::Config, format!("`cloudstorage.http.custom_ca`: {why}"));
+    if custom_ca.trim().is_empty() {
+        return Ok(TlsContext::default());
+    }
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(custom_ca.as_bytes()) {
-        let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        store.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        let certificate = certificate.map_err(|error| wrong(&error.to_string()))?;
+        store.add(certificate).map_err(|error| wrong(&error.to_string()))?;
     }
     if store.is_empty() {
-        Err(wrong("it is a list of certificates in PEM, or empty".to_owned()))
-    } else {
-        Ok(())
+        return Err(wrong("it is a list of certificates in PEM, or empty"));
     }
+    let store = TrustStore::default().with_pem_certificate(custom_ca);
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| wrong(&error.to_string()))
 }
 
 /// HTTP for the SDK: over TLS through the proxies of the environment, or plain and direct where the endpoint says `http`. It
 /// follows no redirects. Built when first used, because it reads the system's certificates.
-fn http(plain: bool, trusted: TrustStore) -> SharedHttpClient {
+fn http(plain: bool, tls: TlsContext) -> SharedHttpClient {
     let connector = Arc::new(OnceLock::<SharedHttpConnector>::new());
     http_client_fn(move |_, _| {
         let build = || {
@@ -236,12 +234,8 @@ fn http(plain: bool, trusted: TrustStore) -> SharedHttpClient {
             if plain {
                 return SharedHttpConnector::new(builder.build_http());
             }
-            let mut builder = builder
-                .proxy_config(ProxyConfig::from_env())
-                .tls_provider(Provider::Rustls(CryptoMode::Ring));
-            if let Ok(context) = TlsContext::builder().with_trust_store(trusted.clone()).build() {
-                builder = builder.tls_context(context);
-            }
+            let builder = builder.proxy_config(ProxyConfig::from_env());
+            let builder = builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(tls.clone());
             SharedHttpConnector::new(builder.build())
         };
         connector.get_or_init(build).clone()

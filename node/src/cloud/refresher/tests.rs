@@ -309,3 +309,21 @@ fn a_step_that_nobody_uses_keeps_its_lease_for_ten_minutes_and_ends() {
     assert_eq!(step.on(Event::Woke, &sight(1_195)), [Action::End]);
     assert_eq!(step.on(Event::Opened, &sight(1_196)), [Action::Call]);
 }
+
+#[test]
+fn a_lease_is_ready_until_it_is_late_and_that_is_a_time_to_wake() {
+    for (lifetime, late) in [(100, 90), (900, 780), (3_600, 3_480)] {
+        let mut step = used(Terms::default(), lifetime);
+        assert!(step.is_ready());
+        let mut woken = Vec::new();
+        while let Some(wake) = step.next_wake(Parent::Unneeded).filter(|wake| *wake <= at(lifetime)) {
+            step.on(Event::Woke, &Sight { now: wake, ..sight(0) });
+            woken.push((wake, step.is_ready()));
+        }
+        assert!(woken.contains(&(at(late), false)), "{woken:?}");
+        assert!(woken.iter().all(|(wake, ready)| *ready == (*wake < at(late))), "{woken:?}");
+        // Whoever was earlier and comes later does not make it ready again.
+        step.on(Event::Woke, &sight(1));
+        assert!(!step.is_ready());
+    }
+}
