@@ -246,6 +246,11 @@ impl Google {
         self.lock().mint(account, lifetime, None)
     }
 
+    /// Every token that is known: what nobody may find anywhere.
+    pub fn tokens(&self) -> Vec<String> {
+        self.lock().tokens.keys().cloned().collect()
+    }
+
     /// All tokens that were given are over.
     pub fn end_all_tokens(&self) {
         self.lock().tokens.clear();
