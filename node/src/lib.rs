@@ -13,6 +13,8 @@ pub mod authn;
 pub mod audit;
 pub mod gate;
 pub mod activity;
+pub mod error;
+pub mod value;
 pub mod cloud;
 pub mod session;
 pub mod sql;

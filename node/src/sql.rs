@@ -3,8 +3,6 @@
 //! `parse` reads the text, `plan` resolves names and computes the requirement, `translate` rewrites to the row store's
 //! SQL, `execute` asks the gate and acts.
 
-pub mod error;
-pub mod value;
 pub mod parse;
 pub mod translate;
 pub mod system;

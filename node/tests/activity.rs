@@ -7,10 +7,10 @@ use std::sync::Arc;
 use grantd_catalog::command::Actor;
 use grantd_catalog::name::{Name, RoleName};
 use grantd_node::activity::{Newcomer, Proof, Running};
+use grantd_node::error::SqlError;
 use grantd_node::session::Session;
-use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{Engine, Response};
-use grantd_node::sql::value::text;
+use grantd_node::value::text;
 
 use self::local::Local;
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use grantd_catalog::command::Actor;
 use grantd_catalog::id::PrincipalId;
 use grantd_catalog::name::Name;
+use grantd_node::error::SqlError;
 use grantd_node::session::Session;
-use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{Engine, Place, Response};
 use grantd_raft::memory;
 

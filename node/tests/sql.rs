@@ -17,13 +17,13 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
+use grantd_node::error::SqlError;
 use grantd_node::gate::{Gate, Permit, Write};
 use grantd_node::pgwire::copy::{Decoder, Encoder};
 use grantd_node::session::{NamedText, Session};
-use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{Copy, CopyIn, Engine, Place, Response, RowSink};
 use grantd_node::sql::system::variable;
-use grantd_node::sql::value::{Datum, SqlType, text};
+use grantd_node::value::{Datum, SqlType, text};
 use grantd_raft::rows::Transaction;
 
 use self::local::Local;

@@ -12,13 +12,13 @@ use grantd_raft::handle::Handle;
 use crate::activity::Newcomer;
 use crate::audit::Who;
 use crate::authn::{Login, decide_login};
+use crate::error::SqlError;
 use crate::pgwire::machine::Described;
 use crate::pgwire::reply::state;
 use crate::session::Session;
-use crate::sql::error::SqlError;
 use crate::sql::execute::{Engine, Place, Prepared, Response};
 use crate::sql::system::variable;
-use crate::sql::value::{Datum, SqlType};
+use crate::value::{Datum, SqlType};
 
 /// The seam between the protocol and the rest of the node, so that the protocol is tested with scripted answers.
 pub trait Backend: Send + Sync + 'static {

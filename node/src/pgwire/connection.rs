@@ -12,6 +12,7 @@ use tracing::debug;
 use grantd_catalog::command::Actor;
 use grantd_catalog::name::Name;
 
+use crate::error::SqlError;
 use crate::pgwire::Shared;
 use crate::pgwire::backend::Backend;
 use crate::pgwire::frame::{self, FRAME_BYTES_MAX};
@@ -21,7 +22,6 @@ use crate::pgwire::reply::{Replies, Severity, state};
 use crate::pgwire::stream::Stream;
 use crate::session::block::{Status, code};
 use crate::session::{Held, Session};
-use crate::sql::error::SqlError;
 use crate::sql::execute::{Response, cursor_columns};
 use crate::sql::system::context::now_micros;
 use crate::sql::system::variable::{self, search_path_text};

@@ -14,10 +14,10 @@ use bytes::BytesMut;
 use grantd_catalog::refusal::SqlState;
 use grantd_raft::config::ENTRY_BYTES_MAX;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::execute::{CopiedRows, CopyIn};
 use crate::sql::parse::copy::{CopyFormat, Header};
-use crate::sql::value::{Datum, SqlType, text};
+use crate::value::{Datum, SqlType, text};
 
 pub use encode::Encoder;
 

@@ -1,5 +1,5 @@
 //! Values on the wire: format codes, OIDs, sizes, and the binary form. `parse` decodes parameters. Text forms are
-//! those of `sql::value::text`.
+//! those of `value::text`.
 //!
 //! Source of the binary forms: PostgreSQL's `*send` and `*recv` functions.
 
@@ -9,10 +9,10 @@ mod tests;
 
 use bytes::{BufMut, BytesMut};
 
+use crate::error::SqlError;
 use crate::pgwire::reply::state;
-use crate::sql::error::SqlError;
-use crate::sql::value::decimal::Decimal;
-use crate::sql::value::{Datum, SqlType, text};
+use crate::value::decimal::Decimal;
+use crate::value::{Datum, SqlType, text};
 
 pub use parse::{parameter, value};
 

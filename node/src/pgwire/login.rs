@@ -13,6 +13,7 @@ use grantd_catalog::refusal::{Refusal, SqlState, authentication_failed};
 use crate::activity::{Newcomer, Proof};
 use crate::authn::scram::{self, Binding, Exchange, ExchangeError, Verifier};
 use crate::authn::{Candidate, Login, certificate_user, refuse_database};
+use crate::error::SqlError;
 use crate::pgwire::backend::Backend;
 use crate::pgwire::frame::{self, LOGIN_FRAME_BYTES_MAX, Message};
 use crate::pgwire::machine::frame_error;
@@ -22,7 +23,6 @@ use crate::pgwire::startup::{self, PROTOCOL_NEWEST, Packet, Startup};
 use crate::pgwire::stream::{ALPN, Stream};
 use crate::pgwire::{Plaintext, Shared};
 use crate::session::Session;
-use crate::sql::error::SqlError;
 
 /// Somebody who is in.
 #[derive(Debug)]

@@ -21,14 +21,14 @@ use std::sync::Arc;
 
 use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, PROGRAM_LIMIT_EXCEEDED};
 
+use crate::error::SqlError;
 use crate::pgwire::datum::type_of_oid;
 use crate::pgwire::frame::{FrameError, Message, Target};
 use crate::pgwire::reply::{Replies, Severity, state};
 use crate::session::block::Status;
 use crate::session::{NamedText, Notice};
-use crate::sql::error::SqlError;
 use crate::sql::execute::{CopiedRows, Copy, Place, Response, RowSink};
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::value::{ColumnInfo, Datum, SqlType};
 
 use copy::{Copying, Sent};
 use portal::{Portal, Portals, Progress, Run};

@@ -17,11 +17,11 @@ use pgwire::messages::startup::{
 use grantd_catalog::refusal::{Refusal, SqlState};
 
 use crate::cloud::redact;
+use crate::error::SqlError;
 use crate::pgwire::datum::{Format, wire_oid, wire_size};
 use crate::session::Notice;
 use crate::session::block::Status;
-use crate::sql::error::SqlError;
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::{ColumnInfo, SqlType};
 
 /// States that only the protocol uses.
 #[allow(missing_docs, reason = "PostgreSQL's condition names")]

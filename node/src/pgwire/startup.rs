@@ -7,10 +7,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::refusal::state::{FEATURE_NOT_SUPPORTED, INVALID_AUTHORIZATION, INVALID_PARAMETER_VALUE};
 
+use crate::error::SqlError;
 use crate::pgwire::frame::{Fields, FrameError, LOGIN_FRAME_BYTES_MAX};
 use crate::pgwire::reply::state;
 use crate::session::Session;
-use crate::sql::error::SqlError;
 
 /// The database of a client that names none.
 pub const DEFAULT_DATABASE: &str = "defaultdb";

@@ -12,7 +12,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
 use crate::cloud::redact;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 pub mod names;
 pub mod role;
@@ -178,7 +178,7 @@ fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             .with_hint("Send the rows in several statements."));
     }
     if text.contains('\0') {
-        return Err(crate::sql::value::nul_in_text());
+        return Err(crate::value::nul_in_text());
     }
     let tokens =
         Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(|error| SqlError {

@@ -17,10 +17,10 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::Access;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{self, Parameters, function};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::{ColumnInfo, SqlType};
 
 mod scope;
 mod step;

@@ -11,8 +11,8 @@ use grantd_catalog::object::{Body, ColumnType, DECIMAL_DIGITS_MAX, DecimalBound}
 use grantd_catalog::state::State;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::SqlType;
+use crate::error::{SqlError, state};
+use crate::value::SqlType;
 
 pub mod pattern;
 pub mod scalar;
@@ -155,7 +155,7 @@ impl Typed {
     /// A text literal without a type.
     pub fn text(text: &str) -> Result<Self, SqlError> {
         if text.contains('\0') {
-            return Err(crate::sql::value::nul_in_text());
+            return Err(crate::value::nul_in_text());
         }
         let sql = string(text);
         Ok(Self { sql, sql_type: SqlType::Unknown, form: Form::Text(text.to_owned()) })

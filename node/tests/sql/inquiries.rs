@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use futures::FutureExt;
+use grantd_node::error::SqlError;
 use grantd_node::session::Session;
-use grantd_node::sql::error::SqlError;
 use grantd_node::sql::execute::{Engine, Place};
-use grantd_node::sql::value::{Datum, SqlType};
+use grantd_node::value::{Datum, SqlType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

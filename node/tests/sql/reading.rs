@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use grantd_node::session::Session;
 use grantd_node::sql::execute::{Engine, Place};
-use grantd_node::sql::value::Datum;
+use grantd_node::value::Datum;
 
 use crate::local::Local;
 use crate::{engine, execute};

@@ -3,9 +3,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::bad;
+use crate::error::SqlError;
 use crate::pgwire::datum::{self, Format};
-use crate::sql::error::SqlError;
-use crate::sql::value::{ColumnInfo, Datum};
+use crate::value::{ColumnInfo, Datum};
 
 /// What every file begins with.
 pub(super) const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";

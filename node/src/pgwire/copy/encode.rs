@@ -4,11 +4,11 @@ use bytes::{BufMut, BytesMut};
 use grantd_raft::rows::Share;
 
 use super::binary::SIGNATURE;
+use crate::error::SqlError;
 use crate::pgwire::datum::{self, Format};
-use crate::sql::error::SqlError;
 use crate::sql::execute::CopyOut;
 use crate::sql::parse::copy::{CopyFormat, CopyOptions, Header};
-use crate::sql::value::{ColumnInfo, Datum};
+use crate::value::{ColumnInfo, Datum};
 
 /// Writes the rows of a COPY, one after the other.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Lines of the text and CSV formats, and their fields.
 
 use super::bad;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::copy::{CopyFormat, CopyOptions};
 
 /// Cuts lines out of bytes, and fields out of lines.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::sql::execute::{CopyOut, Rows};
 use crate::sql::parse::copy::{ColumnSet, CopyOptions};
-use crate::sql::value::ColumnInfo;
+use crate::value::ColumnInfo;
 
 fn options(format: CopyFormat) -> CopyOptions {
     let is_csv = format == CopyFormat::Csv;

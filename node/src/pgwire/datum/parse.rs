@@ -3,14 +3,14 @@
 use bytes::{Buf, Bytes};
 
 use super::{Format, JSONB_VERSION, NUMERIC_NEGATIVE, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
+use crate::error::SqlError;
 use crate::pgwire::reply::state;
-use crate::sql::error::SqlError;
-use crate::sql::value::decimal::Decimal;
-use crate::sql::value::interval::Interval;
-use crate::sql::value::json::Json;
-use crate::sql::value::text::time::{DAYS, MICROS_PER_DAY};
-use crate::sql::value::text::{self, ARRAY_ITEMS_MAX};
-use crate::sql::value::{Datum, Family, SqlType};
+use crate::value::decimal::Decimal;
+use crate::value::interval::Interval;
+use crate::value::json::Json;
+use crate::value::text::time::{DAYS, MICROS_PER_DAY};
+use crate::value::text::{self, ARRAY_ITEMS_MAX};
+use crate::value::{Datum, Family, SqlType};
 
 /// Decodes parameter `index` (from 0) of `sql_type`.
 ///

@@ -2,7 +2,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::sql::value::Element;
+use crate::value::Element;
 
 fn encoded(datum: &Datum, sql_type: SqlType, format: Format) -> Bytes {
     let mut out = BytesMut::new();

@@ -4,13 +4,13 @@
 //! query as COPY's messages are outside of COPY, in the extended protocol up to Sync (P1).
 
 use super::{Machine, Next, Pending, frame_error};
+use crate::error::SqlError;
 use crate::pgwire::copy::{Decoder, Encoder};
 use crate::pgwire::datum::Format;
 use crate::pgwire::frame::{FrameError, Message};
 use crate::pgwire::machine::portal::CHUNK_BYTES;
 use crate::pgwire::reply::state;
 use crate::session::block::Status;
-use crate::sql::error::SqlError;
 use crate::sql::execute::{CopyIn, CopyOut, Place, RowSink};
 use crate::sql::parse::copy::CopyFormat;
 

@@ -8,12 +8,12 @@ use grantd_raft::rows::Share;
 use super::{
     Described, Machine, PORTALS_MAX, SESSION_BYTES_MAX, changed_columns, no_portal, no_statement, too_many,
 };
+use crate::error::SqlError;
 use crate::pgwire::datum::{self, Format};
 use crate::pgwire::frame::{Bind, Target};
 use crate::pgwire::reply::{COLUMNS_MAX, Replies, state};
-use crate::sql::error::SqlError;
 use crate::sql::execute::{Response, Rows};
-use crate::sql::value::{Datum, SqlType};
+use crate::value::{Datum, SqlType};
 
 /// Replies of more bytes are sent before more rows are encoded.
 pub(super) const CHUNK_BYTES: usize = 64 << 10;

@@ -9,12 +9,12 @@ use sqlparser::ast;
 use super::{Engine, Prepared, Response, Rows, plan_rows};
 use crate::activity::cluster::{Listing, Scope};
 use crate::activity::{Id, Target};
+use crate::error::SqlError;
 use crate::session::{Notice, Session};
-use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
 use crate::sql::parse::activity::{ActivityStatement, CANCEL_IDS_MAX, CancelIds, Listed};
 use crate::sql::system::{activity, external};
-use crate::sql::value::Datum;
+use crate::value::Datum;
 
 /// What a listing leaves out is said so: the rest is right all the same.
 const WARNING: grantd_catalog::refusal::SqlState = grantd_catalog::refusal::SqlState::new("01000");

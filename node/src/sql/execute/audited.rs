@@ -6,8 +6,8 @@ use grantd_raft::entry::Proposal;
 
 use super::Engine;
 use crate::audit::Who;
+use crate::error::SqlError;
 use crate::session::Session;
-use crate::sql::error::SqlError;
 
 impl Engine {
     /// Records a statement's refusal, if it is of those that are recorded, and hands the result on.

@@ -23,10 +23,10 @@ use super::served::{Begun, Call, Reply, StatementCall};
 use super::write::{FORWARD_TIMEOUT, INTERRUPT_INTERVAL, PAUSE_FIRST, PAUSE_MAX, no_leader, tag};
 use super::{Engine, Prepared, Response, cancel_check, forward, plan_rows, response, run, unless_cancelled};
 use crate::activity::{Cancelled, Id};
+use crate::error::SqlError;
 use crate::gate::{self, restart};
 use crate::session::block::{Block, Holding, Kind, Phase, START, none_in_progress, read_only};
 use crate::session::{Held, Notice, Session, Ticket};
-use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
 use crate::sql::parse::transaction::{Modes, TransactionStatement};
@@ -34,7 +34,7 @@ use crate::sql::plan::Plan;
 use crate::sql::system::catalog;
 use crate::sql::system::context::now_micros;
 use crate::sql::system::variable;
-use crate::sql::value::Datum;
+use crate::value::Datum;
 
 /// How much longer than its session the leader waits for an idle transaction: it ends those of silent nodes.
 const SILENCE: Duration = Duration::from_secs(2);

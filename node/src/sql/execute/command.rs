@@ -7,10 +7,10 @@ use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
 
 use super::{Engine, Response, block};
+use crate::error::SqlError;
 use crate::gate::applied;
 use crate::session::block::Kind;
 use crate::session::{Notice, Session};
-use crate::sql::error::SqlError;
 use crate::sql::parse::transaction::Modes;
 use crate::sql::system::variable;
 use crate::sql::translate::scalar;

@@ -16,15 +16,15 @@ use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 use super::run::{self, RunError};
 use super::{Engine, Place, Prepared, Response, Rows, TimeLimit, block, plan_rows, unless_cancelled};
 use crate::activity::Running;
+use crate::error::{SqlError, state};
 use crate::session::Session;
 use crate::session::block::{Kind, code};
-use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
 use crate::sql::parse::copy::{CopyOptions, CopyStatement, CopyTable};
 use crate::sql::parse::transaction::Modes;
 use crate::sql::plan::{self, Origin, Plan};
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// What the client is told to do next by a COPY.
 #[derive(Debug)]

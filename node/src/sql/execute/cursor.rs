@@ -8,12 +8,12 @@ use grantd_raft::rows::{Share, Value};
 
 use super::named::{changed_type, done};
 use super::{Engine, Prepared, Response, Rows, run};
+use crate::error::{SqlError, state};
 use crate::session::{Cursor, Session};
-use crate::sql::error::{SqlError, state};
 use crate::sql::parse;
 use crate::sql::parse::named::Direction;
 use crate::sql::system::context::now_micros;
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// The most cursors of a session.
 pub const CURSORS_MAX: usize = 100;

@@ -16,9 +16,9 @@ use crate::activity::cluster::Scope;
 use crate::cloud::connection::Target;
 use crate::cloud::everywhere;
 use crate::cloud::preflight::Options;
+use crate::error::SqlError;
 use crate::session::block::Phase;
 use crate::session::{Notice, Session};
-use crate::sql::error::SqlError;
 use crate::sql::parse::external::ExternalStatement;
 use crate::sql::system::external;
 

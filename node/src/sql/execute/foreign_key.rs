@@ -5,11 +5,11 @@ use grantd_catalog::object::{Body, ForeignKey, Object, ReferentialAction, Table}
 use grantd_catalog::view::View;
 use grantd_raft::rows::{Transaction, Value};
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::plan::{Plan, Source, Step};
 use crate::sql::system::foreign_key::referring;
 use crate::sql::translate::{enums, function, quote};
-use crate::sql::value::{Datum, SqlType, text};
+use crate::value::{Datum, SqlType, text};
 
 /// 23503, with the key that is not there, or still referred to. The rows are as they were before the statement. What was
 /// decided for it covers the question: the values are those of its own rows.

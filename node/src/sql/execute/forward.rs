@@ -22,13 +22,13 @@ use super::served::Served;
 use super::texts::Texts;
 use super::write::{StatementWrite, Written, serve};
 use crate::activity::{Activity, Cancelled, Id};
+use crate::error::SqlError;
 use crate::gate::Gate;
 use crate::session::SequenceValues;
-use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
 use crate::sql::system::variable::Bounds;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 const FORMAT: u16 = 3;
 

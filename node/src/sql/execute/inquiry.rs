@@ -15,13 +15,13 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::{Share, Value};
 
 use super::{Engine, Prepared, Response, Rows, run, unless_cancelled};
+use crate::error::SqlError;
 use crate::session::block::Status;
 use crate::session::{Session, Together};
-use crate::sql::error::SqlError;
 use crate::sql::plan::Plan;
 use crate::sql::system::inquiry::{Asking, Given, Inquirer};
 use crate::sql::system::variable::{self, Reading};
-use crate::sql::value::{Datum, SqlType};
+use crate::value::{Datum, SqlType};
 
 /// Longer arguments go the ordinary way: to read a name takes the longer the longer it is, and others wait meanwhile.
 const ARGUMENT_BYTES_MAX: usize = 512;

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use crate::activity::{Cancelled, Stop};
+use crate::error::{SqlError, state};
 use crate::session::Session;
-use crate::sql::error::{SqlError, state};
 use crate::sql::system::context::now_micros;
 use crate::sql::system::variable;
 

@@ -11,15 +11,15 @@ use grantd_raft::rows::{RowSet, Value};
 
 use super::{Engine, Prepared, Response, cancel_check, plan_rows, response, run, unless_cancelled};
 use crate::activity::Cancelled;
+use crate::error::{SqlError, state};
 use crate::gate::{Freshness, ReadOutcome};
 use crate::session::Session;
-use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
 use crate::sql::parse::show::ShowStatement;
 use crate::sql::plan::Plan;
 use crate::sql::system::catalog;
 use crate::sql::system::variable::{self, Reading};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// How long a query waits for its node to have the version that it asks for: longer than an election.
 const AT_LEAST_WAIT_MAX: Duration = Duration::from_secs(5);

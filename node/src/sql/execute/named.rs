@@ -7,13 +7,13 @@ use grantd_catalog::name::Name;
 use sqlparser::ast;
 
 use super::{Engine, Prepared, Response};
+use crate::error::{SqlError, state};
 use crate::session::{NamedText, Session};
-use crate::sql::error::{SqlError, state};
 use crate::sql::parse::named::NamedStatement;
 use crate::sql::parse::{self, Statement};
 use crate::sql::system::context::now_micros;
 use crate::sql::translate;
-use crate::sql::value::{ColumnInfo, Datum, SqlType, text};
+use crate::value::{ColumnInfo, Datum, SqlType, text};
 
 /// The most statements that a session names.
 pub const STATEMENTS_MAX: usize = 1_000;

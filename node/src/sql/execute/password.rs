@@ -6,8 +6,8 @@ use grantd_catalog::role::PasswordVerifier;
 use grantd_catalog::state::{PasswordText, State};
 
 use crate::authn::scram;
+use crate::error::SqlError;
 use crate::secret::Secret;
-use crate::sql::error::SqlError;
 use crate::sql::parse::role::{RoleStatement, WrittenOption, WrittenPassword};
 
 /// The command and tag of a CREATE or ALTER ROLE. `state` says what a password must be.

@@ -10,12 +10,12 @@ use grantd_raft::rows::ddl;
 use grantd_raft::rows::{CancelCheck, RowSet, RowsError, StatementContext, Transaction, Value};
 
 use super::{Prepared, foreign_key};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::plan::{self, Plan, Step};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::sequence::Position;
 use crate::sql::translate::{enums, function, quote, scalar};
-use crate::sql::value::{Datum, SqlType, text};
+use crate::value::{Datum, SqlType, text};
 
 const SQLITE_INTERRUPT: i32 = 9;
 const SQLITE_TOOBIG: i32 = 18;
@@ -181,7 +181,7 @@ fn explain(plan: &Plan, view: &View, error: &RowsError) -> RunError {
         return RunError::Moved;
     }
     if message.contains("integer overflow") {
-        return crate::sql::value::out_of_range(SqlType::Int8).into();
+        return crate::value::out_of_range(SqlType::Int8).into();
     }
     let deep = ["Expression tree is too large", "parser stack overflow", "nested too deep"];
     if deep.iter().any(|words| message.contains(words)) {

@@ -18,12 +18,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::texts::Texts;
 use super::write::StatementWrite;
 use crate::activity::{Activity, Cancelled, Id};
+use crate::error::SqlError;
 use crate::gate::{self, Gate, Open, Stopped};
 use crate::session::SequenceValues;
-use crate::sql::error::SqlError;
 use crate::sql::parse::Statement;
 use crate::sql::system::variable::Bounds;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// The most transactions that are open or wait for their turn: each is a task.
 const TRANSACTIONS_MAX: usize = 1_000;

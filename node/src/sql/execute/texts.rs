@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::{self, Statement};
 
 /// The most statements that are kept, twice: when so many are new, what was not asked for since goes.

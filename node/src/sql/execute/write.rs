@@ -13,16 +13,16 @@ use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 use super::run::{self, RunError};
 use super::{Engine, Prepared, Response, cancel_check, copy, forward, plan_with, response};
 use crate::activity::{Cancelled, Id};
+use crate::error::{SqlError, state};
 use crate::gate::{Gate, Permit, Write, WriteOutcome};
 use crate::session::{SequenceValues, Session};
-use crate::sql::error::{SqlError, state};
 use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
 use crate::sql::plan::{Origin, Plan};
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::variable::{self, Bounds};
-use crate::sql::value::{Datum, SqlType};
+use crate::value::{Datum, SqlType};
 use grantd_catalog::refusal::Refusal;
 
 /// How long a write looks for a leader before it is refused. Longer than an election.

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Token;
 use super::{Reader, Statement};
 use crate::activity::Target;
 use crate::activity::cluster::Scope;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// The most statements or sessions that one CANCEL names.
 pub const CANCEL_IDS_MAX: usize = 1_000;

@@ -4,7 +4,7 @@ use grantd_catalog::command::{Command, OwnedName, VariableChange};
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement, is_word};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// The tags of one kind of object.
 struct Tags {

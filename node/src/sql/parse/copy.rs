@@ -10,7 +10,7 @@ use sqlparser::ast;
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// COPY between a table, or what a query returns, and the client.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use grantd_catalog::defaults::DefaultClass;
 
 use super::grant::privileges;
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 impl Reader<'_> {
     /// After ALTER DEFAULT PRIVILEGES.

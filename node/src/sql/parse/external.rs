@@ -15,7 +15,7 @@ use crate::cloud::connection;
 use crate::cloud::preflight::{
     CONCURRENTLY_MAX, Options, TIME_MAX, TIME_MIN, TRANSFER_BYTES_MAX, TRANSFER_BYTES_MIN,
 };
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// A statement about what is outside.
 #[derive(Clone, Debug)]

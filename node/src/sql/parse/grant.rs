@@ -6,7 +6,7 @@ use grantd_catalog::privilege::Privilege;
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement, shortened};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 impl Reader<'_> {
     pub(super) fn grant(&mut self) -> Result<Statement, SqlError> {

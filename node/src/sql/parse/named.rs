@@ -6,7 +6,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement, name_of, slice};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// One of these statements.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::{Token, Word};
 
 use super::Reader;
 use super::reserved::is_reserved;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 impl Reader<'_> {
     /// One identifier, folded unless quoted.

@@ -8,7 +8,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 impl Reader<'_> {
     pub(super) fn create(&mut self) -> Result<Statement, SqlError> {

@@ -7,9 +7,9 @@ use grantd_catalog::role::{RoleOption, ValidUntil};
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement, shortened};
-use crate::sql::error::SqlError;
-use crate::sql::value::text::parse as parse_text;
-use crate::sql::value::{Datum, SqlType};
+use crate::error::SqlError;
+use crate::value::text::parse as parse_text;
+use crate::value::{Datum, SqlType};
 
 /// The most options of one statement: each may be there once, and once more to be refused.
 const OPTIONS_MAX: usize = 64;

@@ -4,7 +4,7 @@ use grantd_catalog::command::{Command, LabelChange, ObjectName, SequenceOptions}
 use grantd_catalog::object::{LABELS_MAX, Sequence};
 
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// The most options of one statement: each may be there once, and once more to be refused.
 const OPTIONS_MAX: usize = 16;

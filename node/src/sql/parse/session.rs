@@ -7,7 +7,7 @@ use grantd_catalog::setting::Setting;
 use sqlparser::tokenizer::Token;
 
 use super::{Reader, Statement, shortened};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// A change of the session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use sqlparser::tokenizer::Token;
 
 use super::grant::privileges;
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// What SHOW lists.
 #[derive(Clone, Debug, PartialEq, Eq)]

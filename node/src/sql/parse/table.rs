@@ -8,7 +8,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::{Reader, Statement, is_word, name_of};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// A statement that is planned before the catalog has a command for it.
 #[derive(Clone, Debug)]

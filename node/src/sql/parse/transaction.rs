@@ -4,7 +4,7 @@ use grantd_catalog::name::Name;
 
 use super::session::SetStatement;
 use super::{Reader, Statement};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// A statement about the transaction that it stands in.
 #[derive(Clone, Debug, PartialEq, Eq)]

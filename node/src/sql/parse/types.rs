@@ -5,7 +5,7 @@ use grantd_catalog::object::{ARGUMENTS_MAX, ColumnType};
 use sqlparser::tokenizer::Token;
 
 use super::Reader;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// The words of each type that needs no more than words; of those that begin alike the longest first.
 const WORDS: [(&[&str], ColumnType); 35] = [

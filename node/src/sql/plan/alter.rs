@@ -8,10 +8,10 @@ use grantd_catalog::object::{Body, Column, Expression, IndexKey, Table};
 use grantd_catalog::refusal::state::UNDEFINED_OBJECT;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::table::{AlterAction, AlterTable, CreateIndex, IndexPart};
 use crate::sql::translate::function;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 use super::shape::Shape;
 use super::written::quoted;

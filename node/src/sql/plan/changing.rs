@@ -13,8 +13,8 @@ use super::scope::{Readable, WithItem};
 use super::step::{Arranged, Part, Past, Step, kept_rows};
 use super::with::{changes_rows, item_names, named_as};
 use super::{Origin, Plan, Planner, none};
-use crate::sql::error::SqlError;
-use crate::sql::value::SqlType;
+use crate::error::SqlError;
+use crate::value::SqlType;
 
 /// Plans a statement behind what WITH holds, until it is known what its steps need of each other: first as SQLite would
 /// take it, then in steps.

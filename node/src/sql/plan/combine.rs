@@ -3,10 +3,10 @@
 use grantd_catalog::name::Name;
 use sqlparser::ast;
 
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Form, Typed, cast, order};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 use super::query::{Bound, OutputColumn, bare, direction, ordinal, position_error};
 use super::scope::Scope;

@@ -12,10 +12,10 @@ use super::dml::{Target, position};
 use super::from::table_scope;
 use super::update::set_clause;
 use super::{Planner, no_column};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, order, quote};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// What an INSERT does with a row whose key exists.
 pub(super) enum Action<'s> {

@@ -9,11 +9,11 @@ use grantd_catalog::require::{Need, Requirement};
 use sqlparser::ast;
 
 use super::{Change, Origin, Plan, Planner, change, distinct, not_a_table, resolve};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::copy::{CopyTable, Housekeeping};
 use crate::sql::parse::{self, Statement};
 use crate::sql::translate::{PARAMETERS_MAX, quote};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::{ColumnInfo, SqlType};
 
 /// The most rows of one statement of the row store: from here on more in one are not faster.
 const ROWS_EACH: usize = 64;

@@ -10,10 +10,10 @@ use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::Refusal;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::{Overriding, name_of};
 use crate::sql::translate::{Typed, cast, quote};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 use super::conflict::Action;
 use super::from::{plain_table, table_scope};

@@ -7,7 +7,7 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::{RowSet, Value};
 
 use super::{Plan, Step, table_id};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::{ColumnInfo, SqlType};
 
 impl Plan {
     /// The plan that shows this one. It needs the same, and does nothing.

@@ -2,10 +2,10 @@
 
 use sqlparser::ast::{self, Expr};
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::translate::{self, Typed, cast, function, introspect, moment, operator, order};
-use crate::sql::value::interval::{Interval, Unit};
-use crate::sql::value::{Datum, SqlType, text};
+use crate::value::interval::{Interval, Unit};
+use crate::value::{Datum, SqlType, text};
 
 use super::contents::contents;
 use super::row::{row_items, row_value};

@@ -8,10 +8,10 @@ use grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED;
 use grantd_raft::rows::ddl;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, cast, operator, quote};
-use crate::sql::value::{Family, SqlType};
+use crate::value::{Family, SqlType};
 
 use super::introspect::virtual_scope;
 use super::query::OutputColumn;

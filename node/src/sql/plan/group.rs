@@ -7,9 +7,9 @@ use super::expression::plain_argument;
 use super::query::{aliased, bare, is_constant, ordinal, position_error, projected};
 use super::scope::Scope;
 use super::{Planner, empty, unset};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::translate::{Typed, cast, order};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// The most sets that one GROUP BY makes.
 const GROUPING_SETS_MAX: usize = 64;

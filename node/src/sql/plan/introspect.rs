@@ -15,11 +15,11 @@ use super::query::direction;
 use super::row::Quantifier;
 use super::scope::{Relation, Scope, ScopeColumn};
 use super::{Planner, empty, none, unset};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::name_of;
 use crate::sql::system::catalog;
 use crate::sql::translate::{Parameters, Typed, cast, introspect, order};
-use crate::sql::value::{Family, Reg, SqlType};
+use crate::value::{Family, Reg, SqlType};
 
 /// The functions with sets among the items of one select list: they advance together, one row for each item of the
 /// longest.

@@ -14,9 +14,9 @@ use super::scope::Scope;
 use super::step::{Part, Step, kept_rows, key_list, key_types, numbered};
 use super::update::{cells, set_clause};
 use super::{Planner, Source, Usage, unset};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::translate::{Typed, order};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// A change of a table with others beside it.
 #[derive(Clone, Copy)]

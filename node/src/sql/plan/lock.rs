@@ -10,7 +10,7 @@ use sqlparser::ast;
 
 use super::Planner;
 use super::scope::Scope;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// What the FROM that is being planned is read for.
 #[derive(Clone, Debug)]

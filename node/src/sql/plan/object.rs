@@ -14,9 +14,9 @@ use super::query::OutputColumn;
 use super::routine::bound_arguments;
 use super::stored::stored_query;
 use super::{Origin, Planner, distinct, empty, none, unset};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// The command of a CREATE VIEW, and what its query needs.
 pub fn view(origin: Origin<'_>, statement: &ast::CreateView) -> Result<(Command, Requirement), SqlError> {

@@ -3,10 +3,10 @@
 use grantd_catalog::name::Name;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Form, Typed, cast, enums, introspect};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::{ColumnInfo, SqlType};
 
 use super::combine::output_order;
 use super::heading::output_name;

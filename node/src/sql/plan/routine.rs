@@ -12,9 +12,9 @@ use super::contents::contents;
 use super::query::Bound;
 use super::scope::{Relation, Scope, ScopeColumn};
 use super::{Expansion, Planner, written};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::translate::{Typed, cast, function};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 impl<'a> Planner<'a> {
     /// The functions of this name that a statement may mean.

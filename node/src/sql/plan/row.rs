@@ -7,9 +7,9 @@ use super::contents::contents;
 use super::expression::{function_name, plain_argument};
 use super::query::Bound;
 use super::scope::Scope;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::translate::{Form, Typed, cast, introspect, operator, order};
-use crate::sql::value::{Family, SqlType};
+use crate::value::{Family, SqlType};
 
 /// The items of a row value; none: it is none.
 pub(super) fn row_items(expression: &Expr) -> Result<Option<Vec<&Expr>>, SqlError> {

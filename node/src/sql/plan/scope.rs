@@ -3,10 +3,10 @@
 use grantd_catalog::name::Name;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::Typed;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 use super::no_column;
 use super::window::NamedWindow;

@@ -10,10 +10,10 @@ use super::query::{
 use super::scope::{Aggregates, Scope};
 use super::window::named_windows;
 use super::{Planner, unset};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, cast, function, order};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// Names and expressions of a result.
 type Output = Vec<(Name, Typed)>;

@@ -11,10 +11,10 @@ use sqlparser::tokenizer::Span;
 use super::expression::plain_argument;
 use super::scope::Scope;
 use super::{Planner, may_take};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse;
 use crate::sql::translate::Typed;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// Whether it is one of these functions.
 pub(super) fn is_of_sequences(name: &str) -> bool {

@@ -11,12 +11,12 @@ use grantd_catalog::object::{
 use grantd_catalog::refusal::SqlState;
 use sqlparser::ast;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::sequence::sequence_of;
 use crate::sql::parse::table::IndexPart;
 use crate::sql::parse::{name_of, parse_expression};
 use crate::sql::translate::{Typed, cast, function, order, quote};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 use super::scope::{Relation, Scope, ScopeColumn};
 use super::{Origin, Planner, distinct, empty, no_column, none};

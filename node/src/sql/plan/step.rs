@@ -13,10 +13,10 @@ use grantd_catalog::object::{Body, Table};
 use super::dml::Changed;
 use super::foreign_key::{self, Kept};
 use super::{Planner, Source, Usage};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::system::foreign_key::referring;
 use crate::sql::translate::{function, order, quote};
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// A statement of the row store that runs before the last one.
 #[derive(Clone, Debug)]

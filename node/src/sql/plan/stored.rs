@@ -16,7 +16,7 @@ use super::query::{Bound, OutputColumn};
 use super::scope::{Scope, WithItem};
 use super::written::Written;
 use super::{Expansion, Planner};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::{self, STATEMENT_BYTES_MAX, Statement};
 use crate::sql::translate::{Typed, function};
 

@@ -4,7 +4,7 @@ use grantd_catalog::command::{Command, NewConstraint, NewForeignKey, NewIndexKey
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{Check, Column, ColumnType, Index, IndexKey, KeyPart, Table, Unique};
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::table::{CreateTable, CreateTableAs, IndexClause};
 
 use super::object::stored_type;

@@ -10,7 +10,7 @@ use grantd_catalog::privilege::Privilege;
 use grantd_catalog::refusal::state::FEATURE_NOT_SUPPORTED;
 
 use super::{Origin, Plan, Planner, Step};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::Truncate;
 use crate::sql::system::foreign_key::referring;
 

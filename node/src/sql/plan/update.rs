@@ -12,7 +12,7 @@ use super::row::row_items;
 use super::scope::Scope;
 use super::step::key_list;
 use super::{Planner, Source, Usage, distinct, empty, none};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::translate::{Typed, cast, function, quote};
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{Column, Table};

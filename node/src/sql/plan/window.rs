@@ -7,10 +7,10 @@ use super::expression::plain_argument;
 use super::query::{direction, ordinal};
 use super::scope::{Aggregates, Scope};
 use super::{Planner, none, unset};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
 use crate::sql::translate::{Typed, cast, function, order};
-use crate::sql::value::{Family, SqlType};
+use crate::value::{Family, SqlType};
 
 /// A window that WINDOW names.
 pub(super) type NamedWindow = (Name, ast::WindowSpec);

@@ -11,9 +11,9 @@ use super::query::{Bound, OutputColumn, projected};
 use super::scope::{Readable, Scope, WithItem};
 use super::stored::once;
 use super::{Planner, none, unset};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::parse::name_of;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 use grantd_catalog::name::Name;
 
 impl Planner<'_> {

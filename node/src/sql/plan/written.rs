@@ -13,7 +13,7 @@ use sqlparser::ast::{self, Spanned};
 use sqlparser::tokenizer::{Location, Span};
 
 use super::Planner;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::name_of;
 
 /// What is collected.

@@ -13,10 +13,10 @@ use crate::activity::Id;
 use crate::activity::cluster::{ClusterActivity, Listing, NodeRow, Scope, Sight, sight};
 use crate::activity::report::SessionReport;
 use crate::cloud::outside::Outside;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::activity::{ActivityStatement, Listed};
 use crate::sql::system::external;
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// The columns of SHOW SESSIONS, and of `crdb_internal.node_sessions` and `cluster_sessions`.
 pub const SESSION: &[(&str, SqlType)] = &[

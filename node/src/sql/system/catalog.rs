@@ -18,7 +18,7 @@ use grantd_catalog::system;
 use grantd_raft::rows::{self, Value, VirtualRow, VirtualTable};
 
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 pub mod item;
 pub mod oid;
@@ -235,7 +235,7 @@ fn count(items: usize) -> Value {
 /// An array in the form in which the row store holds it.
 fn array<I: Into<String>>(items: impl IntoIterator<Item = I>) -> Value {
     let items: Vec<_> = items.into_iter().map(|item| Some(item.into())).collect();
-    Value::Text(crate::sql::value::text::array_text(&items))
+    Value::Text(crate::value::text::array_text(&items))
 }
 
 #[cfg(test)]

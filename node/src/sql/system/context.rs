@@ -13,12 +13,12 @@ use grantd_catalog::view::View;
 use grantd_raft::rows::{Function, StatementContext, Value};
 
 use super::sequence::Sequences;
+use crate::error::{SqlError, state};
 use crate::session::Session;
-use crate::sql::error::{SqlError, state};
 use crate::sql::system::variable;
 use crate::sql::translate::enums;
 use crate::sql::translate::scalar::raise;
-use crate::sql::value::{Datum, text};
+use crate::value::{Datum, text};
 
 /// What the functions of one statement may see.
 #[derive(Clone, Debug)]

@@ -10,9 +10,9 @@ use crate::activity::cluster::{ClusterActivity, Scope};
 use crate::cloud::everywhere::{self, CredentialRow, Said};
 use crate::cloud::outside::Outside;
 use crate::cloud::preflight::Report;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::external::ExternalStatement;
-use crate::sql::value::{ColumnInfo, Datum, SqlType};
+use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// The columns of SHOW CREDENTIALS, and of `crdb_internal.node_credentials` and `cluster_credentials`.
 pub const CREDENTIAL: &[(&str, SqlType)] = &[

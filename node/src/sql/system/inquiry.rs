@@ -18,7 +18,7 @@ use sqlparser::keywords::ALL_KEYWORDS;
 
 use super::catalog;
 use super::context::{StatementInfo, info};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::parse::{name_of, parse_expression, parse_signature};
 use crate::sql::translate::column_type;
 use crate::sql::translate::scalar::raise;
@@ -130,7 +130,7 @@ fn text<'v>(given: &Given<'v>) -> Result<&'v str, SqlError> {
     match given {
         Given::Text(text) => Ok(text),
         Given::Number(_) => {
-            let code = crate::sql::error::state::DATATYPE_MISMATCH;
+            let code = crate::error::state::DATATYPE_MISMATCH;
             Err(SqlError::new(code, "privileges must be of type string, not of a type of numbers"))
         }
         Given::Null | Given::Other => Err(wrong()),
@@ -309,7 +309,7 @@ fn on_column(asking: Asking<'_>, given: &[Given<'_>]) -> Result<Option<bool>, Sq
     let found = find(asking, rest[0], ObjectKind::Table)?;
     if let Found::Object(id) = found {
         let columns = catalog::item::columns(asking.view.state(), id);
-        let code = crate::sql::error::state::UNDEFINED_COLUMN;
+        let code = crate::error::state::UNDEFINED_COLUMN;
         let missing = match &rest[1] {
             Given::Text(name) => {
                 let name = Name::normalize(name);
@@ -418,7 +418,7 @@ fn named(asking: Asking<'_>, written: &str, kind: ObjectKind) -> Result<Found, S
 fn function(asking: Asking<'_>, written: &str) -> Result<Found, SqlError> {
     let bare = written.split('(').next().unwrap_or_default().trim();
     let unknown =
-        || SqlError::new(crate::sql::error::state::UNDEFINED_FUNCTION, format!("unknown function: {bare}()"));
+        || SqlError::new(crate::error::state::UNDEFINED_FUNCTION, format!("unknown function: {bare}()"));
     if !written.contains('(') {
         return Err(unknown());
     }

@@ -11,8 +11,8 @@ use grantd_catalog::id::ObjectId;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::Sequence;
 
+use crate::error::{SqlError, state};
 use crate::session::SequenceValues;
-use crate::sql::error::{SqlError, state};
 
 /// The most sequences whose last values a session remembers.
 pub const REMEMBERED_MAX: usize = 1_000;

@@ -12,10 +12,10 @@ use grantd_catalog::view::View;
 
 use super::catalog::oid::above;
 use super::variable;
+use crate::error::SqlError;
 use crate::session::Session;
-use crate::sql::error::SqlError;
 use crate::sql::parse::show::ShowStatement;
-use crate::sql::value::Datum;
+use crate::value::Datum;
 
 mod columns;
 mod connections;

@@ -14,9 +14,9 @@ use grantd_catalog::view::View;
 use grantd_raft::config::PIN_TIME_MAX;
 use grantd_raft::memory::STATEMENT_BYTES;
 
+use crate::error::SqlError;
 use crate::session::block::{Phase, Status, Transaction, code};
 use crate::session::{Notice, SequenceValues, Session};
-use crate::sql::error::SqlError;
 use crate::sql::parse::session::SetStatement;
 use crate::sql::system::name::quoted;
 use crate::sql::translate::function::VERSION;

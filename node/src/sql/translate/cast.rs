@@ -4,8 +4,8 @@ use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::ColumnType;
 
 use super::{Form, Parameters, Typed, enums, introspect, string};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Datum, Family, SqlType, text};
+use crate::error::{SqlError, state};
+use crate::value::{Datum, Family, SqlType, text};
 
 /// Gives `typed` the type `to` where it may have it without a cast; none if it may not.
 pub fn implicit(typed: Typed, to: SqlType, parameters: &mut Parameters) -> Result<Option<Typed>, SqlError> {

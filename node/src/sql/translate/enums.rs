@@ -7,7 +7,7 @@ use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::{Body, EnumLabel, EnumType};
 use grantd_catalog::state::State;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 
 /// The row store's text of the position of a label that is computed.
 pub fn input(sql: &str, id: ObjectId) -> String {

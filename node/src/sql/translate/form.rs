@@ -1,9 +1,9 @@
 //! Functions whose arguments decide more than a signature says: of dates and times, of any type, of JSON.
 
 use super::{Parameters, Typed, cast, introspect, json, moment, operator, signature};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::translate::function::unknown;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 const MOMENTS: [&str; 6] = ["date_part", "extract", "timezone", "date_trunc", "age", "isfinite"];
 const TEXTS: [&str; 3] = ["format", "quote_nullable", "quote_literal"];

@@ -1,8 +1,8 @@
 //! Functions that a statement may call, with what they become.
 
 use super::{Parameters, Typed, cast, form, introspect, json, operator, order, signature};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Family, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Family, SqlType};
 
 /// What `version()` says.
 pub const VERSION: &str =

@@ -5,8 +5,8 @@
 use sqlparser::ast;
 
 use super::{Form, Parameters, Typed, cast, operator, order, string};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Element, Family, Reg, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Element, Family, Reg, SqlType};
 
 /// What an argument may be.
 #[derive(Clone, Copy)]

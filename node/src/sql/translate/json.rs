@@ -3,8 +3,8 @@
 use sqlparser::ast::BinaryOperator;
 
 use super::{Form, Parameters, Typed, cast, introspect};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Family, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Family, SqlType};
 
 /// `->` and its kin.
 pub fn operator(

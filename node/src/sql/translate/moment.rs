@@ -1,8 +1,8 @@
 //! Operators and functions of dates, times and intervals.
 
 use super::{Form, Parameters, Typed, cast};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Family, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Family, SqlType};
 
 /// What became of two operands.
 pub enum Outcome {

@@ -3,8 +3,8 @@
 use sqlparser::ast::{BinaryOperator, UnaryOperator};
 
 use super::{Form, Parameters, Typed, cast, function, introspect, json, moment, order};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Family, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Family, SqlType};
 
 /// `left operator right`.
 pub fn binary(

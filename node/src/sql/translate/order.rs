@@ -6,7 +6,7 @@
 //! an item of a list ends ([`listed`]), never inside of an expression: there a function compares.
 
 use super::Typed;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 
 /// The collation of a type, which also begins the names of its functions; none: SQLite's own order is right.
 pub const fn collation(sql_type: SqlType) -> Option<&'static str> {

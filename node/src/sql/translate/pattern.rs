@@ -10,7 +10,7 @@ use std::str::Chars;
 use grantd_catalog::refusal::{SqlState, state};
 use regex::{Regex, RegexBuilder};
 
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 
 /// Memory for one compiled regular expression.
 const BYTES_MAX: usize = 1 << 18;

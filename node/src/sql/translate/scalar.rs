@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use grantd_raft::rows::{Aggregate, Collation, Function, Value};
 
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{self, SqlType, interval, out_of_range, text};
+use crate::error::{SqlError, state};
+use crate::value::{self, SqlType, interval, out_of_range, text};
 
 mod json;
 mod moment;

@@ -1,8 +1,8 @@
 //! Functions whose types are fixed: one table, and the choice among those of one name.
 
 use super::{Form, Parameters, Typed, cast, function};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::{Family, SqlType};
+use crate::error::{SqlError, state};
+use crate::value::{Family, SqlType};
 
 /// Functions with fixed types: name, argument types, function of the row store, result type.
 type Signature = (&'static str, &'static [SqlType], &'static str, SqlType);

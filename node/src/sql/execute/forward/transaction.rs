@@ -15,8 +15,8 @@ use grantd_raft::rows::{RowSet, Value};
 
 use super::{RequestV1, SequencesV1, ValueV1, types_of};
 use crate::activity::Id;
+use crate::error::SqlError;
 use crate::gate::{Gate, restart};
-use crate::sql::error::SqlError;
 use crate::sql::execute::served::{Begun, Call, Reply, Served, StatementCall};
 
 /// Beside [`super::FORMAT`], by which single statements are told from these.

@@ -13,11 +13,11 @@ use grantd_raft::rows::{self, Value, VirtualRow};
 use super::{Computed, Look, shape};
 use crate::activity::cluster::ClusterActivity;
 use crate::cloud::outside::Outside;
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::system::activity::{self, QUERY, SESSION, TRANSACTION};
 use crate::sql::system::context::LiveRows;
 use crate::sql::system::external::CREDENTIAL;
-use crate::sql::value::{Datum, SqlType};
+use crate::value::{Datum, SqlType};
 use SqlType::{Bool, Float8, Int4, Int8, Name, Oid, Text, TimestampTz};
 
 /// Asks for the rows of those among `tables` that only running nodes know, as far as `actor` may see them.

@@ -12,7 +12,7 @@ use grantd_raft::rows::Value;
 use super::acl::{self, Held};
 use super::item::{self, Item};
 use super::{Computed, Items, Look, Of, maybe, number, text, truth, yes};
-use crate::sql::value::SqlType::{Bool, Int8, Text};
+use crate::value::SqlType::{Bool, Int8, Text};
 
 const SCHEMA: &str = "crdb_internal";
 

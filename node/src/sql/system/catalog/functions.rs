@@ -15,12 +15,12 @@ use grantd_raft::rows::{Function, StatementContext, Value};
 use super::item::{self, Item, Relation};
 use super::types::{self, TypeRef};
 use super::{Look, acl, maybe, number, oid, pg_class, pg_constraint, pg_type, text, truth};
-use crate::sql::error::SqlError;
+use crate::error::SqlError;
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::inquiry::{self, Asking};
 use crate::sql::translate::scalar::{joined, raise};
 use crate::sql::translate::{pattern, quote_ident, string};
-use crate::sql::value::text::{ARRAY_ITEMS_MAX, array_text, parse_array};
+use crate::value::text::{ARRAY_ITEMS_MAX, array_text, parse_array};
 
 /// Variables that nobody sets, and that clients look for in `pg_settings`.
 pub(super) const FIXED_SETTINGS: [(&str, &str); 3] =
@@ -338,7 +338,7 @@ fn reg_oid(info: &StatementInfo, kind: &str, written: &str) -> Result<u32, SqlEr
         return Ok(0);
     }
     if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
-        return written.parse().map_err(|_| crate::sql::value::out_of_range(crate::sql::value::SqlType::Oid));
+        return written.parse().map_err(|_| crate::value::out_of_range(crate::value::SqlType::Oid));
     }
     let catalog = info.view.state();
     match kind {
@@ -449,7 +449,7 @@ fn json_of_acl((grantor, grantee, privilege, option): acl::Exploded) -> serde_js
 fn items(value: &Value) -> Result<Vec<Option<String>>, SqlError> {
     let written = string_of(value)?;
     parse_array(written).ok_or_else(|| {
-        let code = crate::sql::error::state::INVALID_TEXT_REPRESENTATION;
+        let code = crate::error::state::INVALID_TEXT_REPRESENTATION;
         SqlError::new(code, "malformed array literal")
     })
 }
@@ -473,7 +473,7 @@ fn json_of(items: &[Option<String>], numbers: bool) -> Result<Value, SqlError> {
     let one = |item: &Option<String>| match item {
         None => Ok(serde_json::Value::Null),
         Some(item) if numbers => item.parse::<i64>().map(Into::into).map_err(|_| {
-            let code = crate::sql::error::state::INVALID_TEXT_REPRESENTATION;
+            let code = crate::error::state::INVALID_TEXT_REPRESENTATION;
             SqlError::new(code, format!("could not parse \"{item}\" as type int"))
         }),
         Some(item) => Ok(item.as_str().into()),

@@ -12,7 +12,7 @@ use super::item::{self, Item};
 use super::types::BUILT_IN;
 use super::{Computed, Items, Look, Of, text, yes};
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::SqlType::{self, Text};
+use crate::value::SqlType::{self, Text};
 
 const SCHEMA: &str = "information_schema";
 

@@ -7,7 +7,7 @@ use super::item::{self, ColumnFacts, Item, Relation};
 use super::pg_constraint::{self, Constraint};
 use super::{Computed, Items, Look, Of, count, maybe, oid, pg_class, pg_type, text, types, yes};
 use crate::sql::system::name::action_words;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 use SqlType::{Int8, Text};
 
 const SCHEMA: &str = "information_schema";

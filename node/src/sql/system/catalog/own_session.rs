@@ -6,12 +6,12 @@ use grantd_raft::rows::{self, Value, VirtualRow};
 
 use super::types::{self, TypeRef};
 use super::{Computed, Look, array, text, truth};
+use crate::error::SqlError;
 use crate::session::{NamedText, Session};
-use crate::sql::error::SqlError;
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::name::quoted;
 use crate::sql::translate::scalar::raise;
-use crate::sql::value::SqlType;
+use crate::value::SqlType;
 use SqlType::{Bool, Int8, Text, TextArray, TimestampTz};
 
 /// A table whose rows are made from the session that asks.

@@ -7,7 +7,7 @@ use grantd_raft::rows::Value;
 use super::item::{self, ColumnFacts, Item, Relation};
 use super::types::TypeRef;
 use super::{Computed, Items, Look, Of, acl, array, count, maybe, number, oid, text, truth};
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Bool, Float8, Int2, Int4, Int8, Name, Oid, Text, TextArray};
 
 pub(super) const TABLES: &[&dyn Computed] =

@@ -10,7 +10,7 @@ use super::{Computed, Items, Look, Of, array, count, number, oid, text, truth};
 use crate::sql::system::foreign_key;
 use crate::sql::system::name::action_words;
 use crate::sql::translate::quote_ident;
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Bool, Int2, Int4, Name, Oid, Text};
 
 pub(super) const TABLES: &[&dyn Computed] = &[&PG_INDEX, &PG_INDEXES, &PG_CONSTRAINT];

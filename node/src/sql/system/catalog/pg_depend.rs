@@ -12,7 +12,7 @@ use grantd_raft::rows::Value;
 use super::item::{self, IndexFacts, Item, index_numbers};
 use super::{Computed, Items, Look, Of, array, number, oid, pg_constraint, text};
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Int4, Oid, Text};
 
 pub(super) const TABLES: &[&dyn Computed] =

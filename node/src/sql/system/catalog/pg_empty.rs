@@ -3,7 +3,7 @@
 use grantd_raft::rows::Value;
 
 use super::{Computed, Empty, Of, number, text, truth};
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Bool, Int2, Int4, Name, Oid, Text, TextArray, TimestampTz};
 
 /// The OIDs of the fixed rows, those of PostgreSQL.

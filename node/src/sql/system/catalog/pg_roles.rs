@@ -12,7 +12,7 @@ use super::item::{self, Item, Role};
 use super::{Computed, Items, Look, Of, acl, array, maybe, number, text, truth};
 use crate::sql::system::context::StatementInfo;
 use crate::sql::system::variable;
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Bool, Int4, Name, Oid, Text, TextArray, TimestampTz};
 use grantd_raft::rows::Value;
 

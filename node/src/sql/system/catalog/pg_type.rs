@@ -10,7 +10,7 @@ use super::item::{self, Item};
 use super::types::{BUILT_IN, BuiltIn, TypeRef};
 use super::{Computed, Items, Look, Of, acl, array, count, number, oid, text, truth};
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::{Element, SqlType};
+use crate::value::{Element, SqlType};
 use SqlType::{Array, Bool, Float8, Int2, Int4, Name, Oid, Text, TextArray};
 
 pub(super) const TABLES: &[&dyn Computed] = &[&PG_TYPE, &PG_ENUM, &PG_PROC];

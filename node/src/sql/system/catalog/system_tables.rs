@@ -15,7 +15,7 @@ use super::item::{self, Item, Role};
 use super::{Computed, Items, Look, Of, array, maybe, number, text, truth};
 use crate::cloud::{self, redact};
 use crate::sql::system::context::StatementInfo;
-use crate::sql::value::SqlType::{Bool, Bytea, Oid, Text, TextArray, TimestampTz};
+use crate::value::SqlType::{Bool, Bytea, Oid, Text, TextArray, TimestampTz};
 
 const SCHEMA: &str = "system";
 

@@ -4,8 +4,8 @@ use grantd_catalog::command::Targets;
 
 use super::{explain, settings};
 use crate::sql::parse::show::ShowStatement;
-use crate::sql::value::SqlType::{Bool, Int8, Oid, Text, TextArray};
-use crate::sql::value::{ColumnInfo, SqlType};
+use crate::value::SqlType::{Bool, Int8, Oid, Text, TextArray};
+use crate::value::{ColumnInfo, SqlType};
 
 type Column = (&'static str, SqlType);
 

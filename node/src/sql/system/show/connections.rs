@@ -8,8 +8,8 @@ use grantd_catalog::view::View;
 use super::super::name::{literal, quoted};
 use super::text;
 use crate::cloud::{connection, uri};
-use crate::sql::error::SqlError;
-use crate::sql::value::Datum;
+use crate::error::SqlError;
+use crate::value::Datum;
 
 /// SHOW CREATE [ALL] EXTERNAL CONNECTION(S): what a URI hides only if that was asked for, which is for admins and audited.
 pub(super) fn create(

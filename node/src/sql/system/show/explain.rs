@@ -12,8 +12,8 @@ use grantd_catalog::view::View;
 
 use super::super::name::quoted;
 use super::create::target;
-use crate::sql::error::SqlError;
-use crate::sql::value::{Datum, SqlType};
+use crate::error::SqlError;
+use crate::value::{Datum, SqlType};
 
 /// principal, privilege and object are the question; decision is `allow` or `deny`; reason is `granted`, `owner`,
 /// `superuser`, `public` or `nothing`; role_path leads from the principal to the role that has the right; held_by is

@@ -13,8 +13,8 @@ use super::super::catalog;
 use super::super::catalog::item::{IndexFacts, index_numbers};
 use super::super::name::{default_text, type_word};
 use super::{create, optional, text};
-use crate::sql::error::SqlError;
-use crate::sql::value::Datum;
+use crate::error::SqlError;
+use crate::value::Datum;
 
 type Cells = Vec<Datum>;
 

@@ -6,8 +6,8 @@ use grantd_catalog::setting::{Setting, SettingType, SettingValue};
 use grantd_catalog::view::View;
 
 use super::text;
-use crate::sql::error::SqlError;
-use crate::sql::value::{Datum, SqlType};
+use crate::error::SqlError;
+use crate::value::{Datum, SqlType};
 
 /// The type of a setting's value.
 pub(super) fn type_of(setting: Setting) -> SqlType {

@@ -6,11 +6,11 @@ use grantd_raft::rows::Value;
 
 use super::number::{ordering, unless_equal};
 use super::{Entry, boolean, extreme_by, int, real, string};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::decimal::Decimal;
-use crate::sql::value::json::{self, Json, quoted};
-use crate::sql::value::text::parse_array;
-use crate::sql::value::{SqlType, out_of_range, text};
+use crate::error::{SqlError, state};
+use crate::value::decimal::Decimal;
+use crate::value::json::{self, Json, quoted};
+use crate::value::text::parse_array;
+use crate::value::{SqlType, out_of_range, text};
 
 pub(super) const TABLE: &[Entry] = &[
     ("g_jsonb_cmp", 2, true, |v| Ok(ordering(json::compare(string(&v[0])?, string(&v[1])?)))),

@@ -6,14 +6,14 @@ use grantd_raft::rows::Value;
 
 use super::number::{ordering, unless_equal};
 use super::{Entry, extreme_by, int, real, string};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::SqlType;
-use crate::sql::value::interval::{self, Interval, Unit};
-use crate::sql::value::text::time::{
+use crate::error::{SqlError, state};
+use crate::value::SqlType;
+use crate::value::interval::{self, Interval, Unit};
+use crate::value::text::time::{
     DAYS, MICROS_PER_DAY, civil_from_days, days_from_civil, days_in_month, write_date, write_local,
     write_time, zone_seconds,
 };
-use crate::sql::value::text::{parse, parse_interval};
+use crate::value::text::{parse, parse_interval};
 
 /// Microseconds of a second.
 const SECOND: i64 = 1_000_000;
@@ -585,7 +585,7 @@ fn written(fields: &Fields, name: &str, fill: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::value::Datum;
+    use crate::value::Datum;
 
     fn moment(text: &str) -> i64 {
         match parse(text, SqlType::Timestamp).unwrap() {

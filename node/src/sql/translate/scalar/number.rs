@@ -7,11 +7,11 @@ use grantd_raft::rows::{Accumulator, Aggregate, Value};
 use num_bigint::BigInt;
 
 use super::{Entry, extreme_by, int, number, raise, real, string};
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::decimal::{self, Decimal};
-use crate::sql::value::interval::Interval;
-use crate::sql::value::json::{self, Json};
-use crate::sql::value::{SqlType, out_of_range, single};
+use crate::error::{SqlError, state};
+use crate::value::decimal::{self, Decimal};
+use crate::value::interval::Interval;
+use crate::value::json::{self, Json};
+use crate::value::{SqlType, out_of_range, single};
 
 pub(super) const TABLE: &[Entry] = &[
     ("g_decimal_cmp", 2, true, |v| Ok(ordering(decimal::compare(string(&v[0])?, string(&v[1])?)))),
@@ -62,7 +62,7 @@ pub(super) const TABLE: &[Entry] = &[
         }
         Ok(Value::Real(f64::from(near)))
     }),
-    ("g_float4_text", 1, true, |v| Ok(Value::Text(crate::sql::value::text::float4(single(real(&v[0])?))))),
+    ("g_float4_text", 1, true, |v| Ok(Value::Text(crate::value::text::float4(single(real(&v[0])?))))),
     ("g_fpow", 2, true, |v| {
         let (base, exponent) = (real(&v[0])?, real(&v[1])?);
         if base < 0.0 && exponent.fract() != 0.0 {

@@ -6,10 +6,10 @@ use regex::{Captures, Regex};
 use sha2::Digest;
 
 use super::{Entry, REPEAT_BYTES_MAX, int, string};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 use crate::sql::translate;
 use crate::sql::translate::pattern::{bounded, compiled};
-use crate::sql::value::text::{self, array_text};
+use crate::value::text::{self, array_text};
 
 pub(super) const TABLE: &[Entry] = &[
     ("g_char", 2, true, |v| {

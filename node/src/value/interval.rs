@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 
 /// Microseconds of an hour.
 const HOUR: i64 = 3_600_000_000;

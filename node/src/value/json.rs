@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::fmt::{self, Write};
 
 use super::decimal::{self, Decimal};
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 
 /// The deepest nesting: each level costs stack.
 const DEPTH_MAX: usize = 200;

@@ -7,11 +7,11 @@ pub mod time;
 
 use std::fmt::{self, Write};
 
-use crate::sql::error::{SqlError, state};
-use crate::sql::value::decimal::Decimal;
-use crate::sql::value::interval::{self, Interval, Unit};
-use crate::sql::value::json::Json;
-use crate::sql::value::{Datum, SqlType, nul_in_text, out_of_range, single};
+use crate::error::{SqlError, state};
+use crate::value::decimal::Decimal;
+use crate::value::interval::{self, Interval, Unit};
+use crate::value::json::Json;
+use crate::value::{Datum, SqlType, nul_in_text, out_of_range, single};
 
 pub use array::ITEMS_MAX as ARRAY_ITEMS_MAX;
 

@@ -5,7 +5,7 @@ use grantd_catalog::object::ColumnType;
 use grantd_raft::rows::Value;
 
 use self::interval::Interval;
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 
 pub mod decimal;
 pub mod interval;

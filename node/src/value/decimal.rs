@@ -16,7 +16,7 @@ use std::fmt;
 use grantd_catalog::object::DecimalBound;
 use num_bigint::{BigInt, Sign};
 
-use crate::sql::error::{SqlError, state};
+use crate::error::{SqlError, state};
 
 /// Digits of a quotient, root, logarithm or power. Source: CockroachDB's `DecimalCtx`.
 pub const DIGITS: u32 = 20;
