@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
+use crate::job::{Control, JobId, NewJob, Report};
 use crate::name::{Name, RoleName};
 use crate::object::{ColumnType, ConnectionUri, Expression, Function, Sequence, Table, View};
 use crate::privilege::{Privilege, PrivilegeSet};
@@ -513,6 +514,38 @@ pub enum Command {
         names: Vec<Name>,
         if_exists: bool,
     },
+    /// A job of who acts. One of this token that is there already is left as it is.
+    CreateJob {
+        job: Box<NewJob>,
+    },
+    ControlJob {
+        id: JobId,
+        control: Control,
+    },
+    AlterJobOwner {
+        id: JobId,
+        owner: RoleSpec,
+    },
+    /// A node begins to work on a job. This and the rest are said by nodes, never by clients. A `boot` is a number that a
+    /// process chooses at random when it begins.
+    ClaimJob {
+        id: JobId,
+        node: u64,
+        boot: u64,
+    },
+    /// A node still works on what it has claimed.
+    RenewClaims {
+        node: u64,
+        boot: u64,
+    },
+    /// What the node that has the claim of this epoch says.
+    ReportJob {
+        id: JobId,
+        epoch: u64,
+        report: Report,
+    },
+    /// Takes away jobs that ended longer ago than the cluster is set to keep them.
+    CollectJobs,
 }
 
 /// What came of a command: the same on every node.

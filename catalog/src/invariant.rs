@@ -8,9 +8,10 @@ use std::fmt;
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
+use crate::job::{JobId, JobStatus};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, PrivilegeSet};
-use crate::state::State;
+use crate::state::{State, protection_of};
 use crate::system;
 
 /// A property that does not hold.
@@ -41,7 +42,7 @@ pub fn check_all(state: &State) -> Vec<Violation> {
 
 type Check = fn(&State, &mut Vec<String>);
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("C1", closures_are_what_memberships_say),
     ("C2", targets_are_what_objects_say),
     ("C3", memberships_have_no_cycle_and_join_principals),
@@ -56,6 +57,7 @@ const CHECKS: [(&str, Check); 14] = [
     ("C12", variables_are_of_what_exists),
     ("C13", references_are_whole_both_ways),
     ("C14", shapes_are_whole),
+    ("C15", jobs_are_whole),
 ];
 
 /// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
@@ -270,6 +272,38 @@ pub fn shapes_are_whole(state: &State, found: &mut Vec<String>) {
     for (id, object) in state.objects() {
         if let Err(refusal) = state.check_shape(object) {
             found.push(format!("table {id} is not whole: {}", refusal.message));
+        }
+    }
+}
+
+/// C15: every job's id was handed out; one that has ended is claimed by nobody, says why if it had no success, and protects
+/// nothing; a claim is of a node that has a lease of claims, and was counted.
+pub fn jobs_are_whole(state: &State, found: &mut Vec<String>) {
+    for (id, job) in state.jobs() {
+        if id >= state.next_job() || id < JobId::FIRST {
+            found.push(format!("job {id} was never handed out"));
+        }
+        let ended = job.status.is_terminal();
+        if ended != job.finished.is_some() || ended && (job.claim.is_some() || job.next_run.is_some()) {
+            found.push(format!("job {id} with status {} is claimed, or has no end", job.status));
+        }
+        if ended && state.protection(protection_of(job.asked.token)).is_some() {
+            found.push(format!("job {id} has ended and protects history"));
+        }
+        let has_error = job.error.is_some();
+        let fits = match job.status {
+            JobStatus::Reverting | JobStatus::Canceled | JobStatus::Failed | JobStatus::RevertFailed => has_error,
+            JobStatus::Pending
+            | JobStatus::Running
+            | JobStatus::CancelRequested
+            | JobStatus::Succeeded => !has_error,
+            JobStatus::PauseRequested | JobStatus::Paused => true,
+        };
+        if !fits {
+            found.push(format!("job {id} with status {} has the error {:?}", job.status, job.error));
+        }
+        if job.claim.is_some_and(|claim| job.epoch == 0 || state.claim_lease(claim.node).is_none()) {
+            found.push(format!("job {id} is claimed by a node that has no claims"));
         }
     }
 }

@@ -7,6 +7,7 @@ use bincode::{Decode, Encode};
 use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
+use crate::job::{ClaimLease, Job, JobId};
 use crate::object::Object;
 use crate::protection::{Protection, ProtectionId};
 use crate::role::{Principal, RoleSettings};
@@ -49,6 +50,15 @@ pub enum RecordKey {
     Setting(Setting),
     /// A protection of the change history.
     Protection(ProtectionId),
+    /// The one record of the id of the next job. None: there was never one.
+    NextJob,
+    /// A job.
+    Job(JobId),
+    /// Until when a node holds its claims of jobs.
+    ClaimLease {
+        /// The node.
+        node: u64,
+    },
 }
 
 /// What stands there. Appended to, never reordered.
@@ -75,6 +85,12 @@ pub enum Record {
     Setting(String),
     /// For [`RecordKey::Protection`].
     Protection(Protection),
+    /// For [`RecordKey::NextJob`].
+    NextJob(JobId),
+    /// For [`RecordKey::Job`]. Shared with the state.
+    Job(Arc<Job>),
+    /// For [`RecordKey::ClaimLease`].
+    ClaimLease(ClaimLease),
 }
 
 /// The next ids. They only grow, so that no id is ever used twice.

@@ -5,11 +5,13 @@
 
 use bincode::{Decode, Encode};
 
+mod jobs;
 mod objects;
 mod principals;
 mod shapes;
 mod texts;
 
+pub use jobs::*;
 pub use objects::*;
 pub use principals::*;
 pub use shapes::*;

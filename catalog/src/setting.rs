@@ -54,6 +54,15 @@ pub enum Setting {
     NodelocalReadBurst,
     NodelocalWriteRate,
     NodelocalWriteBurst,
+    JobsErrorsMax,
+    JobsErrorBytesMax,
+    JobsAdoptInterval,
+    JobsCollectInterval,
+    JobsRetryInitial,
+    JobsRetryMost,
+    JobsRetention,
+    JobsClaimLease,
+    JobsCredentialGrace,
 }
 
 /// What values a setting takes.
@@ -123,6 +132,18 @@ const CREDENTIALS_MS_MOST: u64 = 12 * 60 * 60 * 1000;
 const STORAGE_TIMEOUT_MS_LEAST: u64 = 1_000;
 /// Bytes a second, or at once, of one node and one kind of storage. Beyond a TiB nothing is limited.
 const RATE: SettingType = SettingType::Bytes(0, 1 << 40);
+/// The longest that jobs are kept after they ended: a year.
+pub const RETENTION_MS_MAX: u64 = 365 * DURATION_MS_MAX;
+/// The shortest claim of jobs: several renewals on a busy network.
+pub const CLAIM_LEASE_MS_LEAST: u64 = 1_000;
+/// The longest: for as long the jobs of a node that is gone stand still.
+pub const CLAIM_LEASE_MS_MOST: u64 = 300_000;
+/// The most errors after which it was tried again that can be kept of one job.
+const EXECUTION_ERRORS_MAX: i64 = 16;
+/// The most bytes of one of them.
+const EXECUTION_ERROR_BYTES_MAX: u64 = 64 * 1024;
+/// How often jobs can be looked for at most.
+pub const JOBS_INTERVAL_MS_LEAST: u64 = 100;
 /// Any time up to that.
 const TIME: SettingType = SettingType::Duration(0, DURATION_MS_MAX);
 /// The shortest read lease: some round trips of a busy network, three times.
@@ -166,7 +187,7 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 43] = [
+const TABLE: [Row; 52] = [
     row(S::AwsRoleChangefeed, "cloud.aws.functional_role.changefeed", T::Text, "")
         .about("the roles of AWS that every changefeed takes on before those of its URI, as ASSUME_ROLE has them")
         .for_admins(),
@@ -238,6 +259,15 @@ const TABLE: [Row; 43] = [
     row(S::ClusterOrganization, "cluster.organization", T::Text, "")
         .about("the organization that the cluster belongs to")
         .for_admins(),
+    row(
+        S::JobsClaimLease,
+        "grantd.jobs.claim_lease",
+        T::Duration(CLAIM_LEASE_MS_LEAST, CLAIM_LEASE_MS_MOST),
+        "6s",
+    )
+    .about("for how long a node that is not heard of keeps the jobs that it works on; it says three times as often that it does"),
+    row(S::JobsCredentialGrace, "grantd.jobs.credential_grace", T::Duration(0, RETENTION_MS_MAX), "60min")
+        .about("for how long a job waits for credentials of a cloud before it is paused"),
     row(S::LeaseClockDrift, "grantd.lease.clock_drift_ppm", T::Int(0, CLOCK_DRIFT_PPM_MAX), "10000")
         .about("by how many millionths the clock of a node may run faster or slower than real time"),
     row(
@@ -247,6 +277,40 @@ const TABLE: [Row; 43] = [
         "1s",
     )
     .about("for how long a node may decide without hearing of the leader, and a node that is gone holds a REVOKE up"),
+    row(
+        S::JobsErrorBytesMax,
+        "jobs.execution_errors.max_entry_size",
+        T::Bytes(0, EXECUTION_ERROR_BYTES_MAX),
+        "64 KiB",
+    )
+    .about("the most bytes that are kept of an error after which a job was tried again"),
+    row(S::JobsErrorsMax, "jobs.execution_errors.max_entries", T::Int(0, EXECUTION_ERRORS_MAX), "3")
+        .about("how many errors after which it was tried again are kept of a job"),
+    row(
+        S::JobsAdoptInterval,
+        "jobs.registry.interval.adopt",
+        T::Duration(JOBS_INTERVAL_MS_LEAST, DURATION_MS_MAX),
+        "2s",
+    )
+    .about("how often a node looks for jobs that nobody works on any more; those that are made or resumed it sees at once"),
+    row(
+        S::JobsCollectInterval,
+        "jobs.registry.interval.gc",
+        T::Duration(JOBS_INTERVAL_MS_LEAST, DURATION_MS_MAX),
+        "60min",
+    )
+    .about("how often jobs that ended longer ago than jobs.retention_time are taken away"),
+    row(
+        S::JobsRetryInitial,
+        "jobs.registry.retry.initial_delay",
+        T::Duration(0, DURATION_MS_MAX),
+        "30s",
+    )
+    .about("how long a job waits before it is tried again; twice as long each further time"),
+    row(S::JobsRetryMost, "jobs.registry.retry.max_delay", T::Duration(0, DURATION_MS_MAX), "1440min")
+        .about("the longest that a job waits before it is tried again"),
+    row(S::JobsRetention, "jobs.retention_time", T::Duration(0, RETENTION_MS_MAX), "20160min")
+        .about("how long jobs are kept after they ended"),
     row(S::HistoryTtl, "kv.history.gc.ttlseconds", T::Int(1, HISTORY_TTL_SECONDS_MAX), "90000").about(
         "the seconds for which changes of rows are kept, to be read back; protected ones are kept longer",
     ),
@@ -461,7 +525,7 @@ fn milliseconds(text: &str) -> Option<u64> {
         "h" => 3_600_000,
         _ => return None,
     };
-    number.checked_mul(unit).filter(|ms| *ms <= DURATION_MS_MAX)
+    number.checked_mul(unit)
 }
 
 const UNITS: [(&str, u64); 7] = [

@@ -8,7 +8,7 @@
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
 //! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`, `iam_roles`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
-//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections` and `sessions`.
+//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections`, `jobs` and `sessions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::dense::ByObject;
 use crate::grant::{Acl, Membership};
 use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
 use crate::index::{Index, Target};
+use crate::job::{ClaimLease, Job, JobId};
 use crate::name::{Name, RoleName};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, Privilege};
@@ -50,6 +51,7 @@ mod functions;
 mod iam_roles;
 mod identity;
 mod indexes;
+mod jobs;
 mod members;
 mod named;
 mod objects;
@@ -73,6 +75,7 @@ mod types;
 mod views;
 
 pub use defaults::DEFAULT_ENTRIES_MAX;
+pub use jobs::protection_of;
 pub use restore::RestoreError;
 pub use role_settings::{VARIABLE_BYTES_MAX, VARIABLES_MAX};
 pub use sessions::{Activity, PasswordText};
@@ -100,6 +103,10 @@ pub struct State {
     /// Cluster settings that were set.
     settings: OrdMap<Setting, String>,
     protections: OrdMap<ProtectionId, Protection>,
+    jobs: OrdMap<JobId, Arc<Job>>,
+    next_job: JobId,
+    /// By node.
+    claim_leases: OrdMap<u64, ClaimLease>,
     counters: Counters,
     named: Named,
     index: Index,
@@ -138,12 +145,11 @@ impl State {
     /// Applies one command, whole or not at all. A refusal changes nothing. What changed is appended to `changes`, in
     /// key order.
     ///
-    /// `version` and `time` are those of the log entry; no record carries them yet. Cost: grows with what the command
-    /// touches.
+    /// `version` and `time` are those of the log entry; only jobs carry a time. Cost: grows with what the command touches.
     pub fn apply(
         &mut self,
         _version: Version,
-        _time: Timestamp,
+        time: Timestamp,
         actor: Actor,
         context: &NameContext,
         command: &Command,
@@ -152,6 +158,7 @@ impl State {
         let mut work = Work {
             state: self.clone(),
             actor,
+            time,
             context,
             touched: Vec::new(),
             reshaped: BTreeMap::new(),
@@ -325,6 +332,9 @@ impl State {
             && self.defaults.ptr_eq(&other.defaults)
             && self.settings.ptr_eq(&other.settings)
             && self.protections.ptr_eq(&other.protections)
+            && self.jobs.ptr_eq(&other.jobs)
+            && self.next_job == other.next_job
+            && self.claim_leases.ptr_eq(&other.claim_leases)
             && self.counters == other.counters
     }
 
@@ -452,6 +462,8 @@ impl State {
             .map(|(holder, creator)| RecordKey::DefaultPrivileges { holder: *holder, creator: *creator });
         let settings = self.settings.keys().map(|setting| RecordKey::Setting(*setting));
         let protections = self.protections.keys().map(|id| RecordKey::Protection(*id));
+        let jobs = self.jobs.keys().map(|id| RecordKey::Job(*id));
+        let leases = self.claim_leases.keys().map(|node| RecordKey::ClaimLease { node: *node });
         std::iter::once(RecordKey::Counters)
             .chain(principals)
             .chain(members)
@@ -461,6 +473,9 @@ impl State {
             .chain(defaults)
             .chain(settings)
             .chain(protections)
+            .chain(std::iter::once(RecordKey::NextJob))
+            .chain(jobs)
+            .chain(leases)
             .filter_map(|key| Some((key, self.record(key)?)))
     }
 
@@ -484,6 +499,11 @@ impl State {
             }
             RecordKey::Setting(setting) => self.settings.get(&setting).cloned().map(Record::Setting),
             RecordKey::Protection(id) => self.protections.get(&id).cloned().map(Record::Protection),
+            RecordKey::NextJob => {
+                (self.next_job != JobId::FIRST).then_some(Record::NextJob(self.next_job))
+            }
+            RecordKey::Job(id) => self.jobs.get(&id).cloned().map(Record::Job),
+            RecordKey::ClaimLease { node } => self.claim_leases.get(&node).copied().map(Record::ClaimLease),
         }
     }
 
@@ -505,6 +525,9 @@ impl State {
             }
             RecordKey::Setting(setting) => self.settings.get(&setting) == other.settings.get(&setting),
             RecordKey::Protection(id) => self.protections.get(&id) == other.protections.get(&id),
+            RecordKey::NextJob => self.next_job == other.next_job,
+            RecordKey::Job(id) => self.jobs.get(&id) == other.jobs.get(&id),
+            RecordKey::ClaimLease { node } => self.claim_leases.get(&node) == other.claim_leases.get(&node),
         }
     }
 
@@ -528,6 +551,8 @@ fn is_built_in(id: ObjectId, object: &Object) -> bool {
 struct Work<'a> {
     state: State,
     actor: Actor,
+    /// That of the log.
+    time: Timestamp,
     context: &'a NameContext,
     /// In the order of the work; a key may stand there more than once.
     touched: Vec<RecordKey>,
@@ -648,6 +673,13 @@ impl Work<'_> {
             Command::ReleaseHistory { id } => self.release_history(*id),
             Command::CreateIamRole { name, if_not_exists } => self.create_iam_role(name, *if_not_exists),
             Command::DropIamRoles { names, if_exists } => self.drop_iam_roles(names, *if_exists),
+            Command::CreateJob { job } => self.create_job(job),
+            Command::ControlJob { id, control } => self.control_job(*id, control),
+            Command::AlterJobOwner { id, owner } => self.alter_job_owner(*id, owner),
+            Command::ClaimJob { id, node, boot } => self.claim_job(*id, *node, *boot),
+            Command::RenewClaims { node, boot } => self.renew_claims(*node, *boot),
+            Command::ReportJob { id, epoch, report } => self.report_job(*id, *epoch, report),
+            Command::CollectJobs => self.collect_jobs(),
         }
     }
 

@@ -50,6 +50,13 @@ impl Command {
             | Self::SetClusterSetting { .. }
             | Self::ProtectHistory { .. }
             | Self::ReleaseHistory { .. }
+            | Self::CreateJob { .. }
+            | Self::ControlJob { .. }
+            | Self::AlterJobOwner { .. }
+            | Self::ClaimJob { .. }
+            | Self::RenewClaims { .. }
+            | Self::ReportJob { .. }
+            | Self::CollectJobs
             | Self::Comment { .. }
             | Self::CommentOnIndex { .. } => false,
         }

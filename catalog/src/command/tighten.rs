@@ -55,7 +55,15 @@ impl Command {
             | Self::Comment { .. }
             | Self::CommentOnIndex { .. }
             | Self::ProtectHistory { .. }
-            | Self::ReleaseHistory { .. } => false,
+            | Self::ReleaseHistory { .. }
+            // Jobs hold no rights: each step of one is decided by what its owner holds then.
+            | Self::CreateJob { .. }
+            | Self::ControlJob { .. }
+            | Self::AlterJobOwner { .. }
+            | Self::ClaimJob { .. }
+            | Self::RenewClaims { .. }
+            | Self::ReportJob { .. }
+            | Self::CollectJobs => false,
         }
     }
 }

@@ -50,6 +50,9 @@ impl State {
             defaults: imbl::OrdMap::new(),
             settings: imbl::OrdMap::new(),
             protections: imbl::OrdMap::new(),
+            jobs: imbl::OrdMap::new(),
+            next_job: crate::job::JobId::FIRST,
+            claim_leases: imbl::OrdMap::new(),
             counters: Counters {
                 next_principal: PrincipalId::FIRST_ORDINARY,
                 next_object: ObjectId::FIRST_ORDINARY,

@@ -27,6 +27,11 @@ impl Work<'_> {
         protection: &Protection,
     ) -> Result<(), Refusal> {
         self.require_keeper()?;
+        self.keep_history(id, protection)
+    }
+
+    /// The same for who may: a job keeps what it reads.
+    pub(super) fn keep_history(&mut self, id: ProtectionId, protection: &Protection) -> Result<(), Refusal> {
         let mut protection = protection.clone();
         if let Some(tables) = &mut protection.tables {
             tables.sort_unstable();

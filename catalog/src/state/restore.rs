@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
+use crate::job::{Job, JobId};
 use crate::object::{Body, Object};
 use crate::privilege::ObjectKind;
 use crate::record::{Counters, Record, RecordKey};
@@ -83,6 +84,11 @@ impl State {
                 (RecordKey::Protection(id), Record::Protection(protection)) => {
                     state.put_protection(id, Some(protection));
                 }
+                (RecordKey::NextJob, Record::NextJob(next)) => state.next_job = next,
+                (RecordKey::Job(id), Record::Job(job)) => state.restore_job(id, job)?,
+                (RecordKey::ClaimLease { node }, Record::ClaimLease(lease)) => {
+                    state.put_claim_lease(node, Some(lease));
+                }
                 (
                     RecordKey::Counters
                     | RecordKey::Principal(_)
@@ -92,7 +98,10 @@ impl State {
                     | RecordKey::RoleSettings { .. }
                     | RecordKey::DefaultPrivileges { .. }
                     | RecordKey::Setting(_)
-                    | RecordKey::Protection(_),
+                    | RecordKey::Protection(_)
+                    | RecordKey::NextJob
+                    | RecordKey::Job(_)
+                    | RecordKey::ClaimLease { .. },
                     Record::Counters(_)
                     | Record::Principal(_)
                     | Record::Membership { .. }
@@ -101,7 +110,10 @@ impl State {
                     | Record::RoleSettings(_)
                     | Record::DefaultPrivileges(_)
                     | Record::Setting(_)
-                    | Record::Protection(_),
+                    | Record::Protection(_)
+                    | Record::NextJob(_)
+                    | Record::Job(_)
+                    | Record::ClaimLease(_),
                 ) => return Err(RestoreError::Mismatch(key)),
             }
         }
@@ -132,6 +144,17 @@ impl State {
             return Err(RestoreError::NameTaken(key));
         }
         self.put_principal(id, principal);
+        Ok(())
+    }
+
+    /// The key of the next id comes before those of jobs. The owner may be gone; it was handed out.
+    fn restore_job(&mut self, id: JobId, job: Arc<Job>) -> Result<(), RestoreError> {
+        let handed_out = (JobId::FIRST..self.next_job).contains(&id)
+            && job.owner < self.counters.next_principal.max(PrincipalId::FIRST_ORDINARY);
+        if !handed_out {
+            return Err(RestoreError::UnknownId(RecordKey::Job(id)));
+        }
+        self.put_job(id, Some(job));
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
 use crate::index::Index;
+use crate::job::{ClaimLease, Job, JobId};
 use crate::name::Name;
 use crate::object::{Body, ColumnType, Object};
 use crate::privilege::ObjectKind;
@@ -163,6 +164,22 @@ impl State {
         };
     }
 
+    /// Sets a job; none: there is none.
+    pub(super) fn put_job(&mut self, id: JobId, job: Option<Arc<Job>>) {
+        match job {
+            Some(job) => self.jobs.insert(id, job),
+            None => self.jobs.remove(&id),
+        };
+    }
+
+    /// Sets until when a node holds its claims; none: it has none.
+    pub(super) fn put_claim_lease(&mut self, node: u64, lease: Option<ClaimLease>) {
+        match lease {
+            Some(lease) => self.claim_leases.insert(node, lease),
+            None => self.claim_leases.remove(&node),
+        };
+    }
+
     /// Sets what was granted on the cluster. Nobody owns it; `node`, which nobody is a member of, stands for that.
     pub(super) fn put_system_acl(&mut self, acl: Acl) {
         self.index.set_target(ObjectId::CLUSTER, ObjectKind::Cluster, PrincipalId::NODE, &acl);
@@ -267,6 +284,14 @@ impl Work<'_> {
         Ok(id)
     }
 
+    /// An id that was never used.
+    pub(super) fn new_job_id(&mut self) -> Result<JobId, Refusal> {
+        let id = self.state.next_job;
+        self.state.next_job = JobId(id.0.checked_add(1).ok_or_else(|| refusal::ids_exhausted("jobs"))?);
+        self.touched.push(RecordKey::NextJob);
+        Ok(id)
+    }
+
     /// [`State::put_principal`], remembered.
     pub(super) fn put_principal(&mut self, id: PrincipalId, principal: Principal) {
         self.touched.push(RecordKey::Principal(id));
@@ -363,5 +388,17 @@ impl Work<'_> {
     pub(super) fn put_protection(&mut self, id: ProtectionId, protection: Option<Protection>) {
         self.touched.push(RecordKey::Protection(id));
         self.state.put_protection(id, protection);
+    }
+
+    /// [`State::put_job`], remembered.
+    pub(super) fn put_job(&mut self, id: JobId, job: Option<Arc<Job>>) {
+        self.touched.push(RecordKey::Job(id));
+        self.state.put_job(id, job);
+    }
+
+    /// [`State::put_claim_lease`], remembered.
+    pub(super) fn put_claim_lease(&mut self, node: u64, lease: Option<ClaimLease>) {
+        self.touched.push(RecordKey::ClaimLease { node });
+        self.state.put_claim_lease(node, lease);
     }
 }
