@@ -292,11 +292,12 @@ pub fn jobs_are_whole(state: &State, found: &mut Vec<String>) {
         }
         let has_error = job.error.is_some();
         let fits = match job.status {
-            JobStatus::Reverting | JobStatus::Canceled | JobStatus::Failed | JobStatus::RevertFailed => has_error,
-            JobStatus::Pending
-            | JobStatus::Running
-            | JobStatus::CancelRequested
-            | JobStatus::Succeeded => !has_error,
+            JobStatus::Reverting | JobStatus::Canceled | JobStatus::Failed | JobStatus::RevertFailed => {
+                has_error
+            }
+            JobStatus::Pending | JobStatus::Running | JobStatus::CancelRequested | JobStatus::Succeeded => {
+                !has_error
+            }
             JobStatus::PauseRequested | JobStatus::Paused => true,
         };
         if !fits {

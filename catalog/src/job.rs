@@ -353,7 +353,9 @@ pub const fn request(control: &Control, status: JobStatus, reverting: bool, canc
         Control::Pause { .. } => match status {
             S::PauseRequested | S::Paused => Requested::Already,
             S::Pending | S::Running | S::Reverting => Requested::Now(S::PauseRequested),
-            S::CancelRequested | S::Succeeded | S::Canceled | S::Failed | S::RevertFailed => Requested::Illegal,
+            S::CancelRequested | S::Succeeded | S::Canceled | S::Failed | S::RevertFailed => {
+                Requested::Illegal
+            }
         },
         Control::Resume => match status {
             S::Running | S::Reverting => Requested::Already,
@@ -372,7 +374,9 @@ pub const fn request(control: &Control, status: JobStatus, reverting: bool, canc
             S::CancelRequested | S::Canceled => Requested::Already,
             S::Paused if reverting => Requested::MustRevert,
             S::Pending | S::Running | S::Paused => Requested::Now(S::CancelRequested),
-            S::PauseRequested | S::Reverting | S::Succeeded | S::Failed | S::RevertFailed => Requested::Illegal,
+            S::PauseRequested | S::Reverting | S::Succeeded | S::Failed | S::RevertFailed => {
+                Requested::Illegal
+            }
         },
     }
 }
@@ -448,7 +452,9 @@ pub const fn reported(report: &Report, status: JobStatus, error: Option<&FinalEr
             S::Running | S::PauseRequested | S::CancelRequested | S::Reverting,
         ) => Some(status),
         (Report::Paused { reason: None }, S::PauseRequested) => Some(S::Paused),
-        (Report::Paused { reason: Some(_) }, S::Running | S::Reverting | S::PauseRequested) => Some(S::Paused),
+        (Report::Paused { reason: Some(_) }, S::Running | S::Reverting | S::PauseRequested) => {
+            Some(S::Paused)
+        }
         (Report::Failed { .. }, S::Running | S::PauseRequested) if error.is_none() => Some(S::Reverting),
         (Report::Canceling, S::CancelRequested) => Some(S::Reverting),
         (Report::Reverted, S::Reverting | S::PauseRequested) => match error {

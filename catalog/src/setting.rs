@@ -277,6 +277,8 @@ const TABLE: [Row; 52] = [
         "1s",
     )
     .about("for how long a node may decide without hearing of the leader, and a node that is gone holds a REVOKE up"),
+    row(S::JobsErrorsMax, "jobs.execution_errors.max_entries", T::Int(0, EXECUTION_ERRORS_MAX), "3")
+        .about("how many errors after which it was tried again are kept of a job"),
     row(
         S::JobsErrorBytesMax,
         "jobs.execution_errors.max_entry_size",
@@ -284,8 +286,6 @@ const TABLE: [Row; 52] = [
         "64 KiB",
     )
     .about("the most bytes that are kept of an error after which a job was tried again"),
-    row(S::JobsErrorsMax, "jobs.execution_errors.max_entries", T::Int(0, EXECUTION_ERRORS_MAX), "3")
-        .about("how many errors after which it was tried again are kept of a job"),
     row(
         S::JobsAdoptInterval,
         "jobs.registry.interval.adopt",

@@ -4,7 +4,7 @@
 //! privileges, commands, the shape of a refusal). Nothing here is indexed, precomputed or clever, and every text is
 //! written out a second time, so that a difference between the two is a defect in one of them.
 //!
-//! It does not check limits of length and size, and it knows nothing of time and versions. What is data in the shared
+//! It does not check limits of length and size, and of time only what it is told it is, for jobs. What is data in the shared
 //! vocabulary (the virtual tables, the cluster settings) is read from there.
 //!
 //! Read next: `spec/say.rs` for the texts, `spec/generate.rs` for how the histories are made.
@@ -14,6 +14,7 @@ mod drops;
 mod entries;
 mod grants;
 mod ground;
+mod jobs;
 mod listing;
 mod makes;
 mod objects;
@@ -32,7 +33,8 @@ pub mod records;
 use crate::command::{Actor, Command, Done, NameContext, Outcome, RoleSpec, StorageChange};
 use crate::decide::Decision;
 use crate::defaults::DefaultClass;
-use crate::id::{ObjectId, PrincipalId};
+use crate::id::{ObjectId, PrincipalId, Timestamp};
+use crate::job::{ClaimLease, Job, JobId};
 use crate::name::{Name, RoleName};
 use crate::object::Body;
 use crate::privilege::{ObjectKind, Privilege};
@@ -66,6 +68,13 @@ pub struct Model {
     pub settings: Vec<(Setting, String)>,
     /// Protections of the change history.
     pub protections: Vec<(ProtectionId, Protection)>,
+    /// Jobs, by id.
+    pub jobs: Vec<(JobId, Job)>,
+    /// Until when nodes hold what they claimed, by node.
+    pub claim_leases: Vec<(u64, ClaimLease)>,
+    /// What time it is, as whoever tells it commands says.
+    pub now: Timestamp,
+    next_job: i64,
     next_principal: u32,
     next_object: u32,
 }
@@ -189,6 +198,13 @@ impl Model {
             | Command::SetClusterSetting { .. } => self.attempt_on_principals(actor, context, command),
             Command::ProtectHistory { id, protection } => self.protect_history(actor, *id, protection),
             Command::ReleaseHistory { id } => self.release_history(actor, *id),
+            Command::CreateJob { job } => self.create_job(actor, job),
+            Command::ControlJob { id, control } => self.control_job(actor, *id, control),
+            Command::AlterJobOwner { id, owner } => self.alter_job_owner(actor, *id, owner),
+            Command::ClaimJob { id, node, boot } => self.claim_job(actor, *id, *node, *boot),
+            Command::RenewClaims { node, boot } => self.renew_claims(actor, *node, *boot),
+            Command::ReportJob { id, epoch, report } => self.report_job(actor, *id, *epoch, report),
+            Command::CollectJobs => self.collect_jobs(actor),
             Command::Grant { privileges, on, to, grant_option } => {
                 self.grant(actor, context, privileges, on, to, *grant_option)
             }

@@ -499,9 +499,7 @@ impl State {
             }
             RecordKey::Setting(setting) => self.settings.get(&setting).cloned().map(Record::Setting),
             RecordKey::Protection(id) => self.protections.get(&id).cloned().map(Record::Protection),
-            RecordKey::NextJob => {
-                (self.next_job != JobId::FIRST).then_some(Record::NextJob(self.next_job))
-            }
+            RecordKey::NextJob => (self.next_job != JobId::FIRST).then_some(Record::NextJob(self.next_job)),
             RecordKey::Job(id) => self.jobs.get(&id).cloned().map(Record::Job),
             RecordKey::ClaimLease { node } => self.claim_leases.get(&node).copied().map(Record::ClaimLease),
         }

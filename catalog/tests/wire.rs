@@ -18,6 +18,10 @@ use grantd_catalog::command::{
 use grantd_catalog::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use grantd_catalog::grant::AclEntry;
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
+use grantd_catalog::job::{
+    Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus, JobToken, NewJob,
+    Opaque, Progress, Protects, Report,
+};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{
     Argument, Body, Check, Column, ColumnType, ConnectionUri, DecimalBound, EnumLabel, EnumType, Expression,
@@ -113,6 +117,7 @@ fn all_commands() -> Vec<(&'static str, Command)> {
     all.extend(commands_that_shape());
     all.extend(commands_of_history());
     all.extend(commands_of_clouds());
+    all.extend(commands_of_jobs());
     all
 }
 
@@ -433,7 +438,98 @@ fn commands_of_history() -> Vec<(&'static str, Command)> {
     ]
 }
 
-/// Those of the roles of clouds, of which the newest command is one.
+fn new_job() -> NewJob {
+    NewJob {
+        token: JobToken(1 << 100),
+        kind: JobKind::Changefeed,
+        description: "CREATE CHANGEFEED".to_owned(),
+        statement: "CREATE CHANGEFEED FOR t".to_owned(),
+        details: Opaque::new(vec![1, 2]),
+        requirement: requirement(),
+        tables: vec![ObjectId(104)],
+        schedule: Some(JobId(3)),
+        cancelable: true,
+        protects: Some(Protects {
+            since: Timestamp { nanos: 1 << 60, logical: 7 },
+            tables: Some(vec![ObjectId(104)]),
+        }),
+    }
+}
+
+fn job() -> Job {
+    let at = |nanos| Timestamp { nanos, logical: 7 };
+    Job {
+        asked: NewJob { protects: None, ..new_job() },
+        owner: PrincipalId(300),
+        owner_name: RoleName::from("amy"),
+        status: JobStatus::Reverting,
+        created: at(1),
+        started: Some(at(2)),
+        finished: None,
+        modified: at(3),
+        epoch: 300,
+        claim: Some(Claim { node: 2, boot: 1 << 50 }),
+        progress: Progress {
+            fraction_ppm: Some(500_000),
+            high_water: Some(at(4)),
+            running_status: "s".to_owned(),
+            checkpoint: Opaque::new(vec![3]),
+        },
+        error: Some(FinalError::Canceled),
+        execution_errors: vec![ExecutionError { at: at(5), run: 1, text: "e".to_owned() }],
+        pause_reason: Some("r".to_owned()),
+        num_runs: 2,
+        last_run: Some(at(6)),
+        next_run: Some(at(7)),
+        retries: 1,
+        credential_waits: 1,
+        waiting_since: Some(at(8)),
+    }
+}
+
+fn reports() -> Vec<Report> {
+    let text = || "e".to_owned();
+    vec![
+        Report::Progress {
+            fraction_ppm: Some(1),
+            high_water: Some(Timestamp { nanos: 1, logical: 2 }),
+            running_status: Some(text()),
+            checkpoint: Some(Opaque::new(vec![4])),
+            protect_since: Some(Timestamp { nanos: 3, logical: 4 }),
+        },
+        Report::WaitsForCredentials { running_status: text() },
+        Report::Retry { error: text(), delay_ms: Some(5) },
+        Report::Rest { delay_ms: 6 },
+        Report::HandOver,
+        Report::Paused { reason: Some(text()) },
+        Report::Failed { error: text() },
+        Report::Canceling,
+        Report::Reverted,
+        Report::RevertFailed { error: text() },
+        Report::Succeeded,
+    ]
+}
+
+/// Those of jobs, of which the newest command is one.
+fn commands_of_jobs() -> Vec<(&'static str, Command)> {
+    let id = JobId(7);
+    let pause = Control::Pause { reason: Some("r".to_owned()) };
+    let mut all = vec![
+        ("CreateJob", Command::CreateJob { job: Box::new(new_job()) }),
+        ("ControlJob pause", Command::ControlJob { id, control: pause }),
+        ("ControlJob resume", Command::ControlJob { id, control: Control::Resume }),
+        ("ControlJob cancel", Command::ControlJob { id, control: Control::Cancel }),
+        ("AlterJobOwner", Command::AlterJobOwner { id, owner: RoleSpec::CurrentUser }),
+        ("ClaimJob", Command::ClaimJob { id, node: 2, boot: 1 << 50 }),
+        ("RenewClaims", Command::RenewClaims { node: 2, boot: 1 << 50 }),
+    ];
+    let said = |report| ("ReportJob", Command::ReportJob { id, epoch: 300, report });
+    all.extend(reports().into_iter().map(said));
+    all.push(("CollectJobs", Command::CollectJobs));
+    all
+}
+
+/// Those of the roles of clouds.
 fn commands_of_clouds() -> Vec<(&'static str, Command)> {
     let role = || Name::from("arn:aws:iam::123456789012:role/r");
     let owner = Command::AlterOwner {
@@ -583,6 +679,12 @@ fn records() -> Vec<(RecordKey, Record)> {
         (RecordKey::Setting(Setting::MinPasswordLength), Record::Setting("12".to_owned())),
         (RecordKey::Principal(PrincipalId(301)), Record::Principal(expiring)),
         (RecordKey::Protection(ProtectionId(1 << 100)), Record::Protection(protection(Some(Vec::new())))),
+        (RecordKey::NextJob, Record::NextJob(JobId(8))),
+        (RecordKey::Job(JobId(7)), Record::Job(std::sync::Arc::new(job()))),
+        (
+            RecordKey::ClaimLease { node: 2 },
+            Record::ClaimLease(ClaimLease { boot: 1 << 50, until: Timestamp { nanos: 1 << 60, logical: 7 } }),
+        ),
     ]
 }
 
@@ -743,12 +845,12 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     let last = commands.len() - 1;
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
-    let (_, newest) = commands_of_clouds().pop().expect("there are some");
-    assert_eq!(variant(&newest), "DropIamRoles");
+    let (_, newest) = commands_of_jobs().pop().expect("there are some");
+    assert_eq!(variant(&newest), "CollectJobs");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
-    assert_eq!((keys.len(), kinds.len()), (9, 9));
+    assert_eq!((keys.len(), kinds.len()), (12, 12));
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod transaction;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -510,6 +510,13 @@ impl Gate {
     }
 }
 
+/// What time the log has, more or less: its leader's clock says, and this is the node's own. For trials, and for guesses of
+/// what will be applied.
+pub fn log_now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp { nanos: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), logical: 0 }
+}
+
 fn no_answer() -> Refusal {
     Refusal::new(INTERNAL, "a read ended without an answer")
 }
@@ -518,10 +525,10 @@ fn no_answer() -> Refusal {
 fn tried(view: &View, proposal: &Proposal) -> Result<(), Refusal> {
     let mut trial = view.state().clone();
     let next = Version(view.version().0 + 1);
+    let now = log_now();
     let mut changes = Vec::new();
     for command in &proposal.commands {
-        let outcome =
-            trial.apply(next, Timestamp::default(), proposal.actor, &proposal.context, command, &mut changes);
+        let outcome = trial.apply(next, now, proposal.actor, &proposal.context, command, &mut changes);
         if let Outcome::Refused(refusal) = outcome {
             return Err(refusal);
         }

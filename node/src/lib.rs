@@ -16,6 +16,7 @@ pub mod activity;
 pub mod error;
 pub mod value;
 pub mod cloud;
+pub mod jobs;
 pub mod session;
 pub mod sql;
 pub mod http;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Sorted by name.
-pub const TABLE: [Metric; 12] = [
+pub const TABLE: [Metric; 15] = [
     metric(
         "grantd_audit_lost_total",
         Kind::Counter,
@@ -62,6 +62,19 @@ pub const TABLE: [Metric; 12] = [
         Kind::Counter,
         "entry: of cloud_endpoints; result: ok, denied, unauthenticated, unavailable, limited, malformed",
         "requests of programs of this host for credentials, and what came of them",
+    ),
+    metric(
+        "grantd_jobs_currently_paused",
+        Kind::Gauge,
+        "type: backup, restore, changefeed, auto_collect_jobs",
+        "jobs of the cluster that stand still until somebody resumes them",
+    ),
+    metric("grantd_jobs_currently_running", Kind::Gauge, "type", "jobs that this node works on"),
+    metric(
+        "grantd_jobs_ended_total",
+        Kind::Counter,
+        "type; phase: resume, fail_or_cancel; result: completed, failed, retry_error, credentials, rest, stopped",
+        "how work on jobs ended on this node; it may begin again",
     ),
     metric(
         "grantd_storage_bytes_total",

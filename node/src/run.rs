@@ -3,8 +3,8 @@
 //! Start: certificates, directory, SQL port, replication, endpoint of credentials, engine, HTTPS, admin socket, check socket, SQL
 //! server. Each step's error says what failed and the way out, and undoes the steps before it. Stop, [`Stop::Drain`]:
 //!
-//! 1. `/ready` says no; no checks on the socket, no credentials for programs, no new SQL connections; running statements finish,
-//!    at most for the drain time-out; sessions are closed;
+//! 1. `/ready` says no; no checks on the socket, no credentials for programs; jobs are handed over; no new SQL connections; running
+//!    statements finish, at most for the drain time-out; sessions are closed;
 //! 2. no new requests over HTTPS, then none to the admin socket; those that run finish;
 //! 3. leadership is handed over, so that the others need no election;
 //! 4. replication stops: connections and files are closed; the audit log is written to its end.
@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use grantd_catalog::job::JobKind;
 use grantd_raft::config::{NodeId, RaftConfig};
 use grantd_raft::handle::{self, Handle, Status};
 use grantd_raft::quic::identity;
@@ -47,6 +48,8 @@ use crate::failure::Failure;
 use crate::gate::Gate;
 use crate::http::caller::Doorman;
 use crate::http::{HttpServer, Route};
+use crate::jobs::collect::Collect;
+use crate::jobs::{Jobs, Work, Works};
 use crate::metrics::{self, Measured};
 use crate::pgwire::backend::Cluster;
 use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
@@ -57,6 +60,8 @@ use crate::tls;
 
 /// How long a stopping leader tries to hand over. Longer than one election; an election follows anyway if it fails.
 const HANDOVER_MAX: Duration = Duration::from_secs(2);
+/// How long a stopping node waits for its jobs to be handed over: for work to stop, and for a leader to take it.
+const JOBS_DRAIN_MAX: Duration = Duration::from_secs(8);
 
 /// A running node. Dropping it without [`Self::stop`] leaves its tasks to the runtime's end.
 pub struct Node {
@@ -66,6 +71,7 @@ pub struct Node {
     drain_timeout: Duration,
     sql: Server,
     admin: AdminServer,
+    jobs: Jobs,
     /// Ends the sessions of roles that may not log in any more.
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
@@ -119,7 +125,7 @@ impl Node {
                 return Err(failure);
             }
         };
-        let Parts { sql, admin, logins, http, checks, endpoint, audit } = parts;
+        let Parts { sql, admin, jobs, logins, http, checks, endpoint, audit } = parts;
         let drain_timeout = settings.drain_timeout;
         grantd_raft::memory::set_total(settings.sql_memory);
         let measured = {
@@ -133,6 +139,7 @@ impl Node {
             drain_timeout,
             sql,
             admin,
+            jobs,
             logins,
             upkeep: metrics::keep_up(),
             _measured: measured,
@@ -184,6 +191,7 @@ impl Node {
         }
         match how {
             Stop::Drain => {
+                self.jobs.drain(JOBS_DRAIN_MAX).await;
                 self.sql.drain(self.drain_timeout).await;
                 if let Some(http) = self.http {
                     http.stop().await;
@@ -193,6 +201,7 @@ impl Node {
                 self.handle.shutdown().await;
             }
             Stop::Now => {
+                drop(self.jobs);
                 drop(self.http);
                 self.handle.shutdown().await;
                 self.sql.drain(Duration::ZERO).await;
@@ -236,6 +245,7 @@ impl Node {
 struct Parts {
     sql: Server,
     admin: AdminServer,
+    jobs: Jobs,
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
     checks: Option<CheckServer>,
@@ -280,12 +290,25 @@ async fn serve(
         }
     };
     let activity = engine.activity().own().clone();
+    let jobs = Jobs::start(Gate::new(Arc::new(handle.clone())), handle.watch(), works())
+        .map_err(|error| Failure::new("cannot choose a number for this run of the node").because(&error));
+    let jobs = match jobs {
+        Ok(jobs) => jobs,
+        Err(failure) => {
+            admin.stop().await;
+            if let Some(checks) = checks {
+                checks.stop().await;
+            }
+            return Err(failure);
+        }
+    };
+    let engine = engine.telling_jobs(jobs.nudge());
     let backend = Cluster { engine, handle: handle.clone() };
     match Server::start(listener, config, backend) {
         Ok(sql) => {
             let (versions, viewed) = (handle.watch(), handle.clone());
             let logins = tokio::spawn(logins::watch(activity, versions, move || viewed.view()));
-            Ok(Parts { sql, admin, logins, http, checks, endpoint, audit })
+            Ok(Parts { sql, admin, jobs, logins, http, checks, endpoint, audit })
         }
         Err(error) => {
             admin.stop().await;
@@ -295,6 +318,12 @@ async fn serve(
             Err(Failure::new("cannot serve SQL").because(&error))
         }
     }
+}
+
+/// What jobs this node can do.
+fn works() -> Works {
+    let collect: Arc<dyn Work> = Arc::new(Collect);
+    Works::from([(JobKind::AutoCollectJobs, collect)])
 }
 
 /// What this node reaches outside. Nothing is asked for before somebody uses it.

@@ -30,7 +30,10 @@ pub fn not_job_owner(id: JobId) -> Refusal {
 
 /// ALTER JOB … OWNER TO of one of the cluster's own.
 pub fn job_of_the_cluster(id: JobId) -> Refusal {
-    Refusal::new(state::NOT_IN_PREREQUISITE_STATE, format!("job {id} is the cluster's own and has no other owner"))
+    Refusal::new(
+        state::NOT_IN_PREREQUISITE_STATE,
+        format!("job {id} is the cluster's own and has no other owner"),
+    )
 }
 
 /// PAUSE, RESUME or CANCEL of a job that has no such future.

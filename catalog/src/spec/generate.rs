@@ -6,6 +6,7 @@
 //! Read next: `spec/generate/commands.rs`, and `spec/generate/names.rs` for the universe.
 
 mod commands;
+mod jobs;
 mod names;
 mod shapes;
 
@@ -102,7 +103,9 @@ fn focused_command() -> BoxedStrategy<Command> {
 
 /// One statement by anybody.
 pub fn step() -> BoxedStrategy<Step> {
-    (actor(), context(), commands::command())
+    let asked = (actor(), context(), commands::command());
+    let said_by_nodes = (Just(("node".into(), "node".into())), context(), jobs::said_by_nodes());
+    prop_oneof![12 => asked, 1 => said_by_nodes]
         .prop_map(|((session, current), context, command)| Step { session, current, context, command })
         .boxed()
 }
@@ -304,6 +307,11 @@ pub fn bind(command: &Command, model: &Model) -> Command {
                 bind_type(&mut argument.argument_type, model);
             }
             bind_ids(&mut function.references, model, is_readable);
+        }
+        Command::ReportJob { id, epoch, .. } if *epoch == jobs::NEWEST_EPOCH => {
+            if let Some((_, job)) = model.jobs.iter().find(|(known, _)| known == id) {
+                *epoch = job.epoch;
+            }
         }
         _ => {}
     }

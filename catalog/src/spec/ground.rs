@@ -19,6 +19,10 @@ impl Model {
             role_settings: Vec::new(),
             settings: Vec::new(),
             protections: Vec::new(),
+            jobs: Vec::new(),
+            claim_leases: Vec::new(),
+            now: crate::id::Timestamp::default(),
+            next_job: 1,
             next_principal: PrincipalId::FIRST_ORDINARY.0,
             next_object: ObjectId::DEFAULT_DATABASE.0,
         };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::defaults::DefaultClass;
 use crate::grant::{Acl, AclEntry};
 use crate::id::{ObjectId, PrincipalId};
+use crate::job::JobId;
 use crate::object::{Body, Object};
 use crate::privilege::Privilege;
 use crate::record::{Counters, Record, RecordKey};
@@ -51,6 +52,15 @@ impl Model {
         }
         for (id, protection) in &self.protections {
             records.insert(RecordKey::Protection(*id), Record::Protection(protection.clone()));
+        }
+        if self.next_job != 1 {
+            records.insert(RecordKey::NextJob, Record::NextJob(JobId(self.next_job)));
+        }
+        for (id, job) in self.job_records() {
+            records.insert(RecordKey::Job(id), Record::Job(job));
+        }
+        for (node, lease) in &self.claim_leases {
+            records.insert(RecordKey::ClaimLease { node: *node }, Record::ClaimLease(*lease));
         }
         records
     }

@@ -7,8 +7,10 @@ use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::{Refusal, SqlState};
 use crate::setting::Row;
 
+mod jobs;
 mod shapes;
 
+pub(super) use self::jobs::*;
 pub(super) use self::shapes::*;
 
 fn no(code: &str, message: String) -> Refusal {

@@ -90,7 +90,9 @@ impl State {
     pub fn setting_ms(&self, setting: Setting) -> u64 {
         match self.setting_value(setting) {
             SettingValue::Milliseconds(ms) => ms,
-            SettingValue::Bool(_) | SettingValue::Int(_) | SettingValue::Bytes(_) | SettingValue::Text(_) => 0,
+            SettingValue::Bool(_) | SettingValue::Int(_) | SettingValue::Bytes(_) | SettingValue::Text(_) => {
+                0
+            }
         }
     }
 }
@@ -165,7 +167,8 @@ impl Work<'_> {
         changed.next_run = None;
         match control {
             Control::Pause { reason } => {
-                changed.pause_reason = reason.as_deref().map(|reason| cut(reason, STATUS_BYTES_MAX).to_owned());
+                changed.pause_reason =
+                    reason.as_deref().map(|reason| cut(reason, STATUS_BYTES_MAX).to_owned());
             }
             Control::Resume => {
                 changed.pause_reason = None;
@@ -401,7 +404,8 @@ impl Work<'_> {
         for id in ended {
             self.put_job(id, None);
         }
-        let named = |node| self.state.jobs().any(|(_, job)| job.claim.is_some_and(|claim| claim.node == node));
+        let named =
+            |node| self.state.jobs().any(|(_, job)| job.claim.is_some_and(|claim| claim.node == node));
         let leases: Vec<_> = self
             .state
             .claim_leases

@@ -25,6 +25,8 @@ pub struct World {
     pub version: Version,
     pub view: Arc<View>,
     pub context: NameContext,
+    /// What time the next command is applied at.
+    pub now: Timestamp,
     /// What a replica would have on disk.
     pub disk: std::collections::BTreeMap<RecordKey, Record>,
 }
@@ -38,6 +40,7 @@ impl World {
             disk: state.records().collect(),
             state,
             context: context("defaultdb"),
+            now: Timestamp::default(),
         }
     }
 
@@ -51,7 +54,7 @@ impl World {
         let before = self.state.clone();
         let mut changes = Vec::new();
         self.version = Version(self.version.0 + 1);
-        let time = Timestamp::default();
+        let time = self.now;
         let outcome = self.state.apply(self.version, time, actor, &self.context, command, &mut changes);
         match &outcome {
             Outcome::Refused(_) => {

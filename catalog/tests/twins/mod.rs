@@ -69,6 +69,7 @@ impl World {
     /// Who acts in a step: the principal of this name; every third time its last bearer, even if it was dropped since.
     fn actor(&self, name: &RoleName) -> PrincipalId {
         match self.names.get(name) {
+            _ if name.as_str() == "node" => PrincipalId::NODE,
             Some(last) if self.version.is_multiple_of(3) => *last,
             Some(_) | None => self.principal(name),
         }
@@ -87,7 +88,9 @@ impl World {
         command: &Command,
     ) -> Result<Outcome, String> {
         self.version += 1;
-        let time = Timestamp { nanos: self.version, logical: 0 };
+        // A while passes between any two, so that claims and rests end in a history.
+        let time = Timestamp { nanos: self.version * 700_000_000, logical: 0 };
+        self.model.now = time;
         let mut changes = Vec::new();
         let outcome = self.state.apply(Version(self.version), time, actor, context, command, &mut changes);
         let expected = self.model.apply(actor, context, command);
@@ -337,7 +340,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 44] = [
+const COMMANDS: [&str; 51] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -382,6 +385,13 @@ const COMMANDS: [&str; 44] = [
     "ReleaseHistory",
     "CreateIamRole",
     "DropIamRoles",
+    "CreateJob",
+    "ControlJob",
+    "AlterJobOwner",
+    "ClaimJob",
+    "RenewClaims",
+    "ReportJob",
+    "CollectJobs",
 ];
 
 /// The name of the variant of a command.
@@ -431,6 +441,13 @@ pub fn variant(command: &Command) -> &'static str {
         Command::ReleaseHistory { .. } => 41,
         Command::CreateIamRole { .. } => 42,
         Command::DropIamRoles { .. } => 43,
+        Command::CreateJob { .. } => 44,
+        Command::ControlJob { .. } => 45,
+        Command::AlterJobOwner { .. } => 46,
+        Command::ClaimJob { .. } => 47,
+        Command::RenewClaims { .. } => 48,
+        Command::ReportJob { .. } => 49,
+        Command::CollectJobs => 50,
     };
     COMMANDS[position]
 }

@@ -33,6 +33,7 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         Command::AlterOwner { object, owner, .. } => {
             ("ALTER OWNER", format!("{} TO {}", owned(object), spec(owner)))
         }
+        Command::AlterJobOwner { id, owner } => ("ALTER OWNER", format!("JOB {id} TO {}", spec(owner))),
         Command::ReassignOwned { from, to } => {
             ("REASSIGN OWNED", format!("BY {} TO {}", specs(from), spec(to)))
         }
@@ -77,7 +78,13 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         | Command::AlterRoleSettings { .. }
         | Command::SetClusterSetting { .. }
         | Command::ProtectHistory { .. }
-        | Command::ReleaseHistory { .. } => return None,
+        | Command::ReleaseHistory { .. }
+        | Command::CreateJob { .. }
+        | Command::ControlJob { .. }
+        | Command::ClaimJob { .. }
+        | Command::RenewClaims { .. }
+        | Command::ReportJob { .. }
+        | Command::CollectJobs => return None,
     })
 }
 

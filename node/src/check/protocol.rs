@@ -597,6 +597,8 @@ impl Changed {
             RecordKey::DefaultPrivileges { holder, creator } => Some(Self::Defaults { holder, creator }),
             RecordKey::Setting(_) => Some(Self::Setting),
             RecordKey::Protection(_) => Some(Self::Protection),
+            // Jobs hold no rights.
+            RecordKey::NextJob | RecordKey::Job(_) | RecordKey::ClaimLease { .. } => None,
         }
     }
 

@@ -113,7 +113,7 @@ impl Hinter for Words {
 impl Validator for Words {}
 
 /// What Tab offers beside meta-commands, privileges and role options.
-const KEYWORDS: [&str; 124] = [
+const KEYWORDS: [&str; 128] = [
     "ADMIN",
     "AFTER",
     "ALTER",
@@ -164,6 +164,8 @@ const KEYWORDS: [&str; 124] = [
     "INPUT",
     "INTO",
     "IS",
+    "JOB",
+    "JOBS",
     "KEY",
     "LANGUAGE",
     "LIMIT",
@@ -185,6 +187,7 @@ const KEYWORDS: [&str; 124] = [
     "OWNED",
     "OWNER",
     "PASSWORD",
+    "PAUSE",
     "PRIMARY",
     "PRIVILEGE",
     "PRIVILEGES",
@@ -195,6 +198,7 @@ const KEYWORDS: [&str; 124] = [
     "REPLACE",
     "RESET",
     "RESTRICT",
+    "RESUME",
     "RETURNING",
     "RETURNS",
     "REVOKE",

@@ -16,6 +16,7 @@ use crate::cloud::everywhere;
 use crate::cloud::outside::Outside;
 use crate::error::{SqlError, state};
 use crate::gate::{Gate, ReadOutcome, Replica};
+use crate::jobs::Nudge;
 use crate::session::Session;
 use crate::session::block::{Kind, Phase, Status};
 use crate::sql::parse::Statement;
@@ -28,7 +29,7 @@ use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::variable::Reading;
-use crate::sql::system::{activity, external, show, variable};
+use crate::sql::system::{activity, external, job, show, variable};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 use self::inquiry::Inquiry;
@@ -47,6 +48,7 @@ mod cursor;
 mod external_statement;
 mod foreign_key;
 mod forward;
+mod job_statement;
 mod local;
 mod named;
 mod inquiry;
@@ -122,6 +124,7 @@ pub struct Engine {
     audit: Audit,
     activity: ClusterActivity,
     outside: Outside,
+    nudge: Nudge,
     served: Served,
     texts: Texts,
 }
@@ -147,7 +150,7 @@ impl Engine {
         let served = Served::new(gate.clone(), activity.own().clone(), texts.clone());
         let server = forward::Server::new(gate.clone(), activity.own().clone(), served.clone());
         gate.serve_forwards(Arc::new(server));
-        Self { gate, audit: Audit::default(), activity, outside, served, texts }
+        Self { gate, audit: Audit::default(), activity, outside, nudge: Nudge::default(), served, texts }
     }
 
     /// The same, with a log of refusals and changes.
@@ -161,6 +164,12 @@ impl Engine {
     pub fn reaching(self, outside: Outside) -> Self {
         everywhere::answer(&outside, &self.activity);
         Self { outside, ..self }
+    }
+
+    /// The same, telling this node's runner of jobs that are made or resumed here.
+    #[must_use]
+    pub fn telling_jobs(self, nudge: Nudge) -> Self {
+        Self { nudge, ..self }
     }
 
     /// What this node reaches outside.
@@ -308,6 +317,7 @@ impl Engine {
             Statement::Show(statement) => (Vec::new(), Some(show::columns(statement))),
             Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
             Statement::External(statement) => (Vec::new(), external::columns(statement)),
+            Statement::Job(statement) => (Vec::new(), job::columns(statement)),
             Statement::Named(statement) => self.shape_of_named(session, statement, hints).await?,
             Statement::Empty
             | Statement::Table(_)
@@ -410,6 +420,7 @@ impl Engine {
                 false => self.write(session, prepared, parameters).await,
             },
             Statement::External(statement) => self.external(session, statement).await,
+            Statement::Job(statement) => self.jobs(session, statement).await,
             Statement::Table(statement) => self.table_statement(session, statement).await,
             Statement::CreateView(statement) => {
                 let view = self.view_for_change(session).await?;
@@ -635,6 +646,7 @@ pub fn plan_with(
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
         | Statement::External(_)
+        | Statement::Job(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

@@ -27,6 +27,7 @@ pub mod alter;
 pub mod session;
 pub mod transaction;
 pub mod activity;
+pub mod job;
 pub mod named;
 pub mod show;
 pub mod copy;
@@ -37,6 +38,7 @@ pub use self::reserved::is_reserved_word;
 use self::activity::ActivityStatement;
 use self::copy::{CopyStatement, Housekeeping};
 use self::external::ExternalStatement;
+use self::job::JobStatement;
 use self::named::NamedStatement;
 use self::role::RoleStatement;
 use self::session::SetStatement;
@@ -79,6 +81,8 @@ pub enum Statement {
     Activity(ActivityStatement),
     /// What looks outside before it is done.
     External(Box<ExternalStatement>),
+    /// SHOW JOBS and the like, PAUSE, RESUME and CANCEL JOB.
+    Job(Box<JobStatement>),
     /// CREATE and ALTER ROLE: a password in it is still text.
     Role(RoleStatement),
     /// A command that needs nothing but the catalog, and its tag.
@@ -442,6 +446,7 @@ impl Reader<'_> {
             "SHOW" => self.show(),
             "DISCARD" => self.discard(),
             "CANCEL" => self.cancel(),
+            "PAUSE" | "RESUME" => self.control_jobs(),
             "CHECK" => self.check_connection(),
             "COPY" => self.copy(),
             "VACUUM" | "ANALYZE" | "ANALYSE" => self.housekeeping(),
@@ -456,9 +461,7 @@ impl Reader<'_> {
                 self.transaction()
             }
             "REINDEX" | "CALL" | "DO" | "MERGE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "REFRESH"
-            | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" | "PAUSE" | "RESUME" => {
-                Err(SqlError::unsupported(word))
-            }
+            | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" => Err(SqlError::unsupported(word)),
             _ => Err(self.expected("a statement")),
         }
     }

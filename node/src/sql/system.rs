@@ -9,6 +9,7 @@ pub mod foreign_key;
 pub mod show;
 pub mod activity;
 pub mod external;
+pub mod job;
 pub mod catalog;
 
 use grantd_raft::rows::{Extensions, Function};

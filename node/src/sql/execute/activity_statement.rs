@@ -78,14 +78,32 @@ impl Engine {
         Ok(activity::nodes(&self.activity.nodes().await))
     }
 
-    /// What a query names. It is decided as any other query.
+    /// What a query names.
     async fn queried_ids(&self, session: &mut Session, query: &ast::Query) -> Result<Vec<String>, SqlError> {
+        let mut ids = Vec::new();
+        for cell in self.queried(session, query, "CANCEL").await? {
+            match cell {
+                Datum::Text(id) => ids.push(id),
+                Datum::Null => {}
+                _ => return Err(SqlError::syntax("CANCEL takes a query of one column of strings")),
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The one column of a query that stands in a statement, `word`. It is decided as any other query.
+    pub(super) async fn queried(
+        &self,
+        session: &mut Session,
+        query: &ast::Query,
+        word: &str,
+    ) -> Result<Vec<Datum>, SqlError> {
         let statement = Statement::Query(Box::new(query.clone()));
         let view = self.gate.view().await?;
         let plan = plan_rows(&view, session, &statement, &[])?;
         let one_column = plan.columns.as_ref().is_some_and(|columns| columns.len() == 1);
         if !plan.parameters.is_empty() || !plan.sequences.is_empty() || !one_column {
-            return Err(SqlError::syntax("CANCEL takes a query of one column without parameters"));
+            return Err(SqlError::syntax(format!("{word} takes a query of one column without parameters")));
         }
         let text = String::new().into();
         let prepared = Prepared {
@@ -101,15 +119,7 @@ impl Engine {
             .rows
             .map(|rows| rows.rows)
             .unwrap_or_default();
-        let mut ids = Vec::new();
-        for cell in rows.into_iter().flatten() {
-            match cell {
-                Datum::Text(id) => ids.push(id),
-                Datum::Null => {}
-                _ => return Err(SqlError::syntax("CANCEL takes a query of one column of strings")),
-            }
-        }
-        Ok(ids)
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// Stops one after the other, as the original does: the first that cannot be stopped ends it.

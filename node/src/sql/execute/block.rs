@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use grantd_catalog::id::{ObjectId, Timestamp, Version};
+use grantd_catalog::id::{ObjectId, Version};
 use grantd_catalog::object::Body;
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::view::View;
@@ -24,7 +24,7 @@ use super::write::{FORWARD_TIMEOUT, INTERRUPT_INTERVAL, PAUSE_FIRST, PAUSE_MAX, 
 use super::{Engine, Prepared, Response, cancel_check, forward, plan_rows, response, run, unless_cancelled};
 use crate::activity::{Cancelled, Id};
 use crate::error::SqlError;
-use crate::gate::{self, restart};
+use crate::gate::{self, log_now, restart};
 use crate::session::block::{Block, Holding, Kind, Phase, START, none_in_progress, read_only};
 use crate::session::{Held, Notice, Session, Ticket};
 use crate::sql::parse::Statement;
@@ -621,6 +621,7 @@ fn changing(statement: &Statement) -> Option<&'static str> {
         Statement::CreateFunction(_) => Some("CREATE FUNCTION"),
         Statement::Role(role) => Some(role.word()),
         Statement::External(statement) => statement.changing(),
+        Statement::Job(statement) => statement.changing(),
         Statement::Command(_, tag) => Some(tag),
         Statement::Empty
         | Statement::Query(_)
@@ -648,7 +649,7 @@ fn changed(newest: Arc<View>, proposals: &[Proposal]) -> Result<Arc<View>, Refus
     for proposal in proposals {
         for command in &proposal.commands {
             let (actor, context) = (proposal.actor, &proposal.context);
-            let outcome = state.apply(next, Timestamp::default(), actor, context, command, &mut changes);
+            let outcome = state.apply(next, log_now(), actor, context, command, &mut changes);
             if let grantd_catalog::command::Outcome::Refused(refusal) = outcome {
                 return Err(refusal);
             }

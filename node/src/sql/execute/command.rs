@@ -58,8 +58,18 @@ impl Engine {
         command: Command,
         tag: &str,
     ) -> Result<Response, SqlError> {
+        self.commands(session, vec![command], tag).await
+    }
+
+    /// Several, whole or not at all.
+    pub(super) async fn commands(
+        &self,
+        session: &mut Session,
+        commands: Vec<Command>,
+        tag: &str,
+    ) -> Result<Response, SqlError> {
         let context = session.name_context();
-        let proposal = Proposal { actor: session.actor, context, commands: vec![command] };
+        let proposal = Proposal { actor: session.actor, context, commands };
         let told = match session.block.open() {
             Some(_) => self.propose_in_block(session, proposal).await.map_err(said)?,
             None => {

@@ -284,6 +284,7 @@ pub(super) fn tag(statement: &Statement) -> &'static str {
         | Statement::CreateFunction(_)
         | Statement::Activity(_)
         | Statement::External(_)
+        | Statement::Job(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

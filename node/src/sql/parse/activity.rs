@@ -79,15 +79,17 @@ impl Reader<'_> {
     }
 
     pub(super) fn cancel(&mut self) -> Result<Statement, SqlError> {
+        let start = self.parser.index();
         self.expect_words(&["CANCEL"])?;
         let target = if self.words(&["SESSION"]) || self.words(&["SESSIONS"]) {
             Target::Session
         } else if self.words(&["QUERY"]) || self.words(&["QUERIES"]) {
             Target::Query
-        } else if self.next_is("JOB") || self.next_is("JOBS") {
-            return Err(SqlError::unsupported("CANCEL JOB"));
+        } else if ["JOB", "JOBS", "ALL"].iter().any(|word| self.next_is(word)) {
+            self.back_to(start);
+            return self.control_jobs();
         } else {
-            return Err(self.expected("QUERY or SESSION"));
+            return Err(self.expected("QUERY, SESSION or JOB"));
         };
         let if_exists = self.if_exists();
         let is_query = matches!(self.parser.peek_token_ref().token, Token::LParen)

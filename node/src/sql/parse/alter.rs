@@ -34,6 +34,9 @@ impl Reader<'_> {
             let tags = Tags { owner: "ALTER IAM ROLE", rename: "ALTER IAM ROLE", set_schema: "" };
             return self.alteration("ALTER IAM ROLE", name, if_exists, &tags);
         }
+        if self.words(&["JOB"]) {
+            return self.alter_job();
+        }
         if self.words(&["SCHEMA"]) {
             let if_exists = self.if_exists();
             let name = OwnedName::Schema(self.schema_name()?);

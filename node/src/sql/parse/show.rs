@@ -109,6 +109,9 @@ impl Reader<'_> {
         if let Some(statement) = self.show_activity()? {
             return Ok(statement);
         }
+        if let Some(statement) = self.show_jobs()? {
+            return Ok(statement);
+        }
         let statement = match self.show_principals()? {
             Some(statement) => statement,
             None => match self.show_objects()? {
@@ -210,8 +213,7 @@ impl Reader<'_> {
             return Ok(ShowStatement::Variable("transaction_status".to_owned()));
         }
         for (words, feature) in [
-            (&["JOBS"][..], "SHOW JOBS"),
-            (&["SCHEDULES"], "SHOW SCHEDULES"),
+            (&["SCHEDULES"][..], "SHOW SCHEDULES"),
             (&["RANGES"], "SHOW RANGES"),
             (&["REGIONS"], "SHOW REGIONS"),
             (&["ZONE"], "SHOW ZONE CONFIGURATIONS"),
