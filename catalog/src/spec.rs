@@ -152,23 +152,6 @@ pub struct ModelRoleSetting {
     pub value: String,
 }
 
-impl ModelObject {
-    /// The kind that decides which privileges are legal.
-    pub fn kind(&self) -> ObjectKind {
-        match self.body {
-            Body::Database => ObjectKind::Database,
-            Body::Schema => ObjectKind::Schema,
-            Body::Table(_) | Body::View(_) => ObjectKind::Table,
-            Body::Sequence(_) => ObjectKind::Sequence,
-            Body::Type(_) => ObjectKind::Type,
-            Body::Function(_) => ObjectKind::Function,
-            Body::ExternalConnection(_) => ObjectKind::ExternalConnection,
-            Body::VirtualTable => ObjectKind::VirtualTable,
-            Body::IamRole => ObjectKind::IamRole,
-        }
-    }
-}
-
 impl Model {
     /// Applies one command, whole or not at all. Cost: a copy of the whole model.
     pub fn apply(&mut self, actor: Actor, context: &NameContext, command: &Command) -> Outcome {
@@ -184,6 +167,7 @@ impl Model {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "one arm for each command")]
     fn attempt(&mut self, actor: Actor, context: &NameContext, command: &Command) -> Result<Told, Refusal> {
         if actor.current != PrincipalId::NODE && !self.exists(actor.current) {
             return Err(say::actor_is_gone(actor.current));

@@ -462,8 +462,6 @@ impl State {
             .map(|(holder, creator)| RecordKey::DefaultPrivileges { holder: *holder, creator: *creator });
         let settings = self.settings.keys().map(|setting| RecordKey::Setting(*setting));
         let protections = self.protections.keys().map(|id| RecordKey::Protection(*id));
-        let jobs = self.jobs.keys().map(|id| RecordKey::Job(*id));
-        let leases = self.claim_leases.keys().map(|node| RecordKey::ClaimLease { node: *node });
         std::iter::once(RecordKey::Counters)
             .chain(principals)
             .chain(members)
@@ -473,9 +471,7 @@ impl State {
             .chain(defaults)
             .chain(settings)
             .chain(protections)
-            .chain(std::iter::once(RecordKey::NextJob))
-            .chain(jobs)
-            .chain(leases)
+            .chain(self.job_keys())
             .filter_map(|key| Some((key, self.record(key)?)))
     }
 

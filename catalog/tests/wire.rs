@@ -615,6 +615,7 @@ fn wide_table() -> Table {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one of each")]
 fn records() -> Vec<(RecordKey, Record)> {
     let entry = AclEntry {
         grantee: PrincipalId(100),

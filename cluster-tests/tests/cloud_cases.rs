@@ -35,6 +35,7 @@ const NUMBERS: [(&str, &[u16]); 4] = [
         ],
     ),
     ("H.4", &[101, 103, 104, 106, 107, 109, 110]),
+    ("H.7", &[151, 152, 154, 155, 157, 158, 160, 161]),
 ];
 
 const URI: &str = "node/src/cloud/uri/tests/cases.rs";
@@ -45,8 +46,10 @@ const AWS: &str = "cluster-tests/tests/cloud_aws.rs";
 const STATEMENTS: &str = "cluster-tests/tests/cloud_statements.rs";
 /// Who may use which URI, decided twice.
 const SCRIPT: &str = "catalog/tests/scripts/outside.txt";
+const JOB_RECORDS: &str = "catalog/tests/jobs.rs";
+const JOB_STATEMENTS: &str = "node/tests/jobs.rs";
 /// What cannot be seen before there are jobs.
-const JOBS: &str = "issue 7: there is no BACKUP, RESTORE, CHANGEFEED or SHOW JOBS yet";
+const JOBS: &str = "issue 7: there is no BACKUP, RESTORE or CHANGEFEED yet";
 
 const CASES: &[(u16, How)] = &[
     (1, By(URI, "a_bucket_has_a_name")),
@@ -163,6 +166,14 @@ const CASES: &[(u16, How)] = &[
     (107, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
     (109, Not(JOBS)),
     (110, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
+    (151, By(JOB_RECORDS, "requests_that_a_status_does_not_allow_are_refused_in_the_originals_words")),
+    (152, By(JOB_RECORDS, "a_pause_stops_at_once_what_nobody_works_on_and_else_when_its_node_says_so")),
+    (154, By(JOB_RECORDS, "what_is_cancelled_is_taken_back_and_then_canceled")),
+    (155, By("cluster-tests/tests/jobs.rs", "the_clusters_own_job_goes_on_whoever_is_there")),
+    (157, By(JOB_STATEMENTS, "what_ended_long_ago_is_listed_only_by_number")),
+    (158, By(JOB_RECORDS, "a_report_of_a_lost_claim_changes_nothing")),
+    (160, By(JOB_STATEMENTS, "show_jobs_when_complete_returns_when_all_have_ended")),
+    (161, Not(JOBS)),
 ];
 
 fn root() -> &'static Path {

@@ -201,52 +201,51 @@ impl Model {
         if job.claim.is_none() || job.epoch != epoch {
             return Err(say::stale_claim(id, epoch, job.epoch));
         }
-        let out_of_place = say::out_of_place(id, job.status.word());
-        let working = ["running", "pause-requested", "cancel-requested", "reverting"];
-        // What came to be final is stored before anything is taken back.
-        let reverts = job.error.is_some() && ["reverting", "pause-requested"].contains(&job.status.word());
-        let goes_on = job.error.is_none() && ["running", "pause-requested"].contains(&job.status.word());
-        let fits = match report {
-            Report::Paused { reason: None } => job.status == JobStatus::PauseRequested,
-            Report::Paused { reason: Some(_) } => reverts || goes_on,
-            Report::Failed { .. } | Report::Succeeded => goes_on,
-            Report::Canceling => job.status == JobStatus::CancelRequested,
-            Report::Reverted | Report::RevertFailed { .. } => reverts,
-            Report::Progress { .. }
-            | Report::WaitsForCredentials { .. }
-            | Report::Retry { .. }
-            | Report::Rest { .. }
-            | Report::HandOver => working.contains(&job.status.word()),
-        };
-        if !fits {
-            return Err(out_of_place);
+        if !fits(&job, report) {
+            return Err(say::out_of_place(id, job.status.word()));
         }
         match report {
-            Report::Progress { fraction_ppm, high_water, running_status, checkpoint, protect_since } => {
-                let forward = fraction_ppm.is_some() || high_water.is_some() || checkpoint.is_some();
-                if forward {
-                    job.retries = 0;
-                }
-                job.waiting_since = None;
-                if let Some(ppm) = fraction_ppm {
-                    let before = job.progress.fraction_ppm.unwrap_or(0);
-                    job.progress.fraction_ppm = Some(before.max((*ppm).min(1_000_000)));
-                }
-                if job.progress.high_water < *high_water {
-                    job.progress.high_water = *high_water;
-                }
-                if let Some(text) = running_status {
-                    job.progress.running_status = text.clone();
-                }
-                if let Some(bytes) = checkpoint {
-                    job.progress.checkpoint = bytes.clone();
-                }
-                for (known, protection) in &mut self.protections {
-                    if known.0 == job.asked.token.0 {
-                        protection.since = protection.since.max(protect_since.unwrap_or(protection.since));
-                    }
-                }
+            Report::Progress { .. } => self.come_forward(&mut job, report),
+            Report::Reverted | Report::RevertFailed { .. } | Report::Succeeded => {
+                self.come_to_end(&mut job, report)
             }
+            _ => self.stop(&mut job, report),
+        }
+        self.replace_job(id, job)
+    }
+
+    fn come_forward(&mut self, job: &mut Job, report: &Report) {
+        let Report::Progress { fraction_ppm, high_water, running_status, checkpoint, protect_since } = report
+        else {
+            return;
+        };
+        let forward = fraction_ppm.is_some() || high_water.is_some() || checkpoint.is_some();
+        if forward {
+            job.retries = 0;
+        }
+        job.waiting_since = None;
+        if let Some(ppm) = fraction_ppm {
+            let before = job.progress.fraction_ppm.unwrap_or(0);
+            job.progress.fraction_ppm = Some(before.max((*ppm).min(1_000_000)));
+        }
+        if job.progress.high_water < *high_water {
+            job.progress.high_water = *high_water;
+        }
+        if let Some(text) = running_status {
+            job.progress.running_status = text.clone();
+        }
+        if let Some(bytes) = checkpoint {
+            job.progress.checkpoint = bytes.clone();
+        }
+        for (known, protection) in &mut self.protections {
+            if known.0 == job.asked.token.0 {
+                protection.since = protection.since.max(protect_since.unwrap_or(protection.since));
+            }
+        }
+    }
+
+    fn stop(&self, job: &mut Job, report: &Report) {
+        match report {
             Report::WaitsForCredentials { running_status } => {
                 job.progress.running_status = running_status.clone();
                 if job.waiting_since.is_none() {
@@ -257,7 +256,7 @@ impl Model {
             Report::Retry { error, delay_ms } => {
                 job.retries += 1;
                 job.progress.running_status = error.clone();
-                self.remember_error(&mut job, error);
+                self.remember_error(job, error);
                 let most = self.duration(Setting::JobsRetryMost);
                 let mut wait = self.duration(Setting::JobsRetryInitial);
                 for _ in 1..job.retries {
@@ -284,27 +283,33 @@ impl Model {
                     job.pause_reason = reason.clone();
                 }
             }
-            Report::Failed { error } => self.begin_to_revert(&mut job, FinalError::Failed(error.clone())),
-            Report::Canceling => self.begin_to_revert(&mut job, FinalError::Canceled),
+            Report::Failed { error } => self.begin_to_revert(job, FinalError::Failed(error.clone())),
+            Report::Canceling => self.begin_to_revert(job, FinalError::Canceled),
+            other => unreachable!("{other:?} stops nothing"),
+        }
+    }
+
+    fn come_to_end(&mut self, job: &mut Job, report: &Report) {
+        match report {
             Report::Reverted => {
                 let canceled = job.error == Some(FinalError::Canceled);
-                self.finish(&mut job, if canceled { JobStatus::Canceled } else { JobStatus::Failed });
+                self.finish(job, if canceled { JobStatus::Canceled } else { JobStatus::Failed });
             }
             Report::RevertFailed { error } => {
                 let first = error_text(job.error.as_ref());
                 let text = format!("{first}; what it did could not be taken back: {error}");
                 job.error = Some(FinalError::Failed(text));
-                self.finish(&mut job, JobStatus::RevertFailed);
+                self.finish(job, JobStatus::RevertFailed);
             }
             Report::Succeeded => {
                 let endless = job.progress.fraction_ppm.is_none() && job.progress.high_water.is_some();
                 if !endless {
                     job.progress.fraction_ppm = Some(1_000_000);
                 }
-                self.finish(&mut job, JobStatus::Succeeded);
+                self.finish(job, JobStatus::Succeeded);
             }
+            other => unreachable!("{other:?} is no end"),
         }
-        self.replace_job(id, job)
     }
 
     /// A hundred at most are not reached by any history.
@@ -441,5 +446,25 @@ fn error_text(error: Option<&FinalError>) -> String {
         Some(FinalError::Canceled) => "job canceled by user".to_owned(),
         Some(FinalError::Failed(text)) => text.clone(),
         None => String::new(),
+    }
+}
+
+/// Whether a job takes a report.
+fn fits(job: &Job, report: &Report) -> bool {
+    let working = ["running", "pause-requested", "cancel-requested", "reverting"];
+    // What came to be final is stored before anything is taken back.
+    let reverts = job.error.is_some() && ["reverting", "pause-requested"].contains(&job.status.word());
+    let goes_on = job.error.is_none() && ["running", "pause-requested"].contains(&job.status.word());
+    match report {
+        Report::Paused { reason: None } => job.status == JobStatus::PauseRequested,
+        Report::Paused { reason: Some(_) } => reverts || goes_on,
+        Report::Failed { .. } | Report::Succeeded => goes_on,
+        Report::Canceling => job.status == JobStatus::CancelRequested,
+        Report::Reverted | Report::RevertFailed { .. } => reverts,
+        Report::Progress { .. }
+        | Report::WaitsForCredentials { .. }
+        | Report::Retry { .. }
+        | Report::Rest { .. }
+        | Report::HandOver => working.contains(&job.status.word()),
     }
 }

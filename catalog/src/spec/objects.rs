@@ -249,3 +249,20 @@ impl Model {
         Ok(Told::default())
     }
 }
+
+impl ModelObject {
+    /// The kind that decides which privileges are legal.
+    pub fn kind(&self) -> ObjectKind {
+        match self.body {
+            Body::Database => ObjectKind::Database,
+            Body::Schema => ObjectKind::Schema,
+            Body::Table(_) | Body::View(_) => ObjectKind::Table,
+            Body::Sequence(_) => ObjectKind::Sequence,
+            Body::Type(_) => ObjectKind::Type,
+            Body::Function(_) => ObjectKind::Function,
+            Body::ExternalConnection(_) => ObjectKind::ExternalConnection,
+            Body::VirtualTable => ObjectKind::VirtualTable,
+            Body::IamRole => ObjectKind::IamRole,
+        }
+    }
+}

@@ -11,6 +11,7 @@ use crate::job::{
 };
 use crate::privilege::Privilege;
 use crate::protection::{Protection, ProtectionId};
+use crate::record::RecordKey;
 use crate::refusal::{self, Refusal};
 use crate::require::NEEDS_MAX;
 use crate::role::RoleOption;
@@ -37,6 +38,13 @@ impl State {
     /// The job that was made with this token. Cost: linear in the jobs; the newest are looked at first.
     pub fn job_of(&self, token: JobToken) -> Option<(JobId, &Arc<Job>)> {
         self.jobs().rev().find(|(_, job)| job.asked.token == token)
+    }
+
+    /// The keys of everything about jobs, sorted.
+    pub(super) fn job_keys(&self) -> impl Iterator<Item = RecordKey> {
+        let jobs = self.jobs.keys().map(|id| RecordKey::Job(*id));
+        let leases = self.claim_leases.keys().map(|node| RecordKey::ClaimLease { node: *node });
+        std::iter::once(RecordKey::NextJob).chain(jobs).chain(leases)
     }
 
     /// The id of the next job.

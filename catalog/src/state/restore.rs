@@ -51,6 +51,7 @@ impl State {
     ///
     /// Errors: records that contradict each other or themselves; the first one found is named. Cost: linear, beside the
     /// closures.
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind of record")]
     pub fn restore(records: impl IntoIterator<Item = (RecordKey, Record)>) -> Result<Self, RestoreError> {
         let sorted = sorted(records)?;
         let mut state = Self::empty();

@@ -9,6 +9,7 @@ use grantd_catalog::privilege::Privilege;
 use grantd_catalog::role::ValidUntil;
 
 /// The statement and what it says, of a command that changes what somebody may do. Passwords are not in it.
+#[allow(clippy::too_many_lines, reason = "one arm for each command")]
 pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
     Some(match command {
         Command::CreateRole { name, options, .. } => ("CREATE ROLE", role_with(name, options)),

@@ -166,12 +166,6 @@ impl Engine {
         Self { outside, ..self }
     }
 
-    /// The same, telling this node's runner of jobs that are made or resumed here.
-    #[must_use]
-    pub fn telling_jobs(self, nudge: Nudge) -> Self {
-        Self { nudge, ..self }
-    }
-
     /// What this node reaches outside.
     pub fn outside(&self) -> &Outside {
         &self.outside

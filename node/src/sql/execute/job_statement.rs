@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{Engine, Response, Rows, unless_cancelled};
 use crate::error::SqlError;
 use crate::gate::log_now;
+use crate::jobs::Nudge;
 use crate::session::Session;
 use crate::sql::parse::job::{JOB_IDS_MAX, JobStatement, Listed, Which, tag};
 use crate::sql::system::job;
@@ -24,6 +25,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const COMPLETE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Engine {
+    /// The same, telling this node's runner of jobs that are made or resumed here.
+    #[must_use]
+    pub fn telling_jobs(self, nudge: Nudge) -> Self {
+        Self { nudge, ..self }
+    }
+
     pub(super) async fn jobs(
         &self,
         session: &mut Session,

@@ -14,6 +14,7 @@ struct Tags {
 }
 
 impl Reader<'_> {
+    #[allow(clippy::too_many_lines, reason = "one arm for each kind of thing")]
     pub(super) fn alter(&mut self) -> Result<Statement, SqlError> {
         self.expect_words(&["ALTER"])?;
         if ["ROLE", "USER", "GROUP"].into_iter().any(|word| self.words(&[word])) {

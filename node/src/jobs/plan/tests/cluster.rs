@@ -46,6 +46,8 @@ struct Node {
 
 struct Cluster {
     dice: Dice,
+    /// Nothing is lost or slow any more.
+    calm: bool,
     now: Duration,
     log: Timestamp,
     version: u64,
@@ -59,6 +61,7 @@ impl Cluster {
     fn new(seed: u64) -> Self {
         let mut cluster = Self {
             dice: Dice(seed),
+            calm: false,
             now: Duration::from_secs(1_000),
             log: Timestamp::default(),
             version: 1,
@@ -143,7 +146,7 @@ impl Cluster {
         let arrived: Vec<_> = self.sent.iter().filter(|sent| due(sent, self.now)).cloned().collect();
         self.sent.retain(|sent| !due(sent, self.now));
         for (_, number, boot, asked, sent, command) in arrived {
-            let lost = self.dice.once_in(12);
+            let lost = !self.calm && self.dice.once_in(12);
             let done = !lost && self.apply(&command);
             let at = usize::try_from(number - 1).unwrap_or(0);
             let node = &mut self.nodes[at];
@@ -192,7 +195,8 @@ impl Cluster {
     }
 
     fn act(&mut self, at: usize, act: Act) {
-        let slow = Duration::from_millis(self.dice.below(50) * self.dice.below(50));
+        let slow =
+            Duration::from_millis(self.dice.below(50) * self.dice.below(if self.calm { 2 } else { 50 }));
         let ends = Duration::from_millis(self.dice.below(8_000));
         let now = self.now;
         let node = &mut self.nodes[at];
@@ -253,7 +257,8 @@ proptest! {
         let mut cluster = Cluster::new(seed);
         for step in 0..CHAOS_STEPS + QUIET_STEPS {
             cluster.now += STEP;
-            if step < CHAOS_STEPS {
+            cluster.calm = step >= CHAOS_STEPS;
+            if !cluster.calm {
                 cluster.trouble();
             }
             cluster.deliver();
