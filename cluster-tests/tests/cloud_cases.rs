@@ -18,7 +18,7 @@ enum How {
 }
 
 /// Every number that the specification has, by section.
-const NUMBERS: [(&str, &[u16]); 4] = [
+const NUMBERS: [(&str, &[u16]); 5] = [
     (
         "H.1",
         &[
