@@ -17,6 +17,7 @@ pub mod error;
 pub mod value;
 pub mod cloud;
 pub mod jobs;
+pub mod backup;
 pub mod session;
 pub mod sql;
 pub mod http;

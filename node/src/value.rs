@@ -1,8 +1,11 @@
 //! Values and types as clients see them, and how the row store holds them.
 
+use std::cmp::Ordering;
+use std::sync::Arc;
+
 use grantd_catalog::id::ObjectId;
 use grantd_catalog::object::ColumnType;
-use grantd_raft::rows::Value;
+use grantd_raft::rows::{Collation, Value};
 
 use self::interval::Interval;
 use crate::error::{SqlError, state};
@@ -472,6 +475,17 @@ impl Datum {
             _ => return Err(wrong()),
         })
     }
+}
+
+/// The orders of texts that are values of a type, for the row store.
+pub fn collations() -> Vec<Collation> {
+    let collation =
+        |name, compare: fn(&str, &str) -> Ordering| Collation { name, compare: Arc::new(compare) };
+    vec![
+        collation("decimal", decimal::compare),
+        collation("interval", interval::compare),
+        collation("jsonb", json::compare),
+    ]
 }
 
 /// The nearest number of single precision.

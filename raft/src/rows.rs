@@ -26,6 +26,7 @@ mod apply;
 mod virtual_table;
 mod history;
 mod past;
+mod page;
 mod reader;
 mod dump;
 mod store;
@@ -40,6 +41,7 @@ pub use self::history::{
     CHUNK_BYTES, Cause, HistoryFile, Place, ROW_OVERHEAD_BYTES, RowRecord, RowsKept, ShapeRecord, Taken,
 };
 pub(crate) use self::history::{encode_key, encode_row};
+pub use self::page::{KeyOrder, RowsPage, Window};
 pub use self::past::{Page, Past, PastChange, PastError, PastRecord};
 pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use grantd_catalog::id::{Timestamp, Version};
 use grantd_catalog::refusal::{Refusal, SqlState, state};
+use grantd_catalog::view::View;
+use grantd_raft::handle::Unavailable;
 use grantd_raft::rows::{Past, PastError};
 
 use super::{Gate, INTERNAL, Permit, ReadOutcome, no_answer, still_allowed, unavailable};
@@ -13,6 +15,9 @@ pub type PastRead = Box<dyn FnOnce(Version, &Past<'_>) + Send>;
 
 /// What PostgreSQL says of what is too old to be read.
 const SNAPSHOT_TOO_OLD: SqlState = SqlState::new("72000");
+/// How often time and catalog are asked for until they are of one version. They are unless something is applied in the few
+/// microseconds between.
+const MOMENT_ATTEMPTS_MAX: u32 = 50;
 
 impl Gate {
     /// Reads the change history as this node has applied it. The permit is for every table that `read` asks about. As for
@@ -35,6 +40,27 @@ impl Gate {
         self.replica.past(Box::new(guarded)).await.map_err(unavailable)?;
         let outcome = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         outcome.unwrap_or_else(|| Err(no_answer()))
+    }
+
+    /// The catalog of one version, as fresh as all that was acknowledged before the call, and the time up to which that version
+    /// knows all. Nothing of rows.
+    pub async fn moment(&self) -> Result<(Arc<View>, Timestamp), Refusal> {
+        self.view().await?;
+        for _ in 0..MOMENT_ATTEMPTS_MAX {
+            let told = Arc::new(Mutex::new(None));
+            let slot = Arc::clone(&told);
+            let read: PastRead = Box::new(move |version, past| {
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((version, past.resolved()));
+            });
+            self.replica.past(read).await.map_err(unavailable)?;
+            let told = told.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (version, time) = told.ok_or_else(no_answer)?;
+            let view = self.at_least(version).await?;
+            if view.version() == version {
+                return Ok((view, time));
+            }
+        }
+        Err(unavailable(Unavailable::Busy))
     }
 }
 

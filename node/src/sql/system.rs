@@ -19,7 +19,7 @@ pub fn extensions() -> Extensions {
     Extensions {
         functions: functions(),
         aggregates: crate::sql::translate::scalar::aggregates(),
-        collations: crate::sql::translate::scalar::collations(),
+        collations: crate::value::collations(),
         tables: catalog::tables(),
     }
 }

@@ -308,11 +308,36 @@ fn storage_class(column_type: ColumnType) -> &'static str {
         | ColumnType::Time
         | ColumnType::Enum(_) => "INTEGER",
         ColumnType::Float4 | ColumnType::Float8 => "REAL",
-        // Equal values may be written in several ways: with more or fewer zeros, as a month or as thirty days.
+        // See `collation`.
         ColumnType::Decimal { .. } => "TEXT COLLATE decimal",
         ColumnType::Interval => "TEXT COLLATE interval",
         ColumnType::Jsonb => "TEXT COLLATE jsonb",
         ColumnType::Text { .. } | ColumnType::Char { .. } | ColumnType::Uuid => "TEXT",
         ColumnType::Bytes => "BLOB",
+    }
+}
+
+/// The order of a type whose equal values may be written in several ways: with more or fewer zeros, as a month or as thirty days.
+/// None: it has that of its bytes.
+pub(super) const fn collation(column_type: ColumnType) -> Option<&'static str> {
+    match column_type {
+        ColumnType::Decimal { .. } => Some("decimal"),
+        ColumnType::Interval => Some("interval"),
+        ColumnType::Jsonb => Some("jsonb"),
+        ColumnType::Bool
+        | ColumnType::Int2
+        | ColumnType::Int4
+        | ColumnType::Int8
+        | ColumnType::TimestampTz
+        | ColumnType::Timestamp
+        | ColumnType::Date
+        | ColumnType::Time
+        | ColumnType::Enum(_)
+        | ColumnType::Float4
+        | ColumnType::Float8
+        | ColumnType::Text { .. }
+        | ColumnType::Char { .. }
+        | ColumnType::Uuid
+        | ColumnType::Bytes => None,
     }
 }

@@ -408,6 +408,16 @@ pub(super) fn scan(
     table: ObjectId,
     seen: &mut dyn FnMut(Vec<Value>) -> Result<bool, RowsError>,
 ) -> Result<(), RowsError> {
+    scan_after(sqlite, table, None, seen)
+}
+
+/// The same from behind a key on.
+pub(super) fn scan_after(
+    sqlite: &rusqlite::Connection,
+    table: ObjectId,
+    after: Option<&[Value]>,
+    seen: &mut dyn FnMut(Vec<Value>) -> Result<bool, RowsError>,
+) -> Result<(), RowsError> {
     let name = ddl::table_name(table);
     let columns = file::stored_columns(sqlite, &name)?;
     let mut key: Vec<_> = columns.iter().filter(|column| column.key > 0).collect();
@@ -416,9 +426,17 @@ pub(super) fn scan(
         columns.map(|column| ddl::quote(&column.name)).collect::<Vec<_>>().join(", ")
     };
     let (all, order) = (list(&mut columns.iter()), list(&mut key.into_iter()));
-    let sql = format!("SELECT {all} FROM {} ORDER BY {order}", ddl::quote(&name));
+    let after = after.unwrap_or_default();
+    let rows_after = match after.len() {
+        0 => String::new(),
+        count => {
+            let values = (1..=count).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+            format!(" WHERE ({order}) > ({values})")
+        }
+    };
+    let sql = format!("SELECT {all} FROM {}{rows_after} ORDER BY {order}", ddl::quote(&name));
     let mut statement = sqlite.prepare(&sql)?;
-    let mut rows = statement.query([])?;
+    let mut rows = statement.query(rusqlite::params_from_iter(after))?;
     while let Some(row) = rows.next()? {
         let values: Result<Vec<Value>, RowsError> =
             (0..columns.len()).map(|at| Value::try_from(row.get_ref(at)?)).collect();

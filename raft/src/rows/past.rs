@@ -16,7 +16,7 @@ use crate::rows::history::{
     self, Content, Place, RowRecord, RowsKept, ShapeRecord, damaged, decode_object, decode_rows,
     decode_shape, encode_key, time_at,
 };
-use crate::rows::{RowsError, Value};
+use crate::rows::{Collation, RowsError, Value};
 
 /// The most bytes of changed rows that a look at a table as of a time holds in memory.
 const ROWS_AT_BYTES_MAX: usize = 64 << 20;
@@ -93,17 +93,51 @@ pub struct Past<'c> {
     sqlite: &'c rusqlite::Connection,
     resolved: Timestamp,
     from: Timestamp,
+    collations: &'c [Collation],
 }
 
 /// Is shown what one row of the history holds, put together.
-type Seen<'s> = &'s mut dyn FnMut(Content, &[u8]) -> Result<(), PastError>;
+pub(super) type Seen<'s> = &'s mut dyn FnMut(Content, &[u8]) -> Result<(), PastError>;
 
 /// The next thing of one table, where pages put several in order.
 type Turn = Reverse<(Place, ObjectId)>;
 
 impl<'c> Past<'c> {
-    pub(super) fn new(sqlite: &'c rusqlite::Connection, resolved: Timestamp, from: Timestamp) -> Self {
-        Self { sqlite, resolved, from }
+    pub(super) fn new(
+        sqlite: &'c rusqlite::Connection,
+        resolved: Timestamp,
+        from: Timestamp,
+        collations: &'c [Collation],
+    ) -> Self {
+        Self { sqlite, resolved, from, collations }
+    }
+
+    pub(super) fn sqlite(&self) -> &'c rusqlite::Connection {
+        self.sqlite
+    }
+
+    pub(super) fn collations(&self) -> &'c [Collation] {
+        self.collations
+    }
+
+    /// What became of a table after `time`, the oldest first.
+    pub(super) fn shapes_after(
+        &self,
+        table: ObjectId,
+        time: Timestamp,
+    ) -> Result<Vec<ShapeRecord>, PastError> {
+        let mut find = self.sqlite.prepare_cached(
+            "SELECT bytes FROM grantd_history
+             WHERE object = ?1 AND content = 2 AND (nanos, logical, number) > (?2, ?3, ?4)
+             ORDER BY nanos, logical, number",
+        )?;
+        let mut rows = find.query((table.0, time.nanos.cast_signed(), time.logical, u32::MAX))?;
+        let mut shapes = Vec::new();
+        while let Some(row) = rows.next()? {
+            let bytes = row.get_ref(0)?.as_blob().map_err(|error| damaged(&error))?;
+            shapes.push(decode_shape(history::open(bytes)?)?);
+        }
+        Ok(shapes)
     }
 
     /// The time up to which nothing more can come: that of the last applied entry.
@@ -270,7 +304,12 @@ impl<'c> Past<'c> {
     }
 
     /// Shows what happened to a table after `time`, the newest first.
-    fn each_after(&self, table: ObjectId, time: Timestamp, seen: Seen<'_>) -> Result<(), PastError> {
+    pub(super) fn each_after(
+        &self,
+        table: ObjectId,
+        time: Timestamp,
+        seen: Seen<'_>,
+    ) -> Result<(), PastError> {
         let mut find = self.sqlite.prepare_cached(
             "SELECT content, bytes FROM grantd_history
              WHERE object = ?1 AND (nanos, logical, number) > (?2, ?3, ?4)
@@ -370,7 +409,7 @@ impl Back {
     }
 }
 
-fn map_back(row: &[Value], map: &[usize]) -> Vec<Value> {
+pub(super) fn map_back(row: &[Value], map: &[usize]) -> Vec<Value> {
     map.iter().filter_map(|at| row.get(*at).cloned()).collect()
 }
 
@@ -379,7 +418,7 @@ fn key_of(places: &[usize], row: &[Value]) -> Vec<u8> {
 }
 
 /// The columns that are stored, with their positions in the catalog.
-fn stored(object: &Object) -> impl Iterator<Item = u16> {
+pub(super) fn stored(object: &Object) -> impl Iterator<Item = u16> {
     let table = match &object.body {
         Body::Table(table) => Some(table),
         _ => None,
@@ -389,7 +428,7 @@ fn stored(object: &Object) -> impl Iterator<Item = u16> {
 }
 
 /// Where the columns of the key are among those stored.
-fn key_places(object: &Object) -> Option<Vec<usize>> {
+pub(super) fn key_places(object: &Object) -> Option<Vec<usize>> {
     let key = match &object.body {
         Body::Table(table) => table.primary_key.clone(),
         // Its row has one key, the last of its columns.

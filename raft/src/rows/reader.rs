@@ -115,7 +115,8 @@ impl Reader {
         let (resolved, from) = times(last, read_meta(&connection.sqlite, MetaKey::History)?);
         let limited = connection.client_within(READ_TIME_MAX);
         let applied = read_meta(&connection.sqlite, MetaKey::Applied)?;
-        let result = read(applied, &Past::new(&connection.sqlite, resolved, from));
+        let collations = &self.pool.extensions.collations;
+        let result = read(applied, &Past::new(&connection.sqlite, resolved, from, collations));
         drop(limited);
         connection.execute("ROLLBACK")?;
         Ok(result)

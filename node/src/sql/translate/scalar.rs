@@ -7,10 +7,10 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use grantd_raft::rows::{Aggregate, Collation, Function, Value};
+use grantd_raft::rows::{Aggregate, Function, Value};
 
 use crate::error::{SqlError, state};
-use crate::value::{self, SqlType, interval, out_of_range, text};
+use crate::value::{SqlType, interval, out_of_range, text};
 
 mod json;
 mod moment;
@@ -129,17 +129,6 @@ pub fn functions() -> Vec<Function> {
 /// The aggregate functions, for the row store.
 pub fn aggregates() -> Vec<Aggregate> {
     number::aggregates()
-}
-
-/// The orders of texts that are values of a type, for the row store.
-pub fn collations() -> Vec<Collation> {
-    let collation =
-        |name, compare: fn(&str, &str) -> Ordering| Collation { name, compare: Arc::new(compare) };
-    vec![
-        collation("decimal", value::decimal::compare),
-        collation("interval", value::interval::compare),
-        collation("jsonb", value::json::compare),
-    ]
 }
 
 fn wrong() -> SqlError {

@@ -16,8 +16,8 @@ use crate::codec::{self, Kind};
 use crate::entry::{Part, Proposal, Transaction};
 use crate::machine::{history_from_record, time_of_record};
 use crate::rows::{
-    Captured, Cause, Extensions, MetaKey, Past, PastChange, PastError, PastRecord, Place, RowsKept, Store,
-    TableChecksum, Value,
+    Captured, Cause, Extensions, KeyOrder, MetaKey, Past, PastChange, PastError, PastRecord, Place, RowsKept,
+    Store, TableChecksum, Value,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -539,6 +539,20 @@ fn counted(rows: &[String]) -> BTreeMap<String, u32> {
     counted
 }
 
+/// The rows of a table at a time, of pages of so many bytes, which are in the order of the key.
+fn pages_at(past: &Past<'_>, table: ObjectId, time: Timestamp, bytes: usize) -> Vec<String> {
+    let shape = past.object_at(table, time).unwrap().expect("it was there");
+    let order = KeyOrder::of(&shape, &[]).expect("it is a table");
+    let (mut found, mut after): (_, Option<Vec<Value>>) = (Vec::new(), None);
+    loop {
+        let page = past.page_at(table, time, after.as_deref(), bytes).unwrap();
+        found.extend(page.rows.into_iter().map(|values| row(&Some(values))));
+        let Some(next) = page.next else { return found };
+        assert!(after.is_none_or(|after| order.compare(&after, &next).is_lt()), "the pages go on");
+        after = Some(next);
+    }
+}
+
 /// rows(T1) + changes(T1, T2] = rows(T2), and rows(T2) - changes(T1, T2] = rows(T1), for any two times.
 #[test]
 fn the_history_leads_from_each_time_to_each_later_one_and_back() {
@@ -571,6 +585,10 @@ fn the_history_leads_from_each_time_to_each_later_one_and_back() {
                     })
                     .unwrap();
                     assert_eq!(&sorted(found), rows, "seed {seed}, {table} at {time}");
+                    for bytes in [1, 500, 1 << 20] {
+                        let paged = pages_at(past, *table, *time, bytes);
+                        assert_eq!(&sorted(paged), rows, "seed {seed}, {table} at {time} in {bytes} bytes");
+                    }
                 }
                 for (first, second) in [(0, moments.len() - 1), (moments.len() / 3, moments.len() / 2)] {
                     let ((from, (_, before)), (to, (_, after))) = (&moments[first], &moments[second]);
