@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use grantd_catalog::view::View;
 use grantd_raft::config::{NodeId, Tuning};
+use grantd_raft::handle::Handle;
 
 use super::{SAMPLE_DATABASE, SAMPLE_PASSWORD, SAMPLE_USER};
 use crate::cert;
@@ -135,6 +136,11 @@ impl Cluster {
     /// Where a running node takes checks.
     pub fn check_socket(&self, id: NodeId) -> PathBuf {
         self.settings[&id].data_dir.join(SOCKET)
+    }
+
+    /// A running node, as others in this process use it.
+    pub fn handle(&self, id: NodeId) -> Handle {
+        self.node(id).handle().clone()
     }
 
     /// The newest view of a running node.
