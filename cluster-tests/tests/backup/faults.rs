@@ -8,6 +8,8 @@ use grantd_node::backup::collection::Collection;
 use grantd_node::backup::write::write;
 use grantd_node::backup::{BackupError, show};
 
+use grantd_node::value::Datum;
+
 use super::stage::{Root, Stage, contents, files, open, passphrase};
 
 /// A full backup and a layer, of a table with rows in several files.
@@ -199,5 +201,11 @@ async fn who_goes_on_leaves_what_is_done_and_another_job_stays_out() {
     let error = write(&to, &other, &Keys::None, &stage.gate, &stage.root()).await.unwrap_err();
     assert!(error.to_string().starts_with("A full backup already exists in /20"), "{error}");
     let shown = show::backups(&to).await.unwrap();
-    assert_eq!(shown.rows.len(), 1);
+    assert_eq!(shown.rows, [[Datum::Text(format!("/{}", order.full))]]);
+    let pointer = all(directory.path())
+        .into_iter()
+        .find(|file| file.to_str().unwrap().contains("metadata/latest"))
+        .unwrap();
+    std::fs::write(pointer, "nonsense").unwrap();
+    assert_eq!(open(&to, None, &Keys::None).await.err().unwrap().to_string(), "malformed LATEST file");
 }

@@ -65,7 +65,7 @@ async fn act(stage: &Stage, dice: &mut Dice, step: usize) {
         ),
         6 => format!("UPDATE shop.public.everything SET f8 = f8 / 3, b = NOT b WHERE k < {key}"),
         7 => format!("DELETE FROM shop.public.everything WHERE k % 5 = {}", key % 5),
-        8 => format!("UPDATE shop.public.everything SET k = k + 1000 WHERE k = {key} AND part = 'a'"),
+        8 => format!("UPDATE shop.public.everything SET k = k + {step}000 WHERE k = {key} AND part = 'a'"),
         9 => format!("INSERT INTO shop.public.exact VALUES ({}.{}, {step}) ON CONFLICT DO NOTHING", key % 7, "0".repeat(key % 3 + 1)),
         10 => format!("INSERT INTO shop.public.keyless SELECT 'row {step}', n FROM generate_series(1, {key}) AS g(n)"),
         11 => "DELETE FROM shop.public.keyless WHERE n % 3 = 0".to_owned(),

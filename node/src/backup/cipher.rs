@@ -80,21 +80,25 @@ enum WrappedKey {
 }
 
 impl DataKey {
-    /// A new one, and ENCRYPTION-INFO with it, wrapped by all of `keys`. None: there are none.
-    pub async fn create(keys: &Keys) -> Result<Option<(Self, EncryptionInfo)>, BackupError> {
-        let key = Self(Zeroizing::new(random()?));
+    /// A new one.
+    pub fn random() -> Result<Self, BackupError> {
+        Ok(Self(Zeroizing::new(random()?)))
+    }
+
+    /// ENCRYPTION-INFO with it, wrapped by all of `keys`; none: there are none.
+    pub async fn wrapped(&self, keys: &Keys) -> Result<Option<EncryptionInfo>, BackupError> {
         let wrapped = match keys {
             Keys::None => return Ok(None),
             Keys::Passphrase(passphrase) => {
                 let salt: [u8; SALT_BYTES] = random()?;
                 let outer = derived(passphrase.clone(), salt.to_vec(), ITERATIONS).await?;
-                let sealed =
-                    sealed(&aead(&outer)?, Nonce::assume_unique_for_key([0; NONCE_BYTES]), WRAP, &key.0[..])?;
+                let nonce = Nonce::assume_unique_for_key([0; NONCE_BYTES]);
+                let wrapped = sealed(&aead(&outer)?, nonce, WRAP, &self.0[..])?;
                 vec![WrappedKey::Passphrase {
                     kdf: KDF.to_owned(),
                     iterations: ITERATIONS,
                     salt: BASE64.encode(salt),
-                    wrapped: BASE64.encode(sealed),
+                    wrapped: BASE64.encode(wrapped),
                 }]
             }
             Keys::Services(services) => {
@@ -102,13 +106,13 @@ impl DataKey {
                 for service in services {
                     wrapped.push(WrappedKey::Kms {
                         id: hex(&Sha256::digest(service.id())),
-                        wrapped: BASE64.encode(service.wrap(&key.0[..]).await?),
+                        wrapped: BASE64.encode(service.wrap(&self.0[..]).await?),
                     });
                 }
                 wrapped
             }
         };
-        Ok(Some((key, EncryptionInfo { format: FORMAT, cipher: CIPHER.to_owned(), keys: wrapped })))
+        Ok(Some(EncryptionInfo { format: FORMAT, cipher: CIPHER.to_owned(), keys: wrapped }))
     }
 
     /// The key of a backup that has these ENCRYPTION-INFOs.
@@ -236,7 +240,11 @@ impl EncryptionInfo {
     /// What a file says.
     pub fn parse(file: &str, bytes: &[u8]) -> Result<Self, BackupError> {
         let info: Self = serde_json::from_slice(bytes).map_err(|error| BackupError::damaged(file, error))?;
-        if info.format == FORMAT && info.cipher == CIPHER {
+        let is_known = |key: &WrappedKey| match key {
+            WrappedKey::Passphrase { kdf, .. } => kdf == KDF,
+            WrappedKey::Kms { .. } => true,
+        };
+        if info.format == FORMAT && info.cipher == CIPHER && info.keys.iter().all(is_known) {
             return Ok(info);
         }
         Err(BackupError::new(
@@ -313,6 +321,11 @@ fn random<const N: usize>() -> Result<[u8; N], BackupError> {
     Ok(bytes)
 }
 
+/// A part of a name that nobody else gives.
+pub fn unique() -> Result<String, BackupError> {
+    random::<12>().map(|bytes| hex(&bytes))
+}
+
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -379,7 +392,8 @@ mod tests {
     #[tokio::test]
     async fn a_passphrase_opens_what_it_closed_and_another_does_not() {
         let keys = |text: &str| Keys::Passphrase(Secret::new(text.to_owned()));
-        let (key, info) = DataKey::create(&keys("correct horse")).await.unwrap().unwrap();
+        let key = DataKey::random().unwrap();
+        let info = key.wrapped(&keys("correct horse")).await.unwrap().unwrap();
         let bytes = info.to_bytes().unwrap();
         assert!(!String::from_utf8(bytes.clone()).unwrap().contains("correct"));
         let infos = [EncryptionInfo::parse("ENCRYPTION-INFO", &bytes).unwrap()];
@@ -392,6 +406,47 @@ mod tests {
         assert_eq!(
             error.to_string(),
             r#"file appears encrypted -- try specifying one of "encryption_passphrase" or "kms""#
+        );
+    }
+
+    /// A service that exclusive-ors.
+    struct Toy(&'static str, u8);
+
+    #[async_trait]
+    impl KeyService for Toy {
+        fn id(&self) -> &str {
+            self.0
+        }
+
+        async fn wrap(&self, key: &[u8]) -> Result<Vec<u8>, Refusal> {
+            Ok(key.iter().map(|byte| byte ^ self.1).collect())
+        }
+
+        async fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+            self.wrap(wrapped).await.map(Zeroizing::new)
+        }
+    }
+
+    /// Any key of a KMS that it was written with opens it; one that it was not is named as such.
+    #[tokio::test]
+    async fn any_of_several_keys_of_a_kms_opens() {
+        let keys = |of: &[(&'static str, u8)]| {
+            let services = of.iter().map(|(id, mask)| Box::new(Toy(id, *mask)) as Box<dyn KeyService>);
+            Keys::Services(services.collect())
+        };
+        let key = DataKey::random().unwrap();
+        let first = key.wrapped(&keys(&[("a", 1), ("b", 2)])).await.unwrap().unwrap();
+        let added = key.wrapped(&keys(&[("c", 3)])).await.unwrap().unwrap();
+        let sealed = key.seal("f", b"rows").unwrap();
+        let infos = [first, added];
+        for of in [("a", 1), ("b", 2), ("c", 3)] {
+            let again = DataKey::open(&infos, &keys(&[of])).await.unwrap();
+            assert_eq!(again.unseal("f", &sealed).unwrap(), b"rows");
+        }
+        let error = DataKey::open(&infos, &keys(&[("d", 1)])).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "one of the provided URIs was not used when encrypting the base BACKUP"
         );
     }
 
@@ -408,5 +463,10 @@ mod tests {
         assert_eq!(key.unseal("2026/11/22-181239.05|data/1.parquet", &bytes).unwrap(), b"golden");
     }
 
-    const GOLDEN: &str = "";
+    /// Made by another program (Python, `cryptography`) after docs/backup-format.md.
+    const GOLDEN: &str = concat!(
+        "6772616e74642d656e6372797074656401",
+        "09090909090909090909090909090909",
+        "04279346992b2068244ec0880fe6e3125c565399ddc9",
+    );
 }

@@ -135,6 +135,19 @@ impl Collection {
         }
     }
 
+    /// Lets other keys open a full backup and its layers too. `with`: what opens it now.
+    pub async fn add_keys(&self, full: &str, with: &Keys, new: &Keys) -> Result<(), BackupError> {
+        let key = self.key(full, with).await?.ok_or_else(|| {
+            BackupError::new(
+                state::INVALID_PARAMETER_VALUE,
+                "the backup is not encrypted, so no key is added to it",
+            )
+        })?;
+        let Some(info) = key.wrapped(new).await? else { return Ok(()) };
+        let name = format!("{}-{}", names::ENCRYPTION_INFO, cipher::unique()?);
+        self.folder(full, None).put_plain(&name, info.to_bytes()?).await.map(drop)
+    }
+
     /// The finished layers of a full backup that lead from it to the latest time, itself first.
     pub async fn layers(&self, full: &str, key: Option<&DataKey>) -> Result<Vec<Layer>, BackupError> {
         let first = self.folder(full, None).with_key(key.cloned());

@@ -20,7 +20,7 @@ use grantd_raft::rows::{
 use tokio::task::JoinHandle;
 
 use super::catalog::{self, Lines};
-use super::cipher::{DataKey, Keys};
+use super::cipher::{self, DataKey, Keys};
 use super::collection::{Collection, Folder};
 use super::data::{self, Change, Columns, FileWriter, Op};
 use super::manifest::{
@@ -79,7 +79,6 @@ pub async fn write(
     }
     folder.lock(&order.job).await?;
     if let Some(info) = info {
-        // Who was first counts, whose checkpoint ours would be.
         folder.put_plain(names::ENCRYPTION_INFO, info).await?;
     }
     let previous = match order.incremental {
@@ -110,8 +109,9 @@ async fn key_of(
     if begun || order.incremental {
         return Ok((collection.key(&order.full, keys).await?, None));
     }
-    match DataKey::create(keys).await? {
-        Some((key, info)) => Ok((Some(key), Some(info.to_bytes()?))),
+    let key = DataKey::random()?;
+    match key.wrapped(keys).await? {
+        Some(info) => Ok((Some(key), Some(info.to_bytes()?))),
         None => Ok((None, None)),
     }
 }
@@ -302,7 +302,7 @@ async fn catalog_files(folder: &Folder, order: &Order) -> Result<Vec<CatalogFile
         if records == 0 {
             return Ok(files);
         }
-        let name = format!("{}{}.jsonl.zst", names::DATA, unique()?);
+        let name = format!("{}{}.jsonl.zst", names::DATA, cipher::unique()?);
         let stored = folder.put(&name, out.finish().map_err(internal)?).await?;
         files.push(CatalogFile { name, records, stored });
     }
@@ -312,15 +312,6 @@ async fn put_checkpoint(folder: &Folder, draft: &Manifest) -> Result<(), BackupE
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     folder.put_once(&names::newest_first(names::CHECKPOINT, nanos), draft.to_bytes()?).await.map(drop)
-}
-
-/// A name that nobody else gives.
-fn unique() -> Result<String, BackupError> {
-    let mut bytes = [0; 12];
-    let random = getrandom::fill(&mut bytes);
-    random
-        .map_err(|_| BackupError::new(crate::error::state::INTERNAL, "the system gives no random numbers"))?;
-    Ok(super::cipher::hex(&bytes))
 }
 
 /// Reads the history of tables under a permit of now.
@@ -529,7 +520,7 @@ impl<'w> Writer<'w> {
     /// Sends a file on its way, when the one before is there.
     async fn close(&mut self, table: ObjectId, open: Open, content: Content) -> Result<(), BackupError> {
         self.settle().await?;
-        let name = format!("{}{}.parquet", names::DATA, unique()?);
+        let name = format!("{}{}.parquet", names::DATA, cipher::unique()?);
         let file = DataFile {
             name: name.clone(),
             table: table.0,
