@@ -215,15 +215,17 @@ pub struct FileWriter {
 }
 
 impl FileWriter {
-    /// An empty one.
-    pub fn new(columns: &Columns) -> Result<Self, BackupError> {
+    /// An empty one, of about so many bytes when it is full.
+    pub fn new(columns: &Columns, file_bytes: usize) -> Result<Self, BackupError> {
         let level = ZstdLevel::try_new(super::manifest::LEVEL).map_err(|error| broken(&error))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(level))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(format!("grantd {}", env!("CARGO_PKG_VERSION")))
             .build();
-        let file = SerializedFileWriter::new(Vec::new(), Arc::clone(&columns.schema), Arc::new(properties));
+        // What is not used of it costs nothing; to grow would hold it twice.
+        let bytes = Vec::with_capacity(file_bytes + GROUP_BYTES);
+        let file = SerializedFileWriter::new(bytes, Arc::clone(&columns.schema), Arc::new(properties));
         let file = file.map_err(|error| broken(&error))?;
         Ok(Self { columns: columns.clone(), file, rows: Vec::new(), waiting: 0, count: 0, bytes: 0 })
     }

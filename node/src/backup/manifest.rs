@@ -342,3 +342,36 @@ pub const FORMAT: u32 = 1;
 pub const LEVEL: i32 = 3;
 /// 100,000 files and 10,000 tables take some 60 MiB.
 const TEXT_BYTES_MAX: u64 = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was written once is read for ever: names and forms of all that a manifest may have.
+    #[test]
+    fn a_manifest_of_the_first_format_is_read_and_written_as_it_was() {
+        let text = r#"{"format":1,"kind":"incremental","cluster":"0a1b","node":2,"release":"0.1.0","job":"7",
+            "start":"1795370359056000000.0000000001","end":"1795370360056000000.0000000000",
+            "catalog_time":"1795370361056000000.0000000000","revision_history":true,
+            "targets":{"cluster":false,"databases":[104],"tables":[]},"encrypted":false,
+            "catalog":[{"name":"data/a.jsonl.zst","records":3,"file_bytes":350,"sha256":"de45"}],
+            "tables":[{"id":106,"kind":"table","database":"shop","schema":"public","name":"t","shape":"AAA=",
+                "shapes":[{"time":"1795370359056000001.0000000000","number":4,"shape":null,"kept":[0,-1]},
+                    {"time":"1795370359056000002.0000000000","number":0,"shape":"AAA=","kept":null}],"rows":2,"bytes":16}],
+            "files":[{"name":"data/b.parquet","table":106,"shape":1,"content":"changes","rows":2,"bytes":16,"keys":null,
+                "times":["1795370359056000001.0000000000","1795370359056000001.0000000009"],"file_bytes":512,"sha256":"ab12"},
+                {"name":"data/c.parquet","table":106,"shape":0,"content":"rows","rows":1,"bytes":8,
+                "keys":[[{"integer":1},{"text":"a"}],[{"real":"3ff0000000000000"},{"bytes":"AAA="}]],"times":null,
+                "file_bytes":512,"sha256":"ab13"}],
+            "next":{"table":1,"key":["null"],"change":["1795370359056000001.0000000000",4]}}"#;
+        let manifest = Manifest::parse("m", &zstd::encode_all(text.as_bytes(), 0).unwrap()).unwrap();
+        let squeezed: String = text.lines().map(str::trim_start).collect();
+        assert_eq!(serde_json::to_string(&manifest).unwrap(), squeezed);
+        assert_eq!(Manifest::parse("m", &manifest.to_bytes().unwrap()).unwrap(), manifest);
+        let keys = manifest.files[1].keys.clone().unwrap();
+        assert_eq!(key("m", &keys.1).unwrap(), [Value::Real(1.0), Value::Blob(vec![0, 0])]);
+        let newer = text.replace("\"format\":1", "\"format\":2");
+        let error = Manifest::parse("m", &zstd::encode_all(newer.as_bytes(), 0).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "m: format 2 is not known to this release");
+    }
+}

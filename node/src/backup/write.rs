@@ -127,13 +127,14 @@ async fn finished(
     let manifest = Manifest::parse(&shown, &folder.opened(names::MANIFEST, bytes)?)?;
     if manifest.job != order.job {
         let full = format!("/{}", order.full);
-        return Err(BackupError::new(
-            DUPLICATE_FILE,
-            format!(
+        let message = match order.incremental {
+            true => format!("an incremental backup of {full} up to that time exists already"),
+            false => format!(
                 "A full backup already exists in {full}. Consider running an incremental backup to this full backup via \
                  `BACKUP INTO '{full}' IN '<collection>'`"
             ),
-        ));
+        };
+        return Err(BackupError::new(DUPLICATE_FILE, message));
     }
     folder.finish(&manifest).await?;
     if !order.incremental {
@@ -419,7 +420,7 @@ impl<'w> Writer<'w> {
             self.progress.rows += rows.len() as u64;
             let mut filled = match open.take() {
                 Some(open) => open,
-                None => Open::new(&columns, 0)?,
+                None => Open::new(&columns, 0, self.file_bytes)?,
             };
             let places = key.clone();
             filled = blocking(move || {
@@ -473,7 +474,7 @@ impl<'w> Writer<'w> {
                         }
                         let filled = match &mut open {
                             Some(open) => open,
-                            None => open.insert(Open::new(columns, shape.number)?),
+                            None => open.insert(Open::new(columns, shape.number, self.file_bytes)?),
                         };
                         self.progress.rows += 1;
                         filled.change(record, change.place.time, key)?;
@@ -605,8 +606,8 @@ impl Current {
 }
 
 impl Open {
-    fn new(columns: &Columns, shape: u32) -> Result<Self, BackupError> {
-        Ok(Self { file: FileWriter::new(columns)?, shape, keys: None, times: None })
+    fn new(columns: &Columns, shape: u32, file_bytes: usize) -> Result<Self, BackupError> {
+        Ok(Self { file: FileWriter::new(columns, file_bytes)?, shape, keys: None, times: None })
     }
 
     fn row(&mut self, row: Vec<Value>, places: &[usize]) -> Result<(), BackupError> {
