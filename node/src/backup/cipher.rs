@@ -143,27 +143,35 @@ impl DataKey {
                 let key = opened(&aead(&outer)?, nonce, WRAP, &wrapped).ok_or_else(wrong_key)?;
                 Self::of(&key)
             }
-            Keys::Services(services) => {
-                let wrapped: Vec<_> = wrapped.collect();
-                for service in services {
-                    let id = hex(&Sha256::digest(service.id()));
-                    let ours = wrapped.iter().find_map(|key| match key {
-                        WrappedKey::Kms { id: of, wrapped } if *of == id => Some(wrapped),
-                        _ => None,
-                    });
-                    let Some(ours) = ours else {
-                        return Err(BackupError::new(
-                            state::INVALID_PARAMETER_VALUE,
-                            "one of the provided URIs was not used when encrypting the base BACKUP",
-                        ));
-                    };
-                    let broken = || BackupError::damaged(super::names::ENCRYPTION_INFO, "it is no base64");
-                    let ours = BASE64.decode(ours).map_err(|_| broken())?;
-                    return Self::of(&service.unwrap(&ours).await?);
-                }
-                Err(encrypted())
+            Keys::Services(services) => Self::open_by_services(&wrapped.collect::<Vec<_>>(), services).await,
+        }
+    }
+
+    /// Each service must be one that the backup was written with; any of them is enough.
+    async fn open_by_services(
+        wrapped: &[&WrappedKey],
+        services: &[Box<dyn KeyService>],
+    ) -> Result<Self, BackupError> {
+        let mut ours = Vec::new();
+        for service in services {
+            let id = hex(&Sha256::digest(service.id()));
+            let found = wrapped.iter().find_map(|key| match key {
+                WrappedKey::Kms { id: of, wrapped } if *of == id => Some(wrapped),
+                WrappedKey::Kms { .. } | WrappedKey::Passphrase { .. } => None,
+            });
+            let message = "one of the provided URIs was not used when encrypting the base BACKUP";
+            let found = found.ok_or_else(|| BackupError::new(state::INVALID_PARAMETER_VALUE, message))?;
+            let broken = || BackupError::damaged(super::names::ENCRYPTION_INFO, "it is no base64");
+            ours.push((service, BASE64.decode(found).map_err(|_| broken())?));
+        }
+        let mut failed = encrypted();
+        for (service, wrapped) in ours {
+            match service.unwrap(&wrapped).await {
+                Ok(key) => return Self::of(&key),
+                Err(refusal) => failed = refusal.into(),
             }
         }
+        Err(failed)
     }
 
     fn of(bytes: &[u8]) -> Result<Self, BackupError> {
@@ -443,7 +451,7 @@ mod tests {
             let again = DataKey::open(&infos, &keys(&[of])).await.unwrap();
             assert_eq!(again.unseal("f", &sealed).unwrap(), b"rows");
         }
-        let error = DataKey::open(&infos, &keys(&[("d", 1)])).await.unwrap_err();
+        let error = DataKey::open(&infos, &keys(&[("a", 1), ("d", 1)])).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "one of the provided URIs was not used when encrypting the base BACKUP"

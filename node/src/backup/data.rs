@@ -553,3 +553,6 @@ const NUMBER: &str = "__grantd_number_";
 const UUID_BYTES: i32 = 16;
 /// Rows of a group where they are small: what stands in memory for a row is more than its bytes.
 const GROUP_ROWS_MAX: usize = 16_384;
+
+#[cfg(test)]
+mod tests;
