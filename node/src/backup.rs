@@ -129,8 +129,8 @@ pub const FILE_BYTES: usize = 8 << 20;
 /// The most that a configuration may ask for.
 pub const FILE_BYTES_MAX: usize = 32 << 20;
 /// From how many bytes of values on a group of rows is full.
-const GROUP_BYTES: usize = 4 << 20;
+const GROUP_BYTES: usize = 2 << 20;
 /// How many bytes of rows are read at once.
-const PAGE_BYTES: usize = 2 << 20;
+const PAGE_BYTES: usize = 4 << 20;
 /// The most bytes of a file that a reader takes into memory: a put is no larger.
 const READ_BYTES_MAX: u64 = crate::cloud::storage::PUT_BYTES_MAX as u64;

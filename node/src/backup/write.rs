@@ -391,9 +391,9 @@ impl<'w> Writer<'w> {
             self.manifest.next.clone().filter(|next| next.table < self.manifest.tables.len())
         {
             if self.order.incremental {
-                self.changes(&next).await?
+                self.changes(&next).await?;
             } else {
-                self.rows(&next).await?
+                self.rows(&next).await?;
             }
             self.settle().await?;
             self.progress.tables += 1;
