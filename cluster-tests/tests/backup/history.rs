@@ -71,9 +71,9 @@ async fn act(stage: &Stage, dice: &mut Dice, step: usize) {
         11 => "DELETE FROM shop.public.keyless WHERE n % 3 = 0".to_owned(),
         12 => "SELECT nextval('shop.public.numbers')".to_owned(),
         13 => format!("BEGIN; UPDATE shop.public.keyless SET n = n + 1; DELETE FROM shop.public.exact WHERE n < {key}; COMMIT"),
-        14 if step % 3 == 0 => format!("ALTER TABLE shop.public.keyless ADD COLUMN c{step} INT8"),
+        14 if step.is_multiple_of(3) => format!("ALTER TABLE shop.public.keyless ADD COLUMN c{step} INT8"),
         14 => format!("ALTER TABLE shop.public.everything ADD COLUMN c{step} TEXT DEFAULT 'filled'"),
-        _ if step % 3 == 0 => format!(
+        _ if step.is_multiple_of(3) => format!(
             "CREATE TABLE shop.public.t{step} (k INT8 PRIMARY KEY); INSERT INTO shop.public.t{step} VALUES (1), (2); \
              DROP TABLE shop.public.t{step}"
         ),
