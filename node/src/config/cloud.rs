@@ -33,6 +33,8 @@ pub struct NodeSettings {
     pub gcp_sts_endpoint: Option<String>,
     /// Where Cloud Storage is, as a URL. None: `https://storage.googleapis.com`.
     pub gcs_endpoint: Option<String>,
+    /// Where Pub/Sub is, as a URL. None: Google's, of the region that the URI names.
+    pub gcp_pubsub_endpoint: Option<String>,
     /// Where it gives credentials to other programs of this host: on loopback. None: nowhere.
     pub endpoint_listen: Option<SocketAddr>,
     /// Which, in whose name, and to whom.
@@ -89,6 +91,7 @@ impl NodeSettings {
             gcp_iam_endpoint: None,
             gcp_sts_endpoint: None,
             gcs_endpoint: None,
+            gcp_pubsub_endpoint: None,
             endpoint_listen: None,
             endpoints: Vec::new(),
         }
@@ -115,6 +118,7 @@ impl Written {
             gcp_iam_endpoint: self.url("gcp_iam_endpoint")?,
             gcp_sts_endpoint: self.url("gcp_sts_endpoint")?,
             gcs_endpoint: self.url("gcs_endpoint")?,
+            gcp_pubsub_endpoint: self.url("gcp_pubsub_endpoint")?,
             endpoint_listen,
             endpoints: self.endpoints(endpoint_listen)?,
         })

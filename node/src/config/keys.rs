@@ -217,6 +217,12 @@ pub const KEYS: [Key; 35] = [
         help: "Where Cloud Storage is. Default: https://storage.googleapis.com",
     },
     Key {
+        name: "gcp_pubsub_endpoint",
+        value: "URL",
+        default: "",
+        help: "Where Pub/Sub is. Default: https://REGION-pubsub.googleapis.com",
+    },
+    Key {
         name: "cloud_endpoint_listen",
         value: "HOST:PORT",
         default: "",

@@ -1,0 +1,18 @@
+//! Changefeeds: from the change history of tables to a place for messages.
+//!
+//! [`options`] says what a statement asked for, [`shape`] what a table is to a feed, [`encode`] makes bytes of its rows, under
+//! the names of [`topic`]. [`plan`] decides without I/O what is read, sent, made sure of, kept and told, and in which order; the
+//! promises of a feed are its promises. [`sink`] is where messages go, [`source`] where changes come from. [`run`] does what the
+//! plan says, and begins again from what was kept where a sink or the cluster is in trouble.
+//!
+//! Bounds: a page of the history, one commit that is put together, and what a sink holds are in memory; a scan of a table waits
+//! in a file. What is not here: statements, records of jobs, who may. See `docs/changefeeds.md`.
+
+pub mod options;
+pub mod topic;
+pub mod shape;
+pub mod encode;
+pub mod plan;
+pub mod sink;
+pub mod source;
+pub mod run;
