@@ -3,7 +3,7 @@
 //!
 //! [`world`] says who and what there is, in the policy language of [`iam`]; [`aws`] is the double, with [`fault`]s that a test
 //! switches on, [`google`] that of Google; [`token`] issues web identity tokens; [`sources`] are the stubs; [`emulators`] starts the others and makes
-//! the same world there. Nothing here reaches beyond loopback, and every key is invented.
+//! the same world there, [`tansu`] a broker of Kafka. Nothing here reaches beyond loopback, and every key is invented.
 
 pub mod fault;
 pub mod iam;
@@ -15,3 +15,4 @@ pub mod aws;
 pub mod google;
 pub mod sources;
 pub mod emulators;
+pub mod tansu;

@@ -1,5 +1,5 @@
 //! A strict double of Google: the metadata server, the token endpoint of service account keys, IAM Credentials, the exchange of
-//! tokens for confined ones, and Cloud Storage as `object_store` speaks to it. All on one port of loopback.
+//! tokens for confined ones, Cloud Storage as `object_store` speaks to it, and topics of Pub/Sub. All on one port of loopback.
 //!
 //! Every token has an owner, an end and perhaps a boundary, and each request is held against the three and against who may do
 //! what at that moment. What a test changes holds from the next request on. What is not here: projects, conditions of IAM other
@@ -8,12 +8,14 @@
 mod boundary;
 mod fault;
 mod iam;
+mod pubsub;
 mod storage;
 
 pub use fault::{Service, Trouble};
+pub use pubsub::Published;
 pub use storage::Access;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,6 +94,10 @@ struct State {
     machine_token: Option<String>,
     tokens: HashMap<String, Token>,
     buckets: BTreeMap<String, Bucket>,
+    /// Who may publish, and whether topics may be made too.
+    publishers: HashMap<String, bool>,
+    topics: BTreeSet<String>,
+    published: Vec<Published>,
     part_bytes_min: usize,
     faults: Faults,
     calls: Vec<Call>,
@@ -145,6 +151,7 @@ impl Google {
             gcp_iam_endpoint: Some(self.endpoint()),
             gcp_sts_endpoint: Some(self.endpoint()),
             gcs_endpoint: Some(self.endpoint()),
+            gcp_pubsub_endpoint: Some(self.endpoint()),
             ..NodeSettings::nowhere()
         }
     }
@@ -231,6 +238,20 @@ impl Google {
         };
     }
 
+    /// Lets `account` publish, and make topics if it is an editor. None: neither.
+    pub fn publisher(&self, account: &str, editor: Option<bool>) {
+        let mut state = self.lock();
+        match editor {
+            Some(editor) => state.publishers.insert(account.to_owned(), editor),
+            None => state.publishers.remove(account),
+        };
+    }
+
+    /// What was published, in order.
+    pub fn published(&self) -> Vec<Published> {
+        self.lock().published.clone()
+    }
+
     /// Parts smaller than this are refused, but for the last.
     pub fn part_bytes_min(&self, bytes: usize) {
         self.lock().part_bytes_min = bytes;
@@ -300,6 +321,9 @@ impl State {
             machine_token: None,
             tokens: HashMap::new(),
             buckets: BTreeMap::new(),
+            publishers: HashMap::new(),
+            topics: BTreeSet::new(),
+            published: Vec::new(),
             part_bytes_min: PART_BYTES_MIN,
             faults: Faults::default(),
             calls: Vec::new(),
@@ -422,6 +446,7 @@ async fn answer(
                 Service::Metadata => iam::metadata(&mut state, &asked),
                 Service::Exchange => iam::exchange(&mut state, &body),
                 Service::Storage => storage::answer(&mut state, &asked, operation, body),
+                Service::PubSub => pubsub::answer(&mut state, &asked, &body),
             }
         }
     };
@@ -443,6 +468,7 @@ fn route(asked: &Asked) -> (Service, &'static str) {
         path if path.starts_with("/v1/projects/-/serviceAccounts/") => (Service::Iam, "generateAccessToken"),
         "/v1/token" => (Service::Exchange, "exchange"),
         "/token" => (Service::Token, "token"),
+        path if path.starts_with("/v1/projects/") => (Service::PubSub, pubsub::operation(asked)),
         path if path.starts_with("/computeMetadata/") => (Service::Metadata, "metadata"),
         _ => (Service::Storage, storage::operation(asked)),
     }

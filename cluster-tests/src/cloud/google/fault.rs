@@ -21,6 +21,8 @@ pub enum Service {
     Exchange,
     /// Cloud Storage.
     Storage,
+    /// Pub/Sub.
+    PubSub,
 }
 
 /// What is wrong.
@@ -54,7 +56,7 @@ impl Trouble {
         let message = sent.filter(|_| *self == Self::Echo).unwrap_or("switched on by a test");
         let answer = match service {
             Service::Storage => xml_error(status, name, message),
-            Service::Iam | Service::Token | Service::Metadata | Service::Exchange => {
+            Service::Iam | Service::Token | Service::Metadata | Service::Exchange | Service::PubSub => {
                 json_error(status, name, message)
             }
         };

@@ -135,10 +135,10 @@ async fn a_batch_is_sent_again_and_then_it_is_said_what_is_wrong_and_no_secret()
     server.answer(&[(500, "x"), (503, "y")]);
     sink.emit(messages(0..1)).await.unwrap();
     assert_eq!(server.got().len(), 3);
-    server.answer(&[(403, "no"), (403, "no"), (403, "you said Bearer sesame-street")]);
+    server.answer(&[(403, "no"), (403, "no"), (403, "you said sesame-street")]);
     let error = sink.emit(messages(0..1)).await.unwrap_err();
     assert_eq!(error.class, Class::Retryable);
-    assert_eq!(error.message, "webhook: 403: you said Bearer [redacted]");
+    assert_eq!(error.message, "webhook: 403: you said [redacted]");
     // Where it is sent from here to is not where it was to go.
     server.answer(&[(307, ""), (307, ""), (307, "")]);
     let error = sink.emit(messages(0..1)).await.unwrap_err();
