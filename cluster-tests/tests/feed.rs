@@ -5,6 +5,8 @@
 
 #[path = "feed/reader.rs"]
 mod reader;
+#[path = "feed/tls.rs"]
+mod tls;
 #[path = "feed/world.rs"]
 mod world;
 
@@ -19,6 +21,7 @@ use grantd_node::config::cloud::GcpNodeSource;
 use grantd_node::feed::plan::End;
 use grantd_node::feed::run::Ended;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rskafka::client::ClientBuilder;
 
 use reader::{files_below, kafka_messages, read};
 use world::{Clouds, World, lines_of};
@@ -77,9 +80,26 @@ async fn topics_of_kafka_hold_it_in_the_order_of_each_key() {
     let began = Instant::now();
     stopped_and_begun_again(&mut world, &Clouds::none(), &sink).await;
     println!("Tansu: 4 runs in {:?}", began.elapsed());
-    let messages = kafka_messages(tansu.address(), "x_t").await;
+    let messages = kafka_messages(ClientBuilder::new(vec![tansu.address().to_string()]), "x_t").await;
     assert_eq!(read(&messages), world.expected, "{} messages", messages.len());
     assert!(messages.iter().any(|message| message.contains("resolved")), "and it was told");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_of_kafka_are_reached_over_tls_by_who_trusts_it() {
+    let front = tls::Front::start().await;
+    let Some(tansu) = Tansu::start_behind(Some(&front.host())).await else { return };
+    front.lead_to(tansu.address());
+    let mut world = World::start(OPTIONS).await;
+    let stranger = format!("kafka://{}?tls_enabled=true", front.host());
+    assert!(!world.is_let_in(&stranger, Duration::from_secs(2)).await, "it has no CA that the system trusts");
+    let careless = format!("{stranger}&insecure_tls_skip_verify=true");
+    assert!(world.is_let_in(&careless, Duration::from_secs(20)).await);
+    let encoded = utf8_percent_encode(&front.ca_base64(), NON_ALPHANUMERIC).to_string();
+    let sink = format!("{stranger}&ca_cert={encoded}&topic_name=all");
+    world.write_while_fed(&Clouds::none(), &sink, 40, None).await;
+    let brokers = ClientBuilder::new(vec![front.host()]).tls_config(front.client());
+    assert_eq!(read(&kafka_messages(brokers, "all").await), world.expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

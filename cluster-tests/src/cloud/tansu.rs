@@ -35,6 +35,12 @@ fn program() -> Option<PathBuf> {
 impl Tansu {
     /// Starts one, empty. None: it is not installed.
     pub async fn start() -> Option<Self> {
+        Self::start_behind(None).await
+    }
+
+    /// The same, which tells clients to come to this host and port: its own TLS does not work in 0.6.0 (`--cert` and `--key` exclude
+    /// each other), so that something before it speaks it.
+    pub async fn start_behind(front: Option<&str>) -> Option<Self> {
         let Some(program) = program() else {
             let required = std::env::var_os("GRANTD_REQUIRE_EMULATORS").is_some();
             assert!(!required, "Tansu is not there, and GRANTD_REQUIRE_EMULATORS is set");
@@ -52,8 +58,9 @@ impl Tansu {
         std::fs::set_permissions(&copy, mode).expect("its mode");
         let log = File::create(home.path().join("log")).expect("a log file");
         let url = format!("tcp://{address}");
+        let advertised = front.map_or_else(|| url.clone(), |front| format!("tcp://{front}"));
         let process = Command::new(&copy)
-            .args(["broker", "--listener-url", &url, "--advertised-listener-url", &url])
+            .args(["broker", "--listener-url", &url, "--advertised-listener-url", &advertised])
             .args(["--storage-engine", "memory://tansu/"])
             .env_clear()
             .env("HOME", home.path())

@@ -1,7 +1,6 @@
 //! What a reader makes of messages: without those that came twice, in the order in which they came first.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,8 +63,8 @@ pub fn files_below(root: &Path) -> Vec<String> {
 }
 
 /// All messages of a topic, partition after partition: order is of keys alone.
-pub async fn kafka_messages(address: SocketAddr, topic: &str) -> Vec<String> {
-    let client = ClientBuilder::new(vec![address.to_string()]).build().await.unwrap();
+pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> {
+    let client = brokers.build().await.unwrap();
     let topics = client.list_topics().await.unwrap();
     let found = topics.into_iter().find(|known| known.name == topic).expect("the topic was made");
     let mut messages = Vec::new();

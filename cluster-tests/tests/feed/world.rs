@@ -281,6 +281,19 @@ impl World {
         tokio::time::timeout(most.unwrap_or(Duration::MAX), feeder).await.ok()
     }
 
+    /// Whether a sink lets us in within so long.
+    pub async fn is_let_in(&self, sink: &str, most: Duration) -> bool {
+        let of_node = NodeSettings::nowhere();
+        let uri = Uri::parse(sink, Purpose::Sink { unordered: false }, &of_node).unwrap();
+        let options = Options::parse(&self.options, self.start).unwrap().for_sink(&uri).unwrap();
+        let (broker, storages) = clients(&of_node);
+        let (of_node, chains) = (&of_node, &chains());
+        let opener =
+            Opener { storages: &storages, broker: &broker, of_node, chains, custom_ca: "", who: WHO };
+        let mut sink = open(&uri, &options, &["t".into()], &opener).await.unwrap();
+        matches!(tokio::time::timeout(most, sink.begin(self.start)).await, Ok(Ok(())))
+    }
+
     fn feeder(&self, clouds: &Clouds, sink: &str) -> impl Future<Output = Ended> + Send + use<> {
         let of_node =
             NodeSettings { external_io_dir: Some(self.directory.path().join("extern")), ..clouds.0.clone() };

@@ -61,7 +61,7 @@ impl Shape {
         let columns: Vec<Column> = table.columns.iter().map(column).collect();
         let mut by_name: Vec<usize> = (0..columns.len()).collect();
         by_name.sort_by(|a, b| columns[*a].name.cmp(&columns[*b].name));
-        let key = table.primary_key.iter().map(|at| usize::from(*at)).collect();
+        let key: Vec<usize> = table.primary_key.iter().map(|at| usize::from(*at)).collect();
         let id = id(&columns, &key);
         Ok(Self { id, columns, key, by_name })
     }
@@ -104,7 +104,7 @@ fn table<'o>(name: &str, object: &'o Object) -> Result<&'o Table, Refusal> {
 }
 
 /// FNV-1a of names, types and key.
-fn id(columns: &[Column], key: &Vec<usize>) -> u32 {
+fn id(columns: &[Column], key: &[usize]) -> u32 {
     let mut text = String::new();
     for column in columns {
         // A String takes everything.

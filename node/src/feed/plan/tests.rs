@@ -26,13 +26,19 @@ enum Act {
     Nothing,
 }
 
+/// The rows of a table, by their keys.
+type Rows = BTreeMap<i64, Vec<Value>>;
+
+/// Each table's object and rows, from a time on.
+type Moment = (Timestamp, Vec<Arc<Object>>, Vec<Rows>);
+
 /// The truth: each table's object and rows, and all changes.
 struct World {
     objects: Vec<Arc<Object>>,
-    rows: Vec<BTreeMap<i64, Vec<Value>>>,
+    rows: Vec<Rows>,
     history: Vec<PastChange>,
     /// What each table was, and had, after each commit.
-    states: Vec<(Timestamp, Vec<Arc<Object>>, Vec<BTreeMap<i64, Vec<Value>>>)>,
+    states: Vec<Moment>,
     known: Timestamp,
 }
 
@@ -63,7 +69,7 @@ impl World {
     }
 
     /// As the history says it: of one commit, what came of each row in all, once before and once after another shape.
-    fn net(&mut self, was: &[BTreeMap<i64, Vec<Value>>], number: &mut u32, time: Timestamp) {
+    fn net(&mut self, was: &[Rows], number: &mut u32, time: Timestamp) {
         for target in 0..2 {
             let keys: BTreeSet<i64> = was[target].keys().chain(self.rows[target].keys()).copied().collect();
             for key in keys {
@@ -167,7 +173,7 @@ impl World {
         self.states.push((time, self.objects.clone(), self.rows.clone()));
     }
 
-    fn at(&self, time: Timestamp) -> &(Timestamp, Vec<Arc<Object>>, Vec<BTreeMap<i64, Vec<Value>>>) {
+    fn at(&self, time: Timestamp) -> &Moment {
         self.states.iter().rev().find(|(at, ..)| *at <= time).unwrap()
     }
 
@@ -205,7 +211,7 @@ fn expected(world: &World, feed: &Feed) -> History {
     }
     let end = options.end_time.unwrap_or(Place::END);
     for pair in world.states.windows(2) {
-        let ((_, objects, was), (time, new_objects, rows)) = (&pair[0], &pair[1]);
+        let ((_, objects, _), (time, new_objects, rows)) = (&pair[0], &pair[1]);
         if *time <= feed.start || *time > end {
             continue;
         }
@@ -233,7 +239,6 @@ fn expected(world: &World, feed: &Feed) -> History {
                 let Value::Integer(key) = row[0] else { unreachable!("it is a number") };
                 all.insert((target, key, *time), rows[target].get(&key).cloned());
             }
-            let _ = was;
         }
     }
     all

@@ -171,8 +171,9 @@ async fn runs(root: &Path, keys: &[u64], dice: &mut impl FnMut(u64) -> u64) -> u
                 break;
             }
             let upto = (sent + 1 + dice(4)).min(end);
-            let messages: Vec<_> =
-                (sent + 1..=upto).map(|at| message("t", keys[at as usize - 1], at, 1)).collect();
+            let messages: Vec<_> = (sent + 1..=upto)
+                .map(|at| message("t", keys[usize::try_from(at).unwrap() - 1], at, 1))
+                .collect();
             sink.emit(messages).await.unwrap();
             sent = upto;
             if dice(3) == 0 {
@@ -225,7 +226,7 @@ proptest! {
             }
         }
         for at in 1..=kept {
-            prop_assert_eq!(seen.get(&at), Some(&keys[at as usize - 1]));
+            prop_assert_eq!(seen.get(&at), Some(&keys[usize::try_from(at).unwrap() - 1]));
         }
     }
 }
