@@ -107,8 +107,6 @@ async fn topics_of_pubsub_hold_it_under_tokens_of_three_seconds_and_refusals() {
     let google = Google::start().await;
     google.machine(Some("node@p.iam"));
     google.lifetime(Duration::from_secs(3));
-    google.allow("node@p.iam", "feeds@p.iam");
-    google.publisher("feeds@p.iam", Some(true));
     let clouds = Clouds::google(google.settings(GcpNodeSource::Metadata));
     let mut world = World::start(OPTIONS).await;
     let sink = "gcpubsub://p?region=eu-west1&AUTH=implicit&ASSUME_ROLE=feeds%40p.iam.gserviceaccount.com";

@@ -156,11 +156,8 @@ impl World {
         world.run(&format!("INSERT INTO t SELECT s, 0 FROM generate_series(0, {}) AS s", ROWS - 1)).await;
         world.expected = (0..ROWS).map(|key| (key, vec![Some(0)])).collect();
         let view = world.gate.view().await.unwrap();
-        let named = |name: &str| {
-            let mut objects = view.state().objects();
-            objects.find(|(_, object)| object.name.as_str() == name).map(|(id, _)| id).expect("the table")
-        };
-        world.table = named("t");
+        let found = view.state().objects().find(|(_, object)| object.name.as_str() == "t");
+        world.table = found.map(|(id, _)| id).expect("the table");
         world.start = world.now().await;
         world
     }

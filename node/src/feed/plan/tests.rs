@@ -70,13 +70,12 @@ impl World {
 
     /// As the history says it: of one commit, what came of each row in all, once before and once after another shape.
     fn net(&mut self, was: &[Rows], number: &mut u32, time: Timestamp) {
-        for target in 0..2 {
-            let keys: BTreeSet<i64> = was[target].keys().chain(self.rows[target].keys()).copied().collect();
+        for (target, was) in was.iter().enumerate() {
+            let keys: BTreeSet<i64> = was.keys().chain(self.rows[target].keys()).copied().collect();
             for key in keys {
-                let (before, after) = (was[target].get(&key), self.rows[target].get(&key));
+                let (before, after) = (was.get(&key).cloned(), self.rows[target].get(&key).cloned());
                 if before != after {
-                    let record =
-                        RowRecord { cause: Cause::Changed, before: before.cloned(), after: after.cloned() };
+                    let record = RowRecord { cause: Cause::Changed, before, after };
                     self.note(target, number, time, PastRecord::Row(record));
                 }
             }
@@ -99,7 +98,7 @@ impl World {
             names.iter().take(wanted).map(|name| (name.as_str(), ColumnType::Int8)).collect();
         let object = Arc::new(table(&columns, &[0]));
         let old = self.rows[target].clone();
-        let new: BTreeMap<i64, Vec<Value>> = old
+        let new: Rows = old
             .iter()
             .map(|(key, row)| {
                 let mut row = row.clone();
@@ -244,6 +243,15 @@ fn expected(world: &World, feed: &Feed) -> History {
     all
 }
 
+fn row_of(change: Change) -> Told {
+    let version = change.after.as_ref().or(change.before.as_ref()).unwrap();
+    let Value::Integer(key) = version.row[0] else { unreachable!("it is a number") };
+    if let Some(after) = &change.after {
+        assert_eq!(after.shape.columns.len(), after.row.len());
+    }
+    Told::Row(change.target, key, change.after.map(|after| after.row), change.updated)
+}
+
 /// A run: crashes and refusals where the dice say so. Gives what the consumer was told, in order.
 fn run(world: &World, feed: &Feed, dice: &mut dyn FnMut(u32) -> u32) -> Vec<Told> {
     let (mut told, mut progress) = (Vec::new(), Progress::default());
@@ -273,19 +281,7 @@ fn run(world: &World, feed: &Feed, dice: &mut dyn FnMut(u32) -> u32) -> Vec<Told
                 }
                 Step::Read { after, up_to } => {
                     let page = world.page(after, up_to, 1 + dice(4) as usize, known);
-                    for change in plan.read(page) {
-                        let version = change.after.as_ref().or(change.before.as_ref()).unwrap();
-                        let Value::Integer(key) = version.row[0] else { unreachable!("it is a number") };
-                        if let Some(after) = &change.after {
-                            assert_eq!(after.shape.columns.len(), after.row.len());
-                        }
-                        held.push(Told::Row(
-                            change.target,
-                            key,
-                            change.after.map(|after| after.row),
-                            change.updated,
-                        ));
-                    }
+                    held.extend(plan.read(page).into_iter().map(row_of));
                 }
                 Step::Flush(_) => {
                     told.append(&mut held);
@@ -456,7 +452,7 @@ fn ends(options: &str, act: impl FnOnce(&mut World)) -> (End, Vec<Change>) {
         let now = Duration::from_millis(millis * 10);
         match plan.next(now) {
             Step::Read { after, up_to } => {
-                changes.extend(plan.read(world.page(after, up_to, 3, world.known)))
+                changes.extend(plan.read(world.page(after, up_to, 3, world.known)));
             }
             Step::Flush(_) => plan.flushed(),
             Step::Keep(progress) => {
