@@ -98,6 +98,7 @@ fn forms(piece: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let text = String::from_utf8_lossy(piece).into_owned();
     let encoded = percent_encode(piece, NON_ALPHANUMERIC).to_string();
     let json = serde_json::to_string(&text).expect("a text");
+    let json = json[1..json.len() - 1].to_owned();
     let hex = |upper: bool| {
         piece.iter().fold(String::new(), |mut hex, byte| {
             let _ = if upper { write!(hex, "{byte:02X}") } else { write!(hex, "{byte:02x}") };
@@ -113,8 +114,8 @@ fn forms(piece: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("percent-encoded", encoded.to_ascii_lowercase().into_bytes()),
         ("percent-encoded", encoded.clone().into_bytes()),
         ("percent-encoded twice", encoded.replace('%', "%25").into_bytes()),
-        ("JSON", json[1..json.len() - 1].as_bytes().to_vec()),
-        ("JSON", json[1..json.len() - 1].replace('/', "\\/").into_bytes()),
+        ("JSON", json.clone().into_bytes()),
+        ("JSON", json.replace('/', "\\/").into_bytes()),
         ("Debug", text.escape_debug().to_string().into_bytes()),
         ("SQL", text.replace('\'', "''").into_bytes()),
         ("XML", xml.into_bytes()),

@@ -82,32 +82,7 @@ impl Stage {
         let home = TempDir::new().unwrap();
         let file = home.path().join("key.json");
         google.key_file(&node, &file);
-        let (amazon, goo) = (aws.endpoint(), google.endpoint());
-        let arguments = [
-            ["--aws-source", "environment"],
-            ["--aws-sts-endpoint", &amazon],
-            ["--aws-region", "us-east-1"],
-            ["--gcp-source", "file"],
-            ["--gcp-iam-endpoint", &goo],
-            ["--gcp-sts-endpoint", &goo],
-            ["--gcs-endpoint", &goo],
-            ["--snapshot-entries", &SNAPSHOT_ENTRIES.to_string()],
-        ];
-        let mut cluster = Cluster::prepare(3, &arguments.concat());
-        let environment = [
-            ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
-            ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key.clone()),
-            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
-            ("GOOGLE_APPLICATION_CREDENTIALS", file.display().to_string()),
-            ("HOME", "/nonexistent".to_owned()),
-        ];
-        let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let https: Vec<u16> = cluster.nodes.iter().map(|_| free_tcp_port()).collect();
-        for (node, port) in cluster.nodes.iter_mut().zip(&https) {
-            node.environment = environment.clone();
-            node.arguments.extend(["--http-listen".to_owned(), format!("127.0.0.1:{port}")]);
-            node.arguments.extend(["--log-filter".to_owned(), LOG.to_owned()]);
-        }
+        let (mut cluster, https) = prepared(&aws.endpoint(), &google.endpoint(), &keys, &file);
         cluster.launch().await;
         cert::create_client(
             &cluster.ca(),
@@ -129,7 +104,8 @@ impl Stage {
         clients[0].batch_execute("SET CLUSTER SETTING cloud.credentials.duration = '12s'").await.unwrap();
         let amy =
             connect(Login::of(&cluster, &cluster.nodes[1], "amy", None), &heard).await.expect("amy logs in");
-        let places = Places { aws: amazon, google: goo, role: chained.roles[0].clone() };
+        let places =
+            Places { aws: aws.endpoint(), google: google.endpoint(), role: chained.roles[0].clone() };
         let mut planted = Planted::default();
         let key: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         let line =
@@ -190,6 +166,36 @@ impl Stage {
              &ASSUME_ROLE={roles}"
         )
     }
+}
+
+/// Three nodes that know both clouds, and their ports of HTTPS.
+fn prepared(amazon: &str, google: &str, keys: &Keys, file: &Path) -> (Cluster, Vec<u16>) {
+    let arguments = [
+        ["--aws-source", "environment"],
+        ["--aws-sts-endpoint", amazon],
+        ["--aws-region", "us-east-1"],
+        ["--gcp-source", "file"],
+        ["--gcp-iam-endpoint", google],
+        ["--gcp-sts-endpoint", google],
+        ["--gcs-endpoint", google],
+        ["--snapshot-entries", &SNAPSHOT_ENTRIES.to_string()],
+    ];
+    let mut cluster = Cluster::prepare(3, &arguments.concat());
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", keys.access_key_id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", keys.secret_access_key.clone()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("GOOGLE_APPLICATION_CREDENTIALS", file.display().to_string()),
+        ("HOME", "/nonexistent".to_owned()),
+    ];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+    let https: Vec<u16> = cluster.nodes.iter().map(|_| free_tcp_port()).collect();
+    for (node, port) in cluster.nodes.iter_mut().zip(&https) {
+        node.environment = environment.clone();
+        node.arguments.extend(["--http-listen".to_owned(), format!("127.0.0.1:{port}")]);
+        node.arguments.extend(["--log-filter".to_owned(), LOG.to_owned()]);
+    }
+    (cluster, https)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -71,6 +71,7 @@ impl Planted {
     }
 
     /// A URI of a kind, for the statement that is called `of`.
+    #[expect(clippy::too_many_lines, reason = "a text for each kind")]
     pub fn uri(&mut self, kind: &str, of: &str, places: &Places) -> Fresh {
         let mut names = Vec::new();
         let mut fresh = |what: &str| {

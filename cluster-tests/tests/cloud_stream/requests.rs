@@ -290,7 +290,7 @@ async fn a_redirect_takes_no_token_elsewhere() {
         let error = storage.put("object", Bytes::from_static(b"1")).await.unwrap_err();
         assert!(error.to_string().contains(&format!("status {code}")), "{error}");
         storage.get("object", None).await.err().expect("nothing to read");
-        storage.list("", None).await.err().expect("nothing to list");
+        storage.list("", None).await.expect_err("nothing to list");
     }
     assert_eq!(*tokens.lock().unwrap(), 15, "each request had the token");
     // STS, too: what is sent there is signed, and may have an external id in it.
