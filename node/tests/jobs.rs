@@ -169,16 +169,14 @@ async fn jobs_are_paused_resumed_and_cancelled_by_number_by_query_and_by_kind() 
 /// Case 160.
 #[tokio::test]
 async fn show_jobs_when_complete_returns_when_all_have_ended() {
-    let world = Arc::new(World::new().await);
-    let waiting = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move { world.listed("amy", "SHOW JOBS WHEN COMPLETE (SELECT 1)").await })
-    };
+    let world = World::new().await;
     let id = JobId(1);
-    world.as_node(Command::ClaimJob { id, node: 1, boot: 1 }).await;
-    assert!(!waiting.is_finished());
-    world.as_node(Command::ReportJob { id, epoch: 1, report: Report::Succeeded }).await;
-    assert_eq!(waiting.await.unwrap(), ["1 BACKUP succeeded"]);
+    let ends = async {
+        world.as_node(Command::ClaimJob { id, node: 1, boot: 1 }).await;
+        world.as_node(Command::ReportJob { id, epoch: 1, report: Report::Succeeded }).await;
+    };
+    let (waited, ()) = tokio::join!(world.listed("amy", "SHOW JOBS WHEN COMPLETE (SELECT 1)"), ends);
+    assert_eq!(waited, ["1 BACKUP succeeded"]);
     assert_eq!(world.listed("amy", "SHOW JOB WHEN COMPLETE 1").await, ["1 BACKUP succeeded"]);
     // Nothing is waited for that is not there.
     assert_eq!(world.prints("amy", "SHOW JOB WHEN COMPLETE 99").await, "");

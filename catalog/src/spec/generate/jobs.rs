@@ -11,6 +11,9 @@ use crate::privilege::Privilege;
 use crate::require::{Need, Requirement};
 use crate::spec::generate::names::role;
 
+/// None of them is the id of a protection that somebody puts.
+const TOKENS: std::ops::Range<u128> = 10..16;
+
 /// Stands for the newest epoch of the job, which [`super::bind`] puts there.
 pub(super) const NEWEST_EPOCH: u64 = u64::MAX;
 
@@ -69,7 +72,7 @@ fn new_job() -> impl Strategy<Value = NewJob> {
         (moment(), prop::option::of(tables())).prop_map(|(since, tables)| Protects { since, tables });
     let need = Need::Privilege { object: ObjectId::CLUSTER, privilege: Privilege::Backup };
     let needs = select(vec![Vec::new(), Vec::new(), vec![need]]);
-    (1_u128..7, kind, tables(), prop::option::weighted(0.3, protects), needs, prop::bool::weighted(0.8))
+    (TOKENS, kind, tables(), prop::option::weighted(0.3, protects), needs, prop::bool::weighted(0.8))
         .prop_map(|(token, kind, tables, protects, needs, cancelable)| NewJob {
             token: JobToken(token),
             kind,
