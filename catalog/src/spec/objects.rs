@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 use crate::role::RoleOption;
 use crate::spec::makes::missing;
 use crate::spec::resolve::Sort;
-use crate::spec::{Model, Told, say};
+use crate::spec::{Model, ModelObject, Told, say};
 
 impl Model {
     /// What ALTER … names.
