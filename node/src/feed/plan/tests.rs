@@ -390,7 +390,8 @@ fn world(acts: &[Act]) -> World {
     world
 }
 
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 8] = [
+    "resolved=1500ms min_checkpoint_frequency=1s",
     "resolved",
     "resolved=1s min_checkpoint_frequency=0s",
     "initial_scan=no resolved=0s min_checkpoint_frequency=200ms",
