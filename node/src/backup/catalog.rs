@@ -122,8 +122,15 @@ impl<'s> Lines<'s> {
 
     fn is_wanted(&self, key: RecordKey) -> bool {
         match (key, &self.wanted) {
-            // Counters are the cluster's own, and protections are of what runs there.
-            (RecordKey::Counters | RecordKey::Protection(_), _) => false,
+            // Counters are the cluster's own; protections and jobs are of what runs there.
+            (
+                RecordKey::Counters
+                | RecordKey::NextJob
+                | RecordKey::Job(_)
+                | RecordKey::ClaimLease { .. }
+                | RecordKey::Protection(_),
+                _,
+            ) => false,
             (_, None) => true,
             (RecordKey::Object(id), Some(wanted)) => wanted.contains(&id),
             (RecordKey::DefaultPrivileges { holder, .. }, Some(wanted)) => wanted.contains(&holder),

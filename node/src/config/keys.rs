@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 35] = [
+pub const KEYS: [Key; 36] = [
     Key {
         name: "data_dir",
         value: "DIR",
