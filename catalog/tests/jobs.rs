@@ -248,6 +248,7 @@ fn each_status_has_an_answer_to_each_request() {
     assert_eq!(request(&Control::Cancel, S::Paused, true, true), MustRevert);
 }
 
+/// Cases 151 and 155.
 #[test]
 fn requests_that_a_status_does_not_allow_are_refused_in_the_originals_words() {
     let mut world = backup();
@@ -266,6 +267,7 @@ fn requests_that_a_status_does_not_allow_are_refused_in_the_originals_words() {
     assert_eq!(fixed.refused("amy", cancel()), "55000 job 1: not cancelable");
 }
 
+/// Case 152.
 #[test]
 fn a_pause_stops_at_once_what_nobody_works_on_and_else_when_its_node_says_so() {
     let mut world = backup();

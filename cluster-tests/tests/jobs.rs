@@ -31,6 +31,7 @@ async fn root(cluster: &Cluster, node: &Node) -> Client {
     pgclient::connect(&cluster.login(node, "root")).await.expect("root logs in")
 }
 
+/// Case 155 beside.
 #[tokio::test]
 async fn the_clusters_own_job_goes_on_whoever_is_there() {
     let mut cluster = Cluster::start(3).await;

@@ -240,7 +240,7 @@ async fn what_is_not_there_is_said_or_passed_over() {
     for wrong in ["SELECT 1", "SELECT '1', '2'"] {
         assert!(prints(format!("CANCEL QUERIES {wrong}")).await.starts_with("42601"), "{wrong}");
     }
-    assert_eq!(prints("CANCEL JOB 1".to_owned()).await, "42704: job with ID 1 does not exist");
+    assert_eq!(prints("CANCEL JOB 1".to_owned()).await, "42704 job with ID 1 does not exist");
     assert_eq!(prints("CANCEL QUERIES IF EXISTS '1', '2', '3'".to_owned()).await, "CANCEL QUERIES 3");
     for (many, one) in [("VALUES ", "('1')"), ("", "'1'")] {
         let many = format!("CANCEL QUERIES {many}{}", vec![one; 1_001].join(", "));

@@ -105,7 +105,7 @@ fn focused_command() -> BoxedStrategy<Command> {
 pub fn step() -> BoxedStrategy<Step> {
     let asked = (actor(), context(), commands::command());
     let said_by_nodes = (Just(("node".into(), "node".into())), context(), jobs::said_by_nodes());
-    prop_oneof![12 => asked, 1 => said_by_nodes]
+    prop_oneof![20 => asked, 1 => said_by_nodes]
         .prop_map(|((session, current), context, command)| Step { session, current, context, command })
         .boxed()
 }

@@ -265,7 +265,7 @@ impl Work<'_> {
         }
     }
 
-    /// Of the node that has the claim: whose epoch is the newest. That its lease is over changes nothing as long as nobody
+    /// J1: a report changes a job only under the newest epoch of its claim. Of the node that has the claim: whose epoch is the newest. That its lease is over changes nothing as long as nobody
     /// else has claimed the job.
     pub(super) fn report_job(&mut self, id: JobId, epoch: u64, report: &Report) -> Result<(), Refusal> {
         self.require_node()?;

@@ -39,7 +39,7 @@ pub(super) fn command() -> BoxedStrategy<Command> {
         4 => settings_command(),
         3 => connection_command(),
         2 => iam_role_command(),
-        4 => jobs::asked(),
+        2 => jobs::asked(),
     ]
     .boxed()
 }
