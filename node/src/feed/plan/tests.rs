@@ -267,9 +267,9 @@ fn run(world: &World, feed: &Feed, dice: &mut dyn FnMut(u32) -> u32) -> Vec<Told
         let objects = world.at(feed.tables_at(progress)).1.clone();
         let mut plan = Plan::new(feed, progress, objects, Types::new(), now).unwrap();
         let mut held: Vec<Told> = Vec::new();
-        let mut known = START;
+        let mut known = if dice(2) == 0 { START } else { goal };
         loop {
-            now += Duration::from_millis(u64::from(dice(2_000)));
+            now += Duration::from_millis(u64::from(if dice(3) == 0 { dice(2_000) } else { dice(50) }));
             if fails(dice) {
                 // Some of what was sent arrived.
                 let arrived = dice(u32::try_from(held.len()).unwrap() + 1) as usize;
@@ -312,8 +312,9 @@ fn run(world: &World, feed: &Feed, dice: &mut dyn FnMut(u32) -> u32) -> Vec<Told
                 Step::Wait(time) => {
                     assert!(time > Duration::ZERO);
                     now += time;
-                    let later = world.states.iter().map(|(at, ..)| *at).find(|at| *at > known);
-                    known = later.filter(|_| dice(2) == 0).unwrap_or(known).max(START);
+                    // Several commits may come at once.
+                    let mut later = world.states.iter().map(|(at, ..)| *at).filter(|at| *at > known);
+                    known = later.nth(dice(4) as usize).unwrap_or(goal).max(START);
                     plan.look_again();
                 }
                 Step::End(end) => {
