@@ -330,7 +330,7 @@ fn chains() -> ChainSettings {
 fn clients(of_node: &NodeSettings) -> (Broker, Arc<Storages>) {
     let aws = Aws::new(of_node, Environment::only(&[]), "grantd-0a1b2c3d-1".to_owned());
     let gcp = Gcp::new(of_node.clone(), gcp::Environment::default(), "").unwrap();
-    let broker = Broker::start(Arc::new(Fetch::new(aws, gcp)), 1, Audit::default());
+    let broker = Broker::start(Arc::new(Fetch::new(aws, gcp, String::new)), 1, Audit::default());
     (broker.clone(), Storages::new(1, of_node.clone(), broker, StorageSettings::default))
 }
 
