@@ -231,7 +231,7 @@ const TABLE: [Row; 52] = [
     row(S::GsWriteRate, "cloudstorage.gs.write.node_rate_limit", RATE, "0 B")
         .about("the most bytes a second that a node writes to Cloud Storage of Google; 0: no limit"),
     row(S::StorageCustomCa, "cloudstorage.http.custom_ca", T::Certificates, "")
-        .about("certificates in PEM of authorities that storage is trusted by, besides the system's")
+        .about("certificates in PEM of authorities that storage, STS and Google are trusted by, besides the system's")
         .for_admins(),
     row(S::NodelocalReadBurst, "cloudstorage.nodelocal.read.node_burst_limit", RATE, "0 B")
         .about("the most bytes that a node reads from files of nodes at once; 0: as many as in one second"),

@@ -14,7 +14,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
-use crate::command::{Command, NameContext, ObjectName, TableAction, TablePattern, Targets};
+use crate::command::{Command, IndexName, NameContext, ObjectName, TableAction, TablePattern, Targets};
 use crate::id::ObjectId;
 use crate::name::{Name, RoleName};
 use crate::object::{
@@ -311,6 +311,21 @@ pub fn bind(command: &Command, model: &Model) -> Command {
         Command::ReportJob { id, epoch, .. } if *epoch == jobs::NEWEST_EPOCH => {
             if let Some((_, job)) = model.jobs.iter().find(|(known, _)| known == id) {
                 *epoch = job.epoch;
+            }
+        }
+        // Most nodes have no claims, and most tables no index: one that has.
+        Command::RenewClaims { node, boot } if *boot == jobs::NEWEST_BOOT => {
+            if let Some((known, lease)) = model.claim_leases.first() {
+                (*node, *boot) = (*known, lease.boot);
+            }
+        }
+        Command::CommentOnIndex { index: IndexName { table: Some(table), index }, text: Some(_) } => {
+            let indexed = model.objects.iter().find_map(|object| match &object.body {
+                Body::Table(known) => Some((object.name.clone(), known.indexes.first()?.name.clone())),
+                _ => None,
+            });
+            if let Some((name, known)) = indexed {
+                (table.parts, index.parts) = (vec![name], vec![known]);
             }
         }
         _ => {}

@@ -207,7 +207,7 @@ impl Model {
         match report {
             Report::Progress { .. } => self.come_forward(&mut job, report),
             Report::Reverted | Report::RevertFailed { .. } | Report::Succeeded => {
-                self.come_to_end(&mut job, report)
+                self.come_to_end(&mut job, report);
             }
             _ => self.stop(&mut job, report),
         }

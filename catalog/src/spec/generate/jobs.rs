@@ -17,6 +17,9 @@ const TOKENS: std::ops::Range<u128> = 10..16;
 /// Stands for the newest epoch of the job, which [`super::bind`] puts there.
 pub(super) const NEWEST_EPOCH: u64 = u64::MAX;
 
+/// Stands for a node that has claims, and for its boot.
+pub(super) const NEWEST_BOOT: u64 = u64::MAX;
+
 pub(super) fn asked() -> impl Strategy<Value = Command> {
     prop_oneof![
         3 => new_job().prop_map(|job| Command::CreateJob { job: Box::new(job) }),
@@ -32,7 +35,8 @@ pub(super) fn said_by_nodes() -> impl Strategy<Value = Command> {
     prop_oneof![
         1 => new_job().prop_map(|job| Command::CreateJob { job: Box::new(job) }),
         6 => (id(), node(), node()).prop_map(|(id, node, boot)| Command::ClaimJob { id, node, boot }),
-        1 => (node(), node()).prop_map(|(node, boot)| Command::RenewClaims { node, boot }),
+        1 => (node(), prop_oneof![Just(NEWEST_BOOT), node()])
+            .prop_map(|(node, boot)| Command::RenewClaims { node, boot }),
         9 => (id(), epoch, report()).prop_map(|(id, epoch, report)| Command::ReportJob { id, epoch, report }),
         1 => id().prop_map(|id| Command::ControlJob { id, control: Control::Resume }),
         1 => Just(Command::CollectJobs),

@@ -84,7 +84,7 @@ fn what_another_node_has_is_taken_when_its_claim_is_over() {
     assert_eq!(plan.step(at(12), RULES, &[theirs(10)], Event::Looked), [Act::Claim(JOB)]);
     let rests = Seen { next_run: Some(at(50).log), ..free() };
     let mut plan = self::plan();
-    assert_eq!(plan.step(at(0), RULES, &[rests.clone()], Event::Told(JOB)), []);
+    assert_eq!(plan.step(at(0), RULES, std::slice::from_ref(&rests), Event::Told(JOB)), []);
     let cancelled = Seen { status: JobStatus::CancelRequested, ..rests };
     assert_eq!(plan.step(at(1), RULES, &[cancelled], Event::Looked), [Act::Claim(JOB)]);
 }
@@ -147,7 +147,8 @@ fn a_node_that_stops_hands_over_and_claims_nothing() {
     assert_eq!(acts, report(Report::HandOver));
     assert!(!plan.is_idle());
     let gone = Seen { claim: None, ..held(1) };
-    let acts = plan.step(at(1), RULES, &[gone.clone()], done(Asked::Report { id: JOB, epoch: 1 }, 1));
+    let acts =
+        plan.step(at(1), RULES, std::slice::from_ref(&gone), done(Asked::Report { id: JOB, epoch: 1 }, 1));
     assert_eq!(acts, []);
     assert!(plan.is_idle());
     assert_eq!(plan.step(at(60), RULES, &[gone], Event::Told(JOB)), []);
@@ -207,9 +208,9 @@ fn work_without_credentials_is_tried_again_and_paused_after_the_grace() {
     assert_eq!(plan.step(at(1), rules, &[held(1)], ended(Err(trouble()))), waits);
     let waiting = Seen { waiting_since: Some(at(1).log), ..held(1) };
     let asked = Asked::Report { id: JOB, epoch: 1 };
-    assert_eq!(plan.step(at(1), rules, &[waiting.clone()], done(asked, 1)), []);
-    assert_eq!(plan.step(at(40), rules, &[waiting.clone()], Event::Looked), []);
-    let acts = plan.step(at(41), rules, &[waiting.clone()], Event::Looked);
+    assert_eq!(plan.step(at(1), rules, std::slice::from_ref(&waiting), done(asked, 1)), []);
+    assert_eq!(plan.step(at(40), rules, std::slice::from_ref(&waiting), Event::Looked), []);
+    let acts = plan.step(at(41), rules, std::slice::from_ref(&waiting), Event::Looked);
     assert_eq!(acts, [Act::Start { id: JOB, epoch: 1, revert: false }]);
     let paused = report(Report::Paused { reason: Some("hop 2/3".to_owned()) });
     assert_eq!(plan.step(at(61), rules, &[waiting], ended(Err(trouble()))), paused);
