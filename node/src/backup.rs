@@ -4,7 +4,7 @@
 //! finished when its manifest is there. Names are new for each write, and nothing is written over or taken away: so a role that
 //! may only put is enough to write fulls, and a bucket may forbid the rest.
 //!
-//! [`write`]: the catalog of one moment, and the rows of a time that is read page by page, each page a short read of its own under
+//! [`mod@write`]: the catalog of one moment, and the rows of a time that is read page by page, each page a short read of its own under
 //! a permit of its own (`raft::rows`, `Past::page_at`). No transaction and no snapshot is held open, so no writer waits, and who
 //! goes on after a restart reads on at the same time. [`read`]: layers up to a time, every checksum first; rows by a table, merged
 //! in the order of the key.

@@ -6,9 +6,10 @@
 //! - [`driver`]: the task that carries it out
 //! - [`collect`]: the cluster's own job, which takes away what ended long ago
 //!
-//! J2: two nodes never work on one job at once, as long as the clocks of leaders differ by less than a sixth of a claim's life. A node works on a job only while it has its claim by its own clock; it stops at once when it may have lost
-//! it; nothing that it says after another node claimed the job changes anything (the epoch); and each step is decided by
-//! what the job's owner may do then.
+//! J2: two nodes never work on one job at once, as long as the clocks of leaders differ by less than a sixth of a claim's life. A
+//! node works on a job only while it has its claim by its own clock, and stops at once when it may have lost it; nothing that it
+//! says after another node claimed the job changes anything (the epoch); and each step is decided by what the job's owner may do
+//! then.
 
 pub mod collect;
 pub mod driver;

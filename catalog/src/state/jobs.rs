@@ -265,8 +265,8 @@ impl Work<'_> {
         }
     }
 
-    /// J1: a report changes a job only under the newest epoch of its claim. Of the node that has the claim: whose epoch is the newest. That its lease is over changes nothing as long as nobody
-    /// else has claimed the job.
+    /// J1: a report changes a job only under the newest epoch of its claim. That the lease is over changes nothing as long as
+    /// nobody else has claimed the job.
     pub(super) fn report_job(&mut self, id: JobId, epoch: u64, report: &Report) -> Result<(), Refusal> {
         self.require_node()?;
         let mut job = self.job_to_change(id)?;
