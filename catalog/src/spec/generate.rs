@@ -105,7 +105,7 @@ fn focused_command() -> BoxedStrategy<Command> {
 pub fn step() -> BoxedStrategy<Step> {
     let asked = (actor(), context(), commands::command());
     let said_by_nodes = (Just(("node".into(), "node".into())), context(), jobs::said_by_nodes());
-    prop_oneof![20 => asked, 1 => said_by_nodes]
+    prop_oneof![20 => asked, 2 => said_by_nodes]
         .prop_map(|((session, current), context, command)| Step { session, current, context, command })
         .boxed()
 }
@@ -307,6 +307,11 @@ pub fn bind(command: &Command, model: &Model) -> Command {
                 bind_type(&mut argument.argument_type, model);
             }
             bind_ids(&mut function.references, model, is_readable);
+        }
+        Command::ControlJob { id, .. } | Command::AlterJobOwner { id, .. } if *id != jobs::NO_JOB => {
+            if let Some((newest, _)) = model.jobs.last() {
+                *id = *newest;
+            }
         }
         Command::ReportJob { id, epoch, .. } if *epoch == jobs::NEWEST_EPOCH => {
             if let Some((_, job)) = model.jobs.iter().find(|(known, _)| known == id) {

@@ -17,6 +17,9 @@ const TOKENS: std::ops::Range<u128> = 10..16;
 /// Stands for the newest epoch of the job, which [`super::bind`] puts there.
 pub(super) const NEWEST_EPOCH: u64 = u64::MAX;
 
+/// Is most often no job's.
+pub(super) const NO_JOB: JobId = JobId(3);
+
 /// Stands for a node that has claims, and for its boot.
 pub(super) const NEWEST_BOOT: u64 = u64::MAX;
 
@@ -24,7 +27,7 @@ pub(super) fn asked() -> impl Strategy<Value = Command> {
     prop_oneof![
         3 => new_job().prop_map(|job| Command::CreateJob { job: Box::new(job) }),
         4 => (id(), control()).prop_map(|(id, control)| Command::ControlJob { id, control }),
-        1 => (id(), role()).prop_map(|(id, owner)| Command::AlterJobOwner { id, owner }),
+        3 => (id(), role()).prop_map(|(id, owner)| Command::AlterJobOwner { id, owner }),
         1 => said_by_nodes(),
     ]
 }
@@ -35,7 +38,7 @@ pub(super) fn said_by_nodes() -> impl Strategy<Value = Command> {
     prop_oneof![
         1 => new_job().prop_map(|job| Command::CreateJob { job: Box::new(job) }),
         6 => (id(), node(), node()).prop_map(|(id, node, boot)| Command::ClaimJob { id, node, boot }),
-        1 => (node(), prop_oneof![Just(NEWEST_BOOT), node()])
+        6 => (node(), prop_oneof![3 => Just(NEWEST_BOOT), 1 => node()])
             .prop_map(|(node, boot)| Command::RenewClaims { node, boot }),
         9 => (id(), epoch, report()).prop_map(|(id, epoch, report)| Command::ReportJob { id, epoch, report }),
         1 => id().prop_map(|id| Command::ControlJob { id, control: Control::Resume }),
