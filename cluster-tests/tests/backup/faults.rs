@@ -114,6 +114,10 @@ async fn each_fault_is_found(keys: &Keys) {
         needed(root).into_iter().filter(|file| file.to_str().unwrap().contains("/data/")).collect();
     for pair in data.windows(2) {
         let (first, second) = (std::fs::read(&pair[0]).unwrap(), std::fs::read(&pair[1]).unwrap());
+        // The names are random, so neighbours may be equal files: of two tables with the same rows.
+        if first == second {
+            continue;
+        }
         std::fs::write(&pair[0], &second).unwrap();
         std::fs::write(&pair[1], &first).unwrap();
         let error = verified(&stage, &to, keys).await.unwrap_err();
