@@ -14,6 +14,20 @@ const WRITES: i64 = 100_000;
 const WRITERS: i64 = 64;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_are_all_told_the_same_list_make_one_cluster_and_start_again() {
+    let mut cluster = Cluster::prepare(3, &[]);
+    let all = cluster.nodes.iter().map(|node| format!("127.0.0.1:{}", node.raft_port)).collect::<Vec<_>>();
+    for node in &mut cluster.nodes {
+        node.join = all.join(",");
+    }
+    cluster.launch().await;
+    cluster.node(2).stop().await;
+    cluster.node(2).start();
+    cluster.until_all_vote().await;
+    cluster.converged_checksum().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_directory_is_refused_under_its_old_id_and_replaced_by_a_fresh_node() {
     let mut cluster = Cluster::start_with(3, &["--snapshot-entries", "100"]).await;
     let root = cluster.root(&cluster.nodes[0]).await.expect("root logs in");

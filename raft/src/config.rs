@@ -78,7 +78,7 @@ pub struct RaftConfig {
     pub advertise: String,
     /// Where clients reach it over the PostgreSQL protocol: `host:port`. Told to the peers, used by status.
     pub advertise_sql: String,
-    /// Members that a node without a cluster asks to let it in.
+    /// Members that a node without a cluster asks to let it in. It may be among them itself, at `advertise`.
     pub join: Vec<String>,
     /// PEM of the CA that signs the nodes of this cluster.
     pub ca_pem: Vec<u8>,

@@ -68,7 +68,7 @@ pub const KEYS: [Key; 36] = [
         name: "join",
         value: "HOST:PORT,…",
         default: "",
-        help: "Members that a node without a cluster asks to let it in (their `advertise`). Ignored afterwards",
+        help: "Members that a node without a cluster asks to let it in (their `advertise`); the same list may be given to all",
     },
     Key {
         name: "log_format",

@@ -109,10 +109,12 @@ pub async fn start_with(
         directory: opened.identity.directory,
     };
     let leases = Leases::new(opened.log.boot());
+    // All nodes may be told the same list; nobody has to ask itself.
+    let join = config.join.into_iter().filter(|address| *address != config.advertise).collect();
     let node = Arc::new(Node {
         id: config.node_id,
         info,
-        join: config.join,
+        join,
         tuning: config.tuning,
         directory: config.directory,
         raft,
