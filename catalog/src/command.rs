@@ -9,7 +9,7 @@ use bincode::{Decode, Encode};
 
 use crate::defaults::DefaultClass;
 use crate::id::{ObjectId, PrincipalId};
-use crate::job::{Control, JobId, NewJob, Report};
+use crate::job::{Control, JobId, NewJob, Opaque, Report};
 use crate::name::{Name, RoleName};
 use crate::object::{ColumnType, ConnectionUri, Expression, Function, Sequence, Table, View};
 use crate::privilege::{Privilege, PrivilegeSet};
@@ -18,6 +18,7 @@ use crate::refusal::Refusal;
 use crate::require::UriAccess;
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::Setting;
+use crate::shelf::ShelfStep;
 
 mod shape;
 mod table;
@@ -546,6 +547,15 @@ pub enum Command {
     },
     /// Takes away jobs that ended longer ago than the cluster is set to keep them.
     CollectJobs,
+    /// The node that has the claim of this epoch does a step of a RESTORE: the `number`th, from 0. `position`: where the next
+    /// one begins, in its own words.
+    Shelve {
+        job: JobId,
+        epoch: u64,
+        number: u64,
+        position: Opaque,
+        step: Box<ShelfStep>,
+    },
 }
 
 /// What came of a command: the same on every node.
@@ -577,6 +587,14 @@ pub enum StorageChange {
     Drop(ObjectId),
     /// The table of this object has another shape: for each column that it has now where its values come from.
     Alter(ObjectId, Vec<ColumnSource>),
+    /// Make the table of this object, which is on a shelf.
+    Shelve(ObjectId),
+    /// Put the rows of the command into the table of this object, which is on a shelf.
+    Fill(ObjectId),
+    /// The object whose table this is is no longer on a shelf: its history begins.
+    Publish(ObjectId),
+    /// Drop the table that this object had, which was on a shelf.
+    Clear(ObjectId),
 }
 
 /// Where the values of a column come from when a table gets another shape.

@@ -138,6 +138,12 @@ impl DefaultPrivileges {
         entries.filter(move |entry| built_in.entry(entry.grantee) != Some(entry)).copied()
     }
 
+    /// The same of other access lists. For principals that get other ids; what is built in must stay so.
+    #[must_use]
+    pub fn mapped(&self, map: impl Fn(&Acl) -> Acl) -> Self {
+        Self { acls: self.acls.each_ref().map(map) }
+    }
+
     /// Puts `entry` in the place of its grantee's.
     pub fn set(&mut self, of: DefaultsFor, class: DefaultClass, entry: AclEntry) {
         self.acls[class as usize].set(of.folded(class, entry));

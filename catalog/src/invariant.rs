@@ -8,9 +8,10 @@ use std::fmt;
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
 use crate::id::{ObjectId, PrincipalId};
-use crate::job::{JobId, JobStatus};
+use crate::job::{JobId, JobKind, JobStatus};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, PrivilegeSet};
+use crate::shelf::Shelved;
 use crate::state::{State, protection_of};
 use crate::system;
 
@@ -42,7 +43,7 @@ pub fn check_all(state: &State) -> Vec<Violation> {
 
 type Check = fn(&State, &mut Vec<String>);
 
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 16] = [
     ("C1", closures_are_what_memberships_say),
     ("C2", targets_are_what_objects_say),
     ("C3", memberships_have_no_cycle_and_join_principals),
@@ -58,6 +59,7 @@ const CHECKS: [(&str, Check); 15] = [
     ("C13", references_are_whole_both_ways),
     ("C14", shapes_are_whole),
     ("C15", jobs_are_whole),
+    ("C16", shelves_are_apart),
 ];
 
 /// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
@@ -305,6 +307,36 @@ pub fn jobs_are_whole(state: &State, found: &mut Vec<String>) {
         }
         if job.claim.is_some_and(|claim| job.epoch == 0 || state.claim_lease(claim.node).is_none()) {
             found.push(format!("job {id} is claimed by a node that has no claims"));
+        }
+    }
+}
+
+/// C16: a shelf is of a RESTORE that has not ended, or whose work could not be taken back; what is on it has a place below its
+/// count, and objects of its own ids, none of which is an object yet, or of what is computed.
+pub fn shelves_are_apart(state: &State, found: &mut Vec<String>) {
+    for (job, _) in state.shelves() {
+        let may = |job: &crate::job::Job| {
+            let lives = !job.status.is_terminal() || job.status == JobStatus::RevertFailed;
+            job.asked.kind == JobKind::Restore && lives
+        };
+        if !state.job(job).is_some_and(|job| may(job)) {
+            found.push(format!("job {job} has a shelf, and is no RESTORE that goes on"));
+        }
+    }
+    let counters = state.counters();
+    for (job, number, item) in state.all_shelved() {
+        let Some(shelf) = state.shelf(job).filter(|shelf| number < shelf.items) else {
+            found.push(format!("thing {number} is on no shelf of job {job}"));
+            continue;
+        };
+        let Shelved::Object { id, .. } = item else { continue };
+        let is_apart =
+            shelf.objects.contains(id.0) && state.object(*id).is_none() && *id < counters.next_object;
+        if !is_apart && !id.is_virtual() {
+            found.push(format!("object {id} on the shelf of job {job} is not of its ids, or is there"));
+        }
+        if !id.is_virtual() && state.shelved_object(*id).is_none() {
+            found.push(format!("object {id} on the shelf of job {job} is not found"));
         }
     }
 }

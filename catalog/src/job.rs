@@ -328,6 +328,23 @@ pub enum Control {
     Resume,
     /// CANCEL JOB.
     Cancel,
+    /// ALTER CHANGEFEED: of a job that is paused, and that has not begun to take back what it did.
+    Alter(Box<Alteration>),
+}
+
+/// What a job is to do from now on. Its texts are redacted.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Alteration {
+    /// When something about the job changed last, as whoever asks has seen it: what is newer is not overwritten.
+    pub as_of: Timestamp,
+    /// In words.
+    pub description: String,
+    /// What the kind needs to know.
+    pub details: Opaque,
+    /// What it needs: of who asks, and of its owner where it runs.
+    pub requirement: Requirement,
+    /// The tables that it is about, and of which it keeps history if it keeps any.
+    pub tables: Vec<ObjectId>,
 }
 
 /// What comes of a request.
@@ -364,6 +381,19 @@ pub const fn request(control: &Control, status: JobStatus, reverting: bool, canc
             S::Pending
             | S::PauseRequested
             | S::CancelRequested
+            | S::Succeeded
+            | S::Canceled
+            | S::Failed
+            | S::RevertFailed => Requested::Illegal,
+        },
+        Control::Alter(_) => match status {
+            S::Paused if !reverting => Requested::Now(S::Paused),
+            S::Pending
+            | S::Running
+            | S::PauseRequested
+            | S::Paused
+            | S::CancelRequested
+            | S::Reverting
             | S::Succeeded
             | S::Canceled
             | S::Failed

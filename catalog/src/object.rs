@@ -168,7 +168,7 @@ impl Table {
     }
 
     /// The same, to be changed.
-    pub(crate) fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expression> {
+    pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expression> {
         let columns =
             self.columns.iter_mut().flat_map(|column| column.default.iter_mut().chain(&mut column.computed));
         let checks = self.checks.iter_mut().map(|check| &mut check.expression);

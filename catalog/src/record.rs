@@ -12,6 +12,7 @@ use crate::object::Object;
 use crate::protection::{Protection, ProtectionId};
 use crate::role::{Principal, RoleSettings};
 use crate::setting::Setting;
+use crate::shelf::{Shelf, Shelved};
 
 /// Where a record stands. `Ord` is the order of everything that lists records; `wire` encodes a key so that its bytes
 /// sort the same way. Appended to, never reordered.
@@ -59,6 +60,15 @@ pub enum RecordKey {
         /// The node.
         node: u64,
     },
+    /// The shelf of a job.
+    Shelf(JobId),
+    /// A thing on it.
+    Shelved {
+        /// Whose shelf.
+        job: JobId,
+        /// In the order in which they came.
+        number: u32,
+    },
 }
 
 /// What stands there. Appended to, never reordered.
@@ -91,6 +101,10 @@ pub enum Record {
     Job(Arc<Job>),
     /// For [`RecordKey::ClaimLease`].
     ClaimLease(ClaimLease),
+    /// For [`RecordKey::Shelf`]. Shared with the state.
+    Shelf(Arc<Shelf>),
+    /// For [`RecordKey::Shelved`]. Shared with the state.
+    Shelved(Arc<Shelved>),
 }
 
 /// The next ids. They only grow, so that no id is ever used twice.

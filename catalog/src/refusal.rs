@@ -5,16 +5,20 @@
 
 use bincode::{Decode, Encode};
 
+mod feeds;
 mod jobs;
 mod objects;
 mod principals;
 mod shapes;
+mod shelf;
 mod texts;
 
+pub use feeds::*;
 pub use jobs::*;
 pub use objects::*;
 pub use principals::*;
 pub use shapes::*;
+pub use shelf::*;
 pub use texts::*;
 
 /// A five-character SQLSTATE.

@@ -56,6 +56,24 @@ pub enum Need {
     },
     /// What a URI of something outside needs.
     Outside(UriAccess),
+    /// A changefeed.
+    Changefeed {
+        /// Of these tables; not empty.
+        tables: Vec<ObjectId>,
+        /// Where to.
+        to: FeedTo,
+    },
+}
+
+/// Where a changefeed goes, as far as it decides who may make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum FeedTo {
+    /// To the client that asked.
+    Client,
+    /// Where a URI leads.
+    Uri,
+    /// Where an external connection leads.
+    Connection,
 }
 
 /// What using a URI of something outside takes, as whoever read the URI says: the catalog reads none. It holds no secret.

@@ -63,6 +63,8 @@ pub enum Setting {
     JobsRetention,
     JobsClaimLease,
     JobsCredentialGrace,
+    FeedsRequireConnection,
+    BackupEnabled,
 }
 
 /// What values a setting takes.
@@ -187,7 +189,14 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 52] = [
+const TABLE: [Row; 54] = [
+    row(
+        S::FeedsRequireConnection,
+        "changefeed.permissions.require_external_connection_sink.enabled",
+        T::Bool,
+        "false",
+    )
+    .about("whether who has CHANGEFEED and is no admin may send changes to external connections only"),
     row(S::AwsRoleChangefeed, "cloud.aws.functional_role.changefeed", T::Text, "")
         .about("the roles of AWS that every changefeed takes on before those of its URI, as ASSUME_ROLE has them")
         .for_admins(),
@@ -259,6 +268,8 @@ const TABLE: [Row; 52] = [
     row(S::ClusterOrganization, "cluster.organization", T::Text, "")
         .about("the organization that the cluster belongs to")
         .for_admins(),
+    row(S::BackupEnabled, "feature.backup.enabled", T::Bool, "true")
+        .about("whether BACKUP is taken; jobs that run already go on"),
     row(
         S::JobsClaimLease,
         "grantd.jobs.claim_lease",

@@ -12,6 +12,7 @@
 mod defaults;
 mod drops;
 mod entries;
+mod feeds;
 mod grants;
 mod ground;
 mod jobs;
@@ -25,6 +26,7 @@ mod resolve;
 mod say;
 mod settings;
 mod shapes;
+mod shelf;
 
 pub mod generate;
 mod protections;
@@ -44,6 +46,8 @@ use crate::require::{Need, Requirement};
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
 use crate::setting::Setting;
 use crate::system;
+
+pub use self::shelf::ModelShelf;
 
 /// A whole catalog in a few vectors.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +76,8 @@ pub struct Model {
     pub jobs: Vec<(JobId, Job)>,
     /// Until when nodes hold what they claimed, by node.
     pub claim_leases: Vec<(u64, ClaimLease)>,
+    /// What RESTOREs brought so far, by job.
+    pub shelves: Vec<ModelShelf>,
     /// What time it is, as whoever tells it commands says.
     pub now: Timestamp,
     next_job: i64,
@@ -189,6 +195,9 @@ impl Model {
             Command::RenewClaims { node, boot } => self.renew_claims(actor, *node, *boot),
             Command::ReportJob { id, epoch, report } => self.report_job(actor, *id, *epoch, report),
             Command::CollectJobs => self.collect_jobs(actor),
+            Command::Shelve { job, epoch, number, position, step } => {
+                self.shelve(actor, *job, (*epoch, *number), position, step)
+            }
             Command::Grant { privileges, on, to, grant_option } => {
                 self.grant(actor, context, privileges, on, to, *grant_option)
             }
@@ -479,6 +488,7 @@ impl Model {
                 ))
             }
             Need::Outside(access) => self.check_outside(principal, access),
+            Need::Changefeed { tables, to } => self.check_changefeed(principal, tables, *to),
         }
     }
 
@@ -500,19 +510,6 @@ impl Model {
             return Ok(());
         }
         Err(say::no_option(&self.principal_name(principal), option.word()))
-    }
-
-    /// Whether an existing principal may open an SQL session (C.3): root always; else neither option nor privilege may
-    /// forbid it.
-    pub fn may_log_in(&self, principal: PrincipalId) -> Result<(), Refusal> {
-        let options = self.principals.iter().find(|known| known.id == principal).map(|known| &known.options);
-        let forbidden = options.is_some_and(|options| {
-            options.contains(&RoleOption::NoLogin) || options.contains(&RoleOption::NoSqlLogin)
-        }) || self.holds(principal, ObjectId::CLUSTER, Privilege::NoSqlLogin);
-        if forbidden && principal != PrincipalId::ROOT {
-            return Err(say::no_login(&self.principal_name(principal)));
-        }
-        Ok(())
     }
 
     /// HasGlobalPrivilegeOrRoleOption.

@@ -8,7 +8,7 @@
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
 //! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`, `iam_roles`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
-//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections`, `jobs` and `sessions`.
+//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections`, `jobs`, `shelf` (RESTORE) and `sessions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,11 +31,13 @@ use crate::refusal::{self, Refusal};
 use crate::require::Need;
 use crate::role::{Principal, RoleOption, RoleSettings};
 use crate::setting::Setting;
+use crate::shelf::{Shelf, Shelved};
 use crate::state::defaults::AlterDefaults;
 use crate::state::drops::RelationKind;
 use crate::state::indexes::NewIndex;
 use crate::state::named::Named;
 use crate::state::reshape::Reshaped;
+use crate::state::shelf::Claimed;
 use crate::system;
 
 mod alter;
@@ -47,6 +49,7 @@ mod defaults;
 mod drop_owned;
 mod drop_roles;
 mod drops;
+mod feeds;
 mod functions;
 mod iam_roles;
 mod identity;
@@ -68,6 +71,7 @@ mod roles;
 mod sequences;
 mod sessions;
 mod settings;
+mod shelf;
 mod store;
 mod table;
 mod targets;
@@ -107,6 +111,11 @@ pub struct State {
     next_job: JobId,
     /// By node.
     claim_leases: OrdMap<u64, ClaimLease>,
+    shelves: OrdMap<JobId, Arc<Shelf>>,
+    /// By job, in the order in which they came.
+    shelved: OrdMap<(JobId, u32), Arc<Shelved>>,
+    /// Where an object is on a shelf.
+    shelved_objects: OrdMap<ObjectId, (JobId, u32)>,
     counters: Counters,
     named: Named,
     index: Index,
@@ -287,29 +296,6 @@ impl State {
         self.role_settings.iter().map(|((database, role), settings)| (*database, *role, settings.as_ref()))
     }
 
-    /// The default privileges of a database or schema for objects of one creator, or of all
-    /// ([`PrincipalId::EVERYBODY`]). None: as built in.
-    pub fn default_privileges(&self, holder: ObjectId, creator: PrincipalId) -> Option<&DefaultPrivileges> {
-        self.defaults.get(&(holder, creator)).map(Arc::as_ref)
-    }
-
-    /// All that were changed, sorted by (holder, creator).
-    pub fn all_default_privileges(
-        &self,
-    ) -> impl Iterator<Item = (ObjectId, PrincipalId, &DefaultPrivileges)> {
-        self.defaults.iter().map(|((holder, creator), defaults)| (*holder, *creator, defaults.as_ref()))
-    }
-
-    /// Those that one database or schema holds, sorted by creator.
-    pub fn all_default_privileges_of(
-        &self,
-        holder: ObjectId,
-    ) -> impl Iterator<Item = (PrincipalId, &DefaultPrivileges)> {
-        self.defaults
-            .range((holder, PrincipalId(0))..=(holder, PrincipalId(u32::MAX)))
-            .map(|((_, creator), defaults)| (*creator, defaults.as_ref()))
-    }
-
     /// The value of a cluster setting: what was set, or its default.
     pub fn setting(&self, setting: Setting) -> &str {
         self.settings.get(&setting).map_or(setting.row().default, String::as_str)
@@ -335,6 +321,8 @@ impl State {
             && self.jobs.ptr_eq(&other.jobs)
             && self.next_job == other.next_job
             && self.claim_leases.ptr_eq(&other.claim_leases)
+            && self.shelves.ptr_eq(&other.shelves)
+            && self.shelved.ptr_eq(&other.shelved)
             && self.counters == other.counters
     }
 
@@ -409,14 +397,13 @@ impl State {
             Need::Admin { action } => {
                 self.index.is_admin(principal).then_some(()).ok_or_else(|| refusal::admin_only(action))
             }
-            Need::Option(option) => self
-                .has_option(principal, *option)
-                .then_some(())
-                .ok_or_else(|| refusal::lacks_option(&user(), option.word())),
+            Need::Option(option) => {
+                let has = self.has_option(principal, *option);
+                has.then_some(()).ok_or_else(|| refusal::lacks_option(&user(), option.word()))
+            }
             Need::SystemOrOption(privilege) => {
-                let by_option = RoleOption::each()
-                    .find(|option| option.word() == privilege.word())
-                    .is_some_and(|option| self.has_option(principal, option));
+                let has = |option: RoleOption| self.has_option(principal, option);
+                let by_option = RoleOption::each().any(|it| it.word() == privilege.word() && has(it));
                 (self.index.holds(principal, ObjectId::CLUSTER, *privilege) || by_option)
                     .then_some(())
                     .ok_or_else(|| refusal::lacks_option(&user(), privilege.word()))
@@ -429,6 +416,7 @@ impl State {
                 Err(refusal::lacks_all_of(&user(), privileges, kind, &name))
             }
             Need::Outside(access) => self.check_outside(principal, access),
+            Need::Changefeed { tables, to } => self.check_changefeed(principal, tables, *to),
         }
     }
 
@@ -472,6 +460,7 @@ impl State {
             .chain(settings)
             .chain(protections)
             .chain(self.job_keys())
+            .chain(self.shelf_keys())
             .filter_map(|key| Some((key, self.record(key)?)))
     }
 
@@ -498,6 +487,10 @@ impl State {
             RecordKey::NextJob => (self.next_job != JobId::FIRST).then_some(Record::NextJob(self.next_job)),
             RecordKey::Job(id) => self.jobs.get(&id).cloned().map(Record::Job),
             RecordKey::ClaimLease { node } => self.claim_leases.get(&node).copied().map(Record::ClaimLease),
+            RecordKey::Shelf(job) => self.shelves.get(&job).cloned().map(Record::Shelf),
+            RecordKey::Shelved { job, number } => {
+                self.shelved.get(&(job, number)).cloned().map(Record::Shelved)
+            }
         }
     }
 
@@ -522,6 +515,10 @@ impl State {
             RecordKey::NextJob => self.next_job == other.next_job,
             RecordKey::Job(id) => self.jobs.get(&id) == other.jobs.get(&id),
             RecordKey::ClaimLease { node } => self.claim_leases.get(&node) == other.claim_leases.get(&node),
+            RecordKey::Shelf(job) => self.shelves.get(&job) == other.shelves.get(&job),
+            RecordKey::Shelved { job, number } => {
+                self.shelved.get(&(job, number)) == other.shelved.get(&(job, number))
+            }
         }
     }
 
@@ -674,6 +671,9 @@ impl Work<'_> {
             Command::RenewClaims { node, boot } => self.renew_claims(*node, *boot),
             Command::ReportJob { id, epoch, report } => self.report_job(*id, *epoch, report),
             Command::CollectJobs => self.collect_jobs(),
+            Command::Shelve { job, epoch, number, position, step } => {
+                self.shelve(*job, Claimed { epoch: *epoch, number: *number }, position, step)
+            }
         }
     }
 

@@ -132,6 +132,7 @@ const TABLES: &[(u16, &str, &str)] = &[
     (317, "crdb_internal", "kv_protected_ts_records"),
     (318, "crdb_internal", "node_credentials"),
     (319, "crdb_internal", "cluster_credentials"),
+    (320, "crdb_internal", "jobs"),
 ];
 
 /// Every word for a type that every cluster has, and the one that listings print, as [`crate::object::ColumnType`]

@@ -6,11 +6,11 @@ use common::*;
 use grantd_catalog::command::{Actor, Command, Outcome};
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp};
 use grantd_catalog::job::{
-    Control, FinalError, JOBS_MAX, Job, JobId, JobKind, JobStatus, JobToken, NewJob, Opaque, Protects,
-    Report, Requested, TEXT_BYTES_MAX, request,
+    Alteration, Control, FinalError, JOBS_MAX, Job, JobId, JobKind, JobStatus, JobToken, NewJob, Opaque,
+    Protects, Report, Requested, TEXT_BYTES_MAX, request,
 };
 use grantd_catalog::privilege::Privilege;
-use grantd_catalog::require::{Need, Requirement};
+use grantd_catalog::require::{FeedTo, Need, Requirement};
 use grantd_catalog::setting::Setting;
 use grantd_catalog::state::protection_of;
 
@@ -219,6 +219,82 @@ fn a_job_is_given_away_by_its_owner_to_who_it_could_act_as() {
     assert!(world.ok("root", to("amy")).changed);
     assert_eq!(world.job().owner_name.as_str(), "amy");
     assert_eq!(world.refused("root", to("nobody")), "42704 role/user \"nobody\" does not exist");
+}
+
+/// Cases 52, 53, and the cluster that wants connections. Source: cloud-jobs spec, B.7.5.
+#[test]
+fn who_may_make_a_changefeed_is_said_in_the_originals_words() {
+    let mut world = backup();
+    world.ok("root", create_user("con", "CONTROLCHANGEFEED"));
+    world.ok("root", create_table("u"));
+    let both = vec![world.table("t"), world.table("u")];
+    let may = |world: &World, who: &str, to: FeedTo| {
+        let need = Need::Changefeed { tables: both.clone(), to };
+        world.state.check(world.principal(who), &need).map_err(|refusal| refusal.message)
+    };
+    let lacks = "user amy requires the CHANGEFEED privilege on all target tables to be able to run an enterprise changefeed";
+    let option = "user con with CONTROLCHANGEFEED role option requires the SELECT privilege on all target tables to be able to run an enterprise changefeed";
+    let client =
+        "user amy requires the SELECT privilege on all target tables to be able to run a core changefeed";
+    assert_eq!(may(&world, "root", FeedTo::Uri), Ok(()));
+    world.ok("root", grant("CHANGEFEED", tables("t"), "amy"));
+    assert_eq!(may(&world, "amy", FeedTo::Uri).unwrap_err(), lacks, "one of two");
+    assert_eq!(may(&world, "amy", FeedTo::Client).unwrap_err(), client);
+    assert_eq!(may(&world, "con", FeedTo::Connection).unwrap_err(), option);
+    world.ok("root", grant("CHANGEFEED", tables("t u"), "amy con"));
+    for to in [FeedTo::Uri, FeedTo::Connection, FeedTo::Client] {
+        assert_eq!(may(&world, "amy", to), Ok(()), "{to:?}");
+    }
+    assert_eq!(may(&world, "con", FeedTo::Uri).unwrap_err(), option, "CHANGEFEED is not SELECT");
+    world.ok("root", grant("SELECT", tables("t u"), "con"));
+    assert_eq!(may(&world, "con", FeedTo::Uri), Ok(()));
+    world.ok("root", set(Setting::FeedsRequireConnection, "true"));
+    let connections = "the CHANGEFEED privilege on all tables can only be used with external connection sinks. see cluster setting changefeed.permissions.require_external_connection_sink.enabled";
+    assert_eq!(may(&world, "amy", FeedTo::Uri).unwrap_err(), connections);
+    assert_eq!(may(&world, "amy", FeedTo::Connection), Ok(()));
+    assert_eq!(may(&world, "root", FeedTo::Uri), Ok(()));
+    world.ok("root", drop_table("u"));
+    assert!(may(&world, "amy", FeedTo::Connection).unwrap_err().ends_with("was concurrently dropped"));
+}
+
+/// Case 142: what a job is to do is changed only while it is paused, by who may do the new thing, and as it was seen.
+#[test]
+fn a_job_is_altered_while_it_is_paused_and_by_who_may() {
+    let protects = Protects { since: Timestamp::default(), tables: Some(vec![ObjectId(104)]) };
+    let mut world = world(NewJob { protects: Some(protects), ..asked(7, JobKind::Changefeed) });
+    world.ok("root", create_table("u"));
+    let tables = vec![world.table("t"), world.table("u")];
+    let to = |world: &World, tables: &[ObjectId]| {
+        let mut requirement = Requirement::default();
+        requirement.need(Need::Changefeed { tables: tables.to_vec(), to: FeedTo::Connection });
+        control(Control::Alter(Box::new(Alteration {
+            as_of: world.job().modified,
+            description: "new".to_owned(),
+            details: Opaque::new(vec![2]),
+            requirement,
+            tables: tables.to_vec(),
+        })))
+    };
+    let alter = to(&world, &tables);
+    assert_eq!(
+        world.refused("root", alter),
+        "55000 job with status pending cannot be altered: it is not paused"
+    );
+    world.ok("amy", pause());
+    let alter = to(&world, &tables);
+    assert!(world.refused("amy", alter.clone()).starts_with("42501 user amy requires the CHANGEFEED"));
+    assert!(world.ok("root", alter.clone()).changed);
+    world.check();
+    let job = world.job();
+    assert_eq!((&*job.asked.description, &job.asked.tables), ("new", &tables));
+    assert_eq!((job.status, job.asked.details.expose()), (JobStatus::Paused, &[2][..]));
+    let kept = world.state.protection(protection_of(JobToken(7))).expect("it keeps history");
+    assert_eq!(kept.tables.as_ref(), Some(&tables));
+    world.at(101);
+    world.ok("root", control(Control::Pause { reason: None }));
+    world.ok("root", resume());
+    world.ok("root", pause());
+    assert_eq!(world.refused("root", alter), "55000 job 1 was changed meanwhile");
 }
 
 /// Cases 151, 152, 154, 155, and every other pair.

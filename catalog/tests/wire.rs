@@ -19,8 +19,8 @@ use grantd_catalog::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use grantd_catalog::grant::AclEntry;
 use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
 use grantd_catalog::job::{
-    Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus, JobToken, NewJob,
-    Opaque, Progress, Protects, Report,
+    Alteration, Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus,
+    JobToken, NewJob, Opaque, Progress, Protects, Report,
 };
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{
@@ -32,9 +32,10 @@ use grantd_catalog::privilege::{ObjectKind, Privilege, PrivilegeSet};
 use grantd_catalog::protection::{Protection, ProtectionId};
 use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
-use grantd_catalog::require::{Need, Requirement, UriAccess};
+use grantd_catalog::require::{FeedTo, Need, Requirement, UriAccess};
 use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions, RoleSettings, ValidUntil};
 use grantd_catalog::setting::Setting;
+use grantd_catalog::shelf::{Ids, Scope, Shelf, ShelfStep, Shelved};
 use grantd_catalog::wire::{self, WireError};
 
 /// Every kind of value with its bytes, one a line. Set `UPDATE_GOLDEN` to write it anew.
@@ -487,6 +488,16 @@ fn job() -> Job {
     }
 }
 
+fn alteration() -> Alteration {
+    Alteration {
+        as_of: Timestamp { nanos: 1, logical: 2 },
+        description: "d".to_owned(),
+        details: Opaque::new(vec![1, 2]),
+        requirement: Requirement::NOTHING,
+        tables: vec![ObjectId(104)],
+    }
+}
+
 fn reports() -> Vec<Report> {
     let text = || "e".to_owned();
     vec![
@@ -519,6 +530,7 @@ fn commands_of_jobs() -> Vec<(&'static str, Command)> {
         ("ControlJob pause", Command::ControlJob { id, control: pause }),
         ("ControlJob resume", Command::ControlJob { id, control: Control::Resume }),
         ("ControlJob cancel", Command::ControlJob { id, control: Control::Cancel }),
+        ("ControlJob alter", Command::ControlJob { id, control: Control::Alter(Box::new(alteration())) }),
         ("AlterJobOwner", Command::AlterJobOwner { id, owner: RoleSpec::CurrentUser }),
         ("ClaimJob", Command::ClaimJob { id, node: 2, boot: 1 << 50 }),
         ("RenewClaims", Command::RenewClaims { node: 2, boot: 1 << 50 }),
@@ -526,10 +538,76 @@ fn commands_of_jobs() -> Vec<(&'static str, Command)> {
     let said = |report| ("ReportJob", Command::ReportJob { id, epoch: 300, report });
     all.extend(reports().into_iter().map(said));
     all.push(("CollectJobs", Command::CollectJobs));
+    all.extend(steps_of_shelves().into_iter().map(|step| {
+        let (job, position) = (id, Opaque::new(vec![7]));
+        ("Shelve", Command::Shelve { job, epoch: 300, number: 1 << 40, position, step: Box::new(step) })
+    }));
     all
 }
 
 /// Those of the roles of clouds.
+fn shelved() -> Vec<Shelved> {
+    let entry = AclEntry {
+        grantee: PrincipalId(100),
+        privileges: PrivilegeSet::of(Privilege::Restore),
+        grant_options: PrivilegeSet::EMPTY,
+    };
+    let object = Object {
+        name: Name::from("o"),
+        parent: ObjectId(100),
+        owner: PrincipalId(1),
+        acl: [entry].into_iter().collect(),
+        body: Body::Schema,
+        comment: None,
+    };
+    let principal = Principal {
+        name: RoleName::from("amy"),
+        is_role: true,
+        options: RoleOptions::EMPTY,
+        password: None,
+        valid_until: None,
+    };
+    let (role, member) = (PrincipalId(300), PrincipalId(301));
+    vec![
+        Shelved::Object { id: ObjectId(300), object: std::sync::Arc::new(object), is_made: true },
+        Shelved::Principal { id: role, principal },
+        Shelved::Membership { role, member, admin_option: true },
+        Shelved::SystemPrivileges([entry].into_iter().collect()),
+        Shelved::RoleSettings {
+            database: ObjectId::CLUSTER,
+            role,
+            settings: RoleSettings { variables: vec![("a".to_owned(), "1".to_owned())] },
+        },
+        Shelved::DefaultPrivileges { holder: ObjectId(300), creator: role, defaults: changed_defaults() },
+        Shelved::Setting(Setting::MinPasswordLength, "12".to_owned()),
+    ]
+}
+
+fn steps_of_shelves() -> Vec<ShelfStep> {
+    let begin = |scope| ShelfStep::Begin { scope, objects: 300, principals: 70_000 };
+    vec![
+        begin(Scope::Cluster),
+        begin(Scope::Objects),
+        begin(Scope::Users),
+        ShelfStep::Put(shelved()),
+        ShelfStep::Make(vec![ObjectId(300)]),
+        ShelfStep::Fill { table: ObjectId(300), rows: Opaque::new(vec![1, 2]) },
+        ShelfStep::Publish,
+        ShelfStep::Clear,
+    ]
+}
+
+fn shelf() -> Shelf {
+    Shelf {
+        scope: Scope::Objects,
+        objects: Ids { first: 300, count: 7 },
+        principals: Ids { first: 100, count: 0 },
+        steps: 300,
+        items: 7,
+        position: Opaque::new(vec![7]),
+    }
+}
+
 fn commands_of_clouds() -> Vec<(&'static str, Command)> {
     let role = || Name::from("arn:aws:iam::123456789012:role/r");
     let owner = Command::AlterOwner {
@@ -641,7 +719,7 @@ fn records() -> Vec<(RecordKey, Record)> {
     let expiring = Principal { valid_until: Some(ValidUntil::At(1 << 50)), ..principal.clone() };
     let connection = ExternalConnection { uri: ConnectionUri::new("gs://b".to_owned()) };
     let counters = Counters { next_principal: PrincipalId(300), next_object: ObjectId(70_000) };
-    vec![
+    let mut records = vec![
         (RecordKey::Counters, Record::Counters(counters)),
         (RecordKey::Principal(PrincipalId(300)), Record::Principal(principal)),
         (
@@ -686,7 +764,13 @@ fn records() -> Vec<(RecordKey, Record)> {
             RecordKey::ClaimLease { node: 2 },
             Record::ClaimLease(ClaimLease { boot: 1 << 50, until: Timestamp { nanos: 1 << 60, logical: 7 } }),
         ),
-    ]
+        (RecordKey::Shelf(JobId(7)), Record::Shelf(std::sync::Arc::new(shelf()))),
+    ];
+    records.extend((0..).zip(shelved()).map(|(number, item)| {
+        let key = RecordKey::Shelved { job: JobId(7), number };
+        (key, Record::Shelved(std::sync::Arc::new(item)))
+    }));
+    records
 }
 
 /// Defaults of a database, with one grantee more.
@@ -707,9 +791,21 @@ fn outcomes() -> Vec<(&'static str, Outcome)> {
         notices: vec![refusal::skipped(&refusal::relation_exists("t"))],
         storage: vec![StorageChange::Create(ObjectId(104)), StorageChange::Drop(ObjectId(105)), altered],
     };
+    let id = ObjectId(300);
+    let shelved = Done {
+        changed: true,
+        notices: Vec::new(),
+        storage: vec![
+            StorageChange::Shelve(id),
+            StorageChange::Fill(id),
+            StorageChange::Publish(id),
+            StorageChange::Clear(id),
+        ],
+    };
     vec![
         ("Done", Outcome::Done(done)),
         ("Refused", Outcome::Refused(refusal::may_not_reassign_to().with_detail("d"))),
+        ("Done on a shelf", Outcome::Done(shelved)),
     ]
 }
 
@@ -754,6 +850,9 @@ fn encoded() -> Vec<(String, Vec<u8>)> {
         value(format!("outcome {name}"), wire::encode("outcome", &outcome));
     }
     value("requirement".to_owned(), wire::encode("requirement", &requirement()));
+    let feed = Need::Changefeed { tables: vec![ObjectId(104)], to: FeedTo::Connection };
+    let feed = wire::encode("requirement", &Requirement { needs: vec![feed] });
+    value("requirement of a changefeed".to_owned(), feed);
     value("actor, context, version, time".to_owned(), wire::encode("others", &others()));
     for (key, record) in records() {
         value(format!("key {key:?}"), Ok(wire::encode_key(key)));
@@ -847,11 +946,11 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
     let (_, newest) = commands_of_jobs().pop().expect("there are some");
-    assert_eq!(variant(&newest), "CollectJobs");
+    assert_eq!(variant(&newest), "Shelve");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
-    assert_eq!((keys.len(), kinds.len()), (12, 12));
+    assert_eq!((keys.len(), kinds.len()), (14, 14));
 }
 
 #[test]

@@ -52,6 +52,10 @@ pub enum Kind {
     History = 12,
     /// How often a node has started.
     Boot = 13,
+    /// What a kind of job keeps in its record.
+    Job = 14,
+    /// Rows that a command brings.
+    Rows = 15,
 }
 
 /// Why bytes cannot be read.

@@ -37,6 +37,7 @@ pub use self::apply::{ApplyError, RowDelta};
 pub use self::connection::StoreOptions;
 pub use self::dump::dump;
 pub use self::file::{MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum};
+pub use self::history::encode_rows;
 pub use self::history::{
     CHUNK_BYTES, Cause, HistoryFile, Place, ROW_OVERHEAD_BYTES, RowRecord, RowsKept, ShapeRecord, Taken,
 };
@@ -46,7 +47,7 @@ pub use self::past::{Page, Past, PastChange, PastError, PastRecord};
 pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,
 };
-pub use self::step::{Alteration, StepError, StorageStep};
+pub use self::step::{Alteration, Fill, StepError, StorageStep};
 pub use self::store::{Captured, Store};
 pub use self::virtual_table::{Scan, VirtualRow, VirtualRows, VirtualTable};
 
@@ -154,6 +155,11 @@ impl RowsError {
     pub(crate) fn is_of_statement(&self) -> bool {
         use rusqlite::ffi;
         matches!(self.code & 0xff, ffi::SQLITE_ERROR | ffi::SQLITE_TOOBIG)
+    }
+
+    /// Whether a value is at fault, which every node says.
+    pub(crate) fn is_of_value(&self) -> bool {
+        self.code & 0xff == rusqlite::ffi::SQLITE_MISMATCH
     }
 
     /// Whether the statement wanted more memory than it may have.

@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use grantd_catalog::command::{Command, NewConstraint, Outcome, Rule, TableAction};
+use grantd_catalog::job::{JobKind, JobToken, NewJob, Opaque};
 use grantd_catalog::object::Expression;
 use grantd_catalog::privilege::Privilege;
+use grantd_catalog::require::Requirement;
 use grantd_raft::handle::{OpenTransaction, Ran, ReadSet, Receipt, TransactionError, Unavailable};
 use grantd_raft::rows::Value;
 
@@ -245,6 +247,44 @@ async fn a_grant_does_not_wait_and_the_transaction_goes_on_with_all_it_did() {
     assert!(view.state().resolve_relation(&context(), &object("never")).is_err());
     cluster.equal_checksums().await;
     cluster.shutdown().await;
+}
+
+fn create_job(token: u128) -> Command {
+    Command::CreateJob {
+        job: Box::new(NewJob {
+            token: JobToken(token),
+            kind: JobKind::Backup,
+            description: String::new(),
+            statement: String::new(),
+            details: Opaque::default(),
+            requirement: Requirement::NOTHING,
+            tables: Vec::new(),
+            schedule: None,
+            cancelable: true,
+            protects: None,
+        }),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_number_of_a_job_that_a_transaction_was_told_is_the_one_that_it_has_after_commit() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let follower = cluster.follower().await;
+    let mut transaction = begin(leader).await;
+    propose(&mut transaction, create_job(1)).await;
+    let told = transaction.view().await.unwrap().state().job_of(JobToken(1)).map(|(id, _)| id);
+    for node in [leader, cluster.node(follower)] {
+        let other = node.handle.propose(proposal(root(), vec![create_job(2)])).await;
+        assert!(matches!(other, Err(Unavailable::Busy)), "{other:?}");
+    }
+    leader.ok(create_role("amy")).await;
+    assert_eq!(code(&transaction.commit().await.unwrap()), "done");
+    leader.ok(create_job(2)).await;
+    let view = leader.handle.linearizable().await.unwrap();
+    let [first, second] = [1, 2].map(|token| view.state().job_of(JobToken(token)).map(|(id, _)| id));
+    assert!(first == told && first < second, "{told:?}, then {first:?} and {second:?}");
+    cluster.equal_checksums().await;
 }
 
 /// ALTER TABLE item ADD CONSTRAINT small CHECK (id < limit).

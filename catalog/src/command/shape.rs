@@ -1,6 +1,7 @@
 //! Which commands change what rows are made of, and which only who may do what.
 
 use crate::command::Command;
+use crate::shelf::ShelfStep;
 
 impl Command {
     /// Whether it may change what rows are made of, or what a name means: objects that come, go, or change their shape
@@ -36,6 +37,11 @@ impl Command {
             | Self::CreateIndex { .. }
             | Self::DropIndexes { .. }
             | Self::RenameIndex { .. } => true,
+            // Who reads or writes rows knows nothing of what is on a shelf, until it is published.
+            Self::Shelve { step, .. } => match step.as_ref() {
+                ShelfStep::Begin { .. } | ShelfStep::Make(_) | ShelfStep::Publish | ShelfStep::Clear => true,
+                ShelfStep::Put(_) | ShelfStep::Fill { .. } => false,
+            },
             Self::CreateRole { .. }
             | Self::AlterRole { .. }
             | Self::DropRoles { .. }
@@ -60,5 +66,12 @@ impl Command {
             | Self::Comment { .. }
             | Self::CommentOnIndex { .. } => false,
         }
+    }
+
+    /// Whether it does something in the row store that may not be possible there, so that it has to be tried upon exactly the
+    /// state that it is for.
+    pub fn is_tried(&self) -> bool {
+        let fills = |step: &ShelfStep| matches!(step, ShelfStep::Fill { .. });
+        self.changes_shape() || matches!(self, Self::Shelve { step, .. } if fills(step))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::command::{Command, DefaultAct};
 use crate::privilege::Privilege;
+use crate::shelf::ShelfStep;
 
 impl Command {
     /// Whether somebody may be allowed less after it than before: then it is reported only when no node can decide without
@@ -38,6 +39,8 @@ impl Command {
             Self::Grant { privileges, .. } => privileges.contains(&Privilege::NoSqlLogin),
             Self::GrantRoles { .. } => true,
             Self::AlterDefaultPrivileges { act, .. } => matches!(act, DefaultAct::Revoke { .. }),
+            // A cluster's backup says what its users are, also of those that are there; until then nothing changes for anybody.
+            Self::Shelve { step, .. } => matches!(step.as_ref(), ShelfStep::Publish),
             Self::CreateRole { .. }
             | Self::CreateDatabase { .. }
             | Self::CreateSchema { .. }

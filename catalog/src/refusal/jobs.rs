@@ -42,8 +42,15 @@ pub fn job_status(control: &Control, status: JobStatus) -> Refusal {
         Control::Pause { .. } => "be requested to be paused",
         Control::Resume => "be resumed",
         Control::Cancel => "be requested to be canceled",
+        Control::Alter(_) => "be altered: it is not paused",
     };
     Refusal::new(state::NOT_IN_PREREQUISITE_STATE, format!("job with status {status} cannot {cannot}"))
+}
+
+/// ALTER of a job that changed since whoever asks has seen it.
+pub fn job_changed(id: JobId) -> Refusal {
+    Refusal::new(state::NOT_IN_PREREQUISITE_STATE, format!("job {id} was changed meanwhile"))
+        .with_hint("Run the statement again.")
 }
 
 /// CANCEL of a job that must go on.

@@ -234,7 +234,12 @@ impl Model {
         let mut storage = self.remove(&dropped);
         storage.extend(altered.into_iter().filter(|change| match change {
             StorageChange::Alter(id, _) => !dropped.contains(id),
-            StorageChange::Create(_) | StorageChange::Drop(_) => true,
+            StorageChange::Create(_)
+            | StorageChange::Drop(_)
+            | StorageChange::Shelve(_)
+            | StorageChange::Fill(_)
+            | StorageChange::Publish(_)
+            | StorageChange::Clear(_) => true,
         }));
         Ok(Told { notices: Vec::new(), storage })
     }

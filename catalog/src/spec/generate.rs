@@ -9,6 +9,7 @@ mod commands;
 mod jobs;
 mod names;
 mod shapes;
+mod shelf;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -45,9 +46,11 @@ pub struct Step {
 /// statements.
 pub fn history(length: usize) -> BoxedStrategy<Vec<Step>> {
     let all = beginning();
-    (subsequence(all.clone(), all.len() * 2 / 3..=all.len()), vec(step(), 0..=2 * length))
+    let one = step().prop_map(|step| vec![step]);
+    let several = prop_oneof![60 => one, 1 => shelf::restore()];
+    (subsequence(all.clone(), all.len() * 2 / 3..=all.len()), vec(several, 0..=2 * length))
         .prop_map(|(mut steps, rest)| {
-            steps.extend(rest);
+            steps.extend(rest.into_iter().flatten());
             steps
         })
         .boxed()
@@ -308,12 +311,21 @@ pub fn bind(command: &Command, model: &Model) -> Command {
             }
             bind_ids(&mut function.references, model, is_readable);
         }
+        Command::ClaimJob { id, .. } | Command::ControlJob { id, .. } if *id == shelf::NEWEST_JOB => {
+            *id = shelf::newest(model);
+        }
+        Command::Shelve { job, epoch, number, step, .. } => {
+            shelf::bind(model, (job, epoch, number), step);
+        }
         Command::ControlJob { id, .. } | Command::AlterJobOwner { id, .. } if *id != jobs::NO_JOB => {
             if let Some((newest, _)) = model.jobs.last() {
                 *id = *newest;
             }
         }
         Command::ReportJob { id, epoch, .. } if *epoch == jobs::NEWEST_EPOCH => {
+            if *id == shelf::NEWEST_JOB {
+                *id = shelf::newest(model);
+            }
             if let Some((_, job)) = model.jobs.iter().find(|(known, _)| known == id) {
                 *epoch = job.epoch;
             }

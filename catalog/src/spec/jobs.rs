@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::command::{Actor, RoleSpec};
 use crate::id::{ObjectId, PrincipalId, Timestamp};
 use crate::job::{
-    Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus, NewJob, Opaque,
-    Progress, Report,
+    Alteration, Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus,
+    NewJob, Opaque, Progress, Report,
 };
 use crate::privilege::Privilege;
 use crate::protection::{Protection, ProtectionId};
@@ -73,6 +73,12 @@ impl Model {
         let mut job = self.find_job(id)?;
         self.may_control(actor.current, id, &job)?;
         let status = match control {
+            Control::Alter(to) => {
+                if job.status.word() != "paused" || job.error.is_some() {
+                    return Err(say::job_cannot(job.status.word(), "be altered: it is not paused"));
+                }
+                return self.alter_job(actor, id, job, to);
+            }
             Control::Pause { .. } => match job.status.word() {
                 "paused" | "pause-requested" => return Ok(Told::default()),
                 "pending" | "running" | "reverting" if self.is_held(&job) => JobStatus::PauseRequested,
@@ -104,11 +110,33 @@ impl Model {
                 job.retries = 0;
                 job.waiting_since = None;
             }
-            Control::Cancel => {}
+            Control::Cancel | Control::Alter(_) => {}
         }
         if status == JobStatus::Paused {
             job.claim = None;
         }
+        self.replace_job(id, job)
+    }
+
+    fn alter_job(&mut self, actor: Actor, id: JobId, mut job: Job, to: &Alteration) -> Result<Told, Refusal> {
+        if job.modified != to.as_of {
+            return Err(say::job_changed(id));
+        }
+        for need in &to.requirement.needs {
+            self.check(actor.current, need)?;
+        }
+        let held = self.protections.iter().find(|(known, _)| known.0 == job.asked.token.0).cloned();
+        if let Some((protection, kept)) = held {
+            let node = Actor::of(PrincipalId::NODE);
+            let kept = Protection { tables: Some(to.tables.clone()), ..kept };
+            self.protect_history(node, protection, &kept)?;
+        }
+        job.next_run = None;
+        job.claim = None;
+        job.asked.description = to.description.clone();
+        job.asked.details = to.details.clone();
+        job.asked.requirement = to.requirement.clone();
+        job.asked.tables = to.tables.clone();
         self.replace_job(id, job)
     }
 
@@ -203,6 +231,10 @@ impl Model {
         }
         if !fits(&job, report) {
             return Err(say::out_of_place(id, job.status.word()));
+        }
+        let ends = matches!(report, Report::Succeeded | Report::Reverted);
+        if ends && self.shelves.iter().any(|shelf| shelf.job == id) {
+            return Err(say::shelf_is_full(id));
         }
         match report {
             Report::Progress { .. } => self.come_forward(&mut job, report),
@@ -317,7 +349,9 @@ impl Model {
         self.only_nodes(actor)?;
         let kept = self.duration(Setting::JobsRetention) * 1_000_000;
         let now = self.now;
-        self.jobs.retain(|(_, job)| match job.finished {
+        let shelves: Vec<_> = self.shelves.iter().map(|shelf| shelf.job).collect();
+        self.jobs.retain(|(id, job)| match job.finished {
+            Some(_) if shelves.contains(id) => true,
             Some(at) => Timestamp { nanos: at.nanos + kept, ..at } >= now,
             None => true,
         });
@@ -334,7 +368,7 @@ impl Model {
         job.waiting_since = None;
     }
 
-    fn finish(&mut self, job: &mut Job, status: JobStatus) {
+    pub(super) fn finish(&mut self, job: &mut Job, status: JobStatus) {
         job.status = status;
         job.finished = Some(self.now);
         job.claim = None;
@@ -382,7 +416,7 @@ impl Model {
         Err(say::no_authorization(&self.principal_name(user), id))
     }
 
-    fn only_nodes(&self, actor: Actor) -> Result<(), Refusal> {
+    pub(super) fn only_nodes(&self, actor: Actor) -> Result<(), Refusal> {
         if actor.current != PrincipalId::NODE {
             return Err(say::only_nodes(&self.principal_name(actor.current)));
         }
@@ -420,12 +454,12 @@ impl Model {
         set.map_or(setting.row().default, |(_, value)| value.as_str())
     }
 
-    fn find_job(&self, id: JobId) -> Result<Job, Refusal> {
+    pub(super) fn find_job(&self, id: JobId) -> Result<Job, Refusal> {
         let found = self.jobs.iter().find(|(known, _)| *known == id);
         found.map(|(_, job)| job.clone()).ok_or_else(|| say::no_such_job(id))
     }
 
-    fn replace_job(&mut self, id: JobId, mut job: Job) -> Result<Told, Refusal> {
+    pub(super) fn replace_job(&mut self, id: JobId, mut job: Job) -> Result<Told, Refusal> {
         job.modified = self.now;
         for (known, old) in &mut self.jobs {
             if *known == id {

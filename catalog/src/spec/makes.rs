@@ -80,7 +80,7 @@ impl Model {
         id
     }
 
-    fn add_grant(&mut self, object: ObjectId, grantee: PrincipalId, privileges: &[Privilege]) {
+    pub(super) fn add_grant(&mut self, object: ObjectId, grantee: PrincipalId, privileges: &[Privilege]) {
         self.held.push(ModelGrant {
             object,
             grantee,

@@ -3,7 +3,7 @@
 use crate::command::{Actor, RoleOptionClause, RoleSpec};
 use crate::id::{ObjectId, PrincipalId};
 use crate::name::{RoleName, RoleNameFault};
-use crate::privilege::ObjectKind;
+use crate::privilege::{ObjectKind, Privilege};
 use crate::refusal::Refusal;
 use crate::role::RoleOption;
 use crate::setting::Setting;
@@ -11,6 +11,19 @@ use crate::spec::{Model, ModelEdge, ModelPrincipal, Told, say};
 use crate::system;
 
 impl Model {
+    /// Whether an existing principal may open an SQL session (C.3): root always; else neither option nor privilege may
+    /// forbid it.
+    pub fn may_log_in(&self, principal: PrincipalId) -> Result<(), Refusal> {
+        let options = self.principals.iter().find(|known| known.id == principal).map(|known| &known.options);
+        let forbidden = options.is_some_and(|options| {
+            options.contains(&RoleOption::NoLogin) || options.contains(&RoleOption::NoSqlLogin)
+        }) || self.holds(principal, ObjectId::CLUSTER, Privilege::NoSqlLogin);
+        if forbidden && principal != PrincipalId::ROOT {
+            return Err(say::no_login(&self.principal_name(principal)));
+        }
+        Ok(())
+    }
+
     pub(super) fn create_role(
         &mut self,
         actor: Actor,

@@ -62,6 +62,7 @@ impl Model {
         for (node, lease) in &self.claim_leases {
             records.insert(RecordKey::ClaimLease { node: *node }, Record::ClaimLease(*lease));
         }
+        records.extend(self.shelf_records());
         records
     }
 

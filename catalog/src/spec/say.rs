@@ -9,9 +9,11 @@ use crate::setting::Row;
 
 mod jobs;
 mod shapes;
+mod shelf;
 
 pub(super) use self::jobs::*;
 pub(super) use self::shapes::*;
+pub(super) use self::shelf::*;
 
 fn no(code: &str, message: String) -> Refusal {
     Refusal { code: SqlState::new(code), message, detail: None, hint: None }
@@ -442,6 +444,25 @@ pub(super) fn may_not_go_without_role(provider: &str) -> Refusal {
 pub(super) fn lacks_iam_role(user: &RoleName, role: &Name, known: bool) -> Refusal {
     let hint = if known { EACH_ROLE.to_owned() } else { to_create(role.as_str()) };
     hinted(no_privilege(user, Privilege::Usage, ObjectKind::IamRole, role.as_str()), hint)
+}
+
+pub(super) fn feeds(but: &str, user: &RoleName, word: &str, what: &str) -> Refusal {
+    no(
+        "42501",
+        format!(
+            "user {user}{but} requires the {word} privilege on all target tables to be able to run {what} changefeed"
+        ),
+    )
+}
+
+pub(super) fn feeds_connections_only() -> Refusal {
+    let told = "the CHANGEFEED privilege on all tables can only be used with external connection sinks. \
+                see cluster setting changefeed.permissions.require_external_connection_sink.enabled";
+    hinted(
+        no("42501", told.to_owned()),
+        "Name an external connection: INTO 'external://…'. Whoever made it was asked for what its URI needs."
+            .to_owned(),
+    )
 }
 
 pub(super) fn may_not_set(setting: &str) -> Refusal {

@@ -53,6 +53,9 @@ impl State {
             jobs: imbl::OrdMap::new(),
             next_job: crate::job::JobId::FIRST,
             claim_leases: imbl::OrdMap::new(),
+            shelves: imbl::OrdMap::new(),
+            shelved: imbl::OrdMap::new(),
+            shelved_objects: imbl::OrdMap::new(),
             counters: Counters {
                 next_principal: PrincipalId::FIRST_ORDINARY,
                 next_object: ObjectId::FIRST_ORDINARY,

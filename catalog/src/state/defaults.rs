@@ -1,5 +1,7 @@
 //! ALTER DEFAULT PRIVILEGES, and what new objects get from it. Source: authorization spec, G.
 
+use std::sync::Arc;
+
 use crate::command::{Creators, DefaultAct, PrivilegeList, RoleSpec, SchemaName, privilege_set};
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::{Acl, AclEntry, GrantOption};
@@ -23,6 +25,29 @@ pub(super) struct AlterDefaults<'a> {
 }
 
 impl State {
+    /// The default privileges of a database or schema for objects of one creator, or of all
+    /// ([`PrincipalId::EVERYBODY`]). None: as built in.
+    pub fn default_privileges(&self, holder: ObjectId, creator: PrincipalId) -> Option<&DefaultPrivileges> {
+        self.defaults.get(&(holder, creator)).map(Arc::as_ref)
+    }
+
+    /// All that were changed, sorted by (holder, creator).
+    pub fn all_default_privileges(
+        &self,
+    ) -> impl Iterator<Item = (ObjectId, PrincipalId, &DefaultPrivileges)> {
+        self.defaults.iter().map(|((holder, creator), defaults)| (*holder, *creator, defaults.as_ref()))
+    }
+
+    /// Those that one database or schema holds, sorted by creator.
+    pub fn all_default_privileges_of(
+        &self,
+        holder: ObjectId,
+    ) -> impl Iterator<Item = (PrincipalId, &DefaultPrivileges)> {
+        self.defaults
+            .range((holder, PrincipalId(0))..=(holder, PrincipalId(u32::MAX)))
+            .map(|((_, creator), defaults)| (*creator, defaults.as_ref()))
+    }
+
     /// What is granted on a new object: ALL to `root` and `admin`, and the default privileges of its database and
     /// schema, of its creator and of all roles. A schema that is being made is in no schema; a database gets none.
     ///

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::command::{LIST_MAX, RoleSpec};
 use crate::id::{PrincipalId, Timestamp};
 use crate::job::{
-    CHECKPOINT_BYTES_MAX, COLLECT_MAX, Claim, ClaimLease, Control, DETAILS_BYTES_MAX, ExecutionError,
-    FRACTION_PPM_MAX, FinalError, JOBS_MAX, Job, JobId, JobKind, JobStatus, JobToken, NewJob, Opaque,
-    Progress, Report, Requested, STATUS_BYTES_MAX, TEXT_BYTES_MAX, cut, reported, request, retry_delay_ms,
+    Alteration, CHECKPOINT_BYTES_MAX, COLLECT_MAX, Claim, ClaimLease, Control, DETAILS_BYTES_MAX,
+    ExecutionError, FRACTION_PPM_MAX, FinalError, JOBS_MAX, Job, JobId, JobKind, JobStatus, JobToken, NewJob,
+    Opaque, Progress, Report, Requested, STATUS_BYTES_MAX, TEXT_BYTES_MAX, cut, reported, request,
+    retry_delay_ms,
 };
 use crate::privilege::Privilege;
 use crate::protection::{Protection, ProtectionId};
@@ -184,11 +185,33 @@ impl Work<'_> {
                 changed.waiting_since = None;
             }
             Control::Cancel => changed.pause_reason = None,
+            Control::Alter(to) => self.alter_job(id, changed, to)?,
         }
         if status == JobStatus::Paused {
             changed.claim = None;
         }
         self.put_changed(id, job);
+        Ok(())
+    }
+
+    /// Who asks needs what the job is to need.
+    fn alter_job(&mut self, id: JobId, job: &mut Job, to: &Alteration) -> Result<(), Refusal> {
+        if job.modified != to.as_of {
+            return Err(refusal::job_changed(id));
+        }
+        for need in &to.requirement.needs {
+            self.state.check(self.actor.current, need)?;
+        }
+        let asked = &mut job.asked;
+        asked.description.clone_from(&to.description);
+        asked.details = to.details.clone();
+        asked.requirement = to.requirement.clone();
+        asked.tables.clone_from(&to.tables);
+        check_size(asked)?;
+        let protection = protection_of(asked.token);
+        if let Some(kept) = self.state.protection(protection).cloned() {
+            self.keep_history(protection, &Protection { tables: Some(to.tables.clone()), ..kept })?;
+        }
         Ok(())
     }
 
@@ -276,6 +299,10 @@ impl Work<'_> {
         let Some(status) = reported(report, job.status, job.error.as_ref()) else {
             return Err(refusal::report_out_of_place(id, job.status));
         };
+        // What nobody takes away any more would stay for ever.
+        if status.is_terminal() && status != JobStatus::RevertFailed && self.state.shelf(id).is_some() {
+            return Err(refusal::shelf_not_empty(id));
+        }
         let changed = Arc::make_mut(&mut job);
         changed.status = status;
         self.take_report(changed, report)?;
@@ -374,7 +401,7 @@ impl Work<'_> {
     }
 
     /// Nothing of an ended job holds anything up any more.
-    fn end(&mut self, job: &mut Job) {
+    pub(super) fn end(&mut self, job: &mut Job) {
         job.finished = Some(self.time);
         job.waiting_since = None;
         job.progress.checkpoint = Opaque::default();
@@ -406,9 +433,11 @@ impl Work<'_> {
     pub(super) fn collect_jobs(&mut self) -> Result<(), Refusal> {
         self.require_node()?;
         let kept_ms = self.state.setting_ms(Setting::JobsRetention);
-        let over = |job: &Job| job.finished.is_some_and(|at| at.later_ms(kept_ms) < self.time);
+        let over = |id: &JobId, job: &Job| {
+            job.finished.is_some_and(|at| at.later_ms(kept_ms) < self.time) && self.state.shelf(*id).is_none()
+        };
         let ended: Vec<_> =
-            self.state.jobs().filter(|(_, job)| over(job)).map(|(id, _)| id).take(COLLECT_MAX).collect();
+            self.state.jobs().filter(|(id, job)| over(id, job)).map(|(id, _)| id).take(COLLECT_MAX).collect();
         for id in ended {
             self.put_job(id, None);
         }
@@ -427,18 +456,18 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn require_node(&self) -> Result<(), Refusal> {
+    pub(super) fn require_node(&self) -> Result<(), Refusal> {
         if self.actor.current == PrincipalId::NODE {
             return Ok(());
         }
         Err(refusal::only_nodes_run_jobs(&self.user()))
     }
 
-    fn job_to_change(&self, id: JobId) -> Result<Arc<Job>, Refusal> {
+    pub(super) fn job_to_change(&self, id: JobId) -> Result<Arc<Job>, Refusal> {
         self.state.job(id).cloned().ok_or_else(|| refusal::no_such_job(id))
     }
 
-    fn put_changed(&mut self, id: JobId, mut job: Arc<Job>) {
+    pub(super) fn put_changed(&mut self, id: JobId, mut job: Arc<Job>) {
         Arc::make_mut(&mut job).modified = self.time;
         self.put_job(id, Some(job));
     }

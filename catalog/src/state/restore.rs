@@ -90,6 +90,10 @@ impl State {
                 (RecordKey::ClaimLease { node }, Record::ClaimLease(lease)) => {
                     state.put_claim_lease(node, Some(lease));
                 }
+                (RecordKey::Shelf(job), Record::Shelf(shelf)) => state.put_shelf(job, Some(shelf)),
+                (RecordKey::Shelved { job, number }, Record::Shelved(item)) => {
+                    state.put_shelved((job, number), Some(item));
+                }
                 (
                     RecordKey::Counters
                     | RecordKey::Principal(_)
@@ -102,7 +106,9 @@ impl State {
                     | RecordKey::Protection(_)
                     | RecordKey::NextJob
                     | RecordKey::Job(_)
-                    | RecordKey::ClaimLease { .. },
+                    | RecordKey::ClaimLease { .. }
+                    | RecordKey::Shelf(_)
+                    | RecordKey::Shelved { .. },
                     Record::Counters(_)
                     | Record::Principal(_)
                     | Record::Membership { .. }
@@ -114,7 +120,9 @@ impl State {
                     | Record::Protection(_)
                     | Record::NextJob(_)
                     | Record::Job(_)
-                    | Record::ClaimLease(_),
+                    | Record::ClaimLease(_)
+                    | Record::Shelf(_)
+                    | Record::Shelved(_),
                 ) => return Err(RestoreError::Mismatch(key)),
             }
         }
@@ -237,7 +245,7 @@ impl State {
         Ok(())
     }
 
-    fn restore_defaults(
+    pub(super) fn restore_defaults(
         &mut self,
         holder: ObjectId,
         creator: PrincipalId,
@@ -261,7 +269,7 @@ impl State {
         Ok(())
     }
 
-    fn restore_role_settings(
+    pub(super) fn restore_role_settings(
         &mut self,
         database: ObjectId,
         role: PrincipalId,
@@ -282,7 +290,7 @@ impl State {
         Ok(())
     }
 
-    fn check_place(&self, key: RecordKey, object: &Object) -> Result<(), RestoreError> {
+    pub(super) fn check_place(&self, key: RecordKey, object: &Object) -> Result<(), RestoreError> {
         if self.kind(object.parent) != Some(object.container()) {
             return Err(RestoreError::WrongParent { key, parent: object.parent });
         }
@@ -291,14 +299,14 @@ impl State {
         if taken.is_some() { Err(RestoreError::NameTaken(key)) } else { Ok(()) }
     }
 
-    fn check_principal(&self, key: RecordKey, principal: PrincipalId) -> Result<(), RestoreError> {
+    pub(super) fn check_principal(&self, key: RecordKey, principal: PrincipalId) -> Result<(), RestoreError> {
         match self.principal(principal) {
             Some(_) => Ok(()),
             None => Err(RestoreError::NoPrincipal { key, principal }),
         }
     }
 
-    fn check_acl(&self, key: RecordKey, acl: &Acl, kind: ObjectKind) -> Result<(), RestoreError> {
+    pub(super) fn check_acl(&self, key: RecordKey, acl: &Acl, kind: ObjectKind) -> Result<(), RestoreError> {
         let legal = acl.entries().iter().all(|entry| {
             entry.privileges.union(entry.grant_options).minus(kind.legal()).is_empty()
                 && (entry.grantee != PrincipalId::PUBLIC || entry.grant_options.is_empty())
@@ -314,7 +322,7 @@ impl State {
 }
 
 /// That an object of this body keeps what its type promises.
-fn check_shape(body: &Body) -> Result<(), Refusal> {
+pub(super) fn check_shape(body: &Body) -> Result<(), Refusal> {
     match body {
         Body::Table(table) => super::table::check(table),
         Body::View(view) => super::views::check(view),

@@ -16,6 +16,7 @@ use crate::record::RecordKey;
 use crate::refusal::{self, Refusal};
 use crate::role::{Principal, RoleSettings};
 use crate::setting::Setting;
+use crate::shelf::{Shelf, Shelved};
 use crate::state::{Namespace, State, Work};
 
 impl State {
@@ -178,6 +179,32 @@ impl State {
             Some(lease) => self.claim_leases.insert(node, lease),
             None => self.claim_leases.remove(&node),
         };
+    }
+
+    /// Sets the shelf of a job; none: there is none.
+    pub(super) fn put_shelf(&mut self, job: JobId, shelf: Option<Arc<Shelf>>) {
+        match shelf {
+            Some(shelf) => self.shelves.insert(job, shelf),
+            None => self.shelves.remove(&job),
+        };
+    }
+
+    /// Puts a thing on a shelf; none: takes it away.
+    pub(super) fn put_shelved(&mut self, place: (JobId, u32), item: Option<Arc<Shelved>>) {
+        let before = match item {
+            Some(item) => {
+                if let Shelved::Object { id, .. } = item.as_ref() {
+                    self.shelved_objects.insert(*id, place);
+                }
+                self.shelved.insert(place, item)
+            }
+            None => self.shelved.remove(&place),
+        };
+        if let Some(Shelved::Object { id, .. }) = before.as_deref()
+            && !self.shelved.contains_key(&place)
+        {
+            self.shelved_objects.remove(id);
+        }
     }
 
     /// Sets what was granted on the cluster. Nobody owns it; `node`, which nobody is a member of, stands for that.
@@ -400,5 +427,18 @@ impl Work<'_> {
     pub(super) fn put_claim_lease(&mut self, node: u64, lease: Option<ClaimLease>) {
         self.touched.push(RecordKey::ClaimLease { node });
         self.state.put_claim_lease(node, lease);
+    }
+
+    /// [`State::put_shelf`], remembered.
+    pub(super) fn put_shelf(&mut self, job: JobId, shelf: Option<Arc<Shelf>>) {
+        self.touched.push(RecordKey::Shelf(job));
+        self.state.put_shelf(job, shelf);
+    }
+
+    /// [`State::put_shelved`], remembered.
+    pub(super) fn put_shelved(&mut self, place: (JobId, u32), item: Option<Arc<Shelved>>) {
+        let (job, number) = place;
+        self.touched.push(RecordKey::Shelved { job, number });
+        self.state.put_shelved(place, item);
     }
 }

@@ -19,7 +19,7 @@ use grantd_catalog::list::{self, DefaultsShown};
 use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::privilege::{ObjectKind, Privilege};
 use grantd_catalog::record::{Record, RecordKey};
-use grantd_catalog::require::{Need, Requirement, UriAccess};
+use grantd_catalog::require::{FeedTo, Need, Requirement, UriAccess};
 use grantd_catalog::role::RoleOption;
 use grantd_catalog::spec::Model;
 use grantd_catalog::spec::generate::{self, DATABASES, IAM_ROLES, SCHEMAS, Step};
@@ -239,6 +239,11 @@ impl World {
                 let privileges = vec![Privilege::Update, Privilege::Usage];
                 needs.push(Need::AnyOf { object, privileges });
             }
+            if kind == ObjectKind::Table {
+                for to in [FeedTo::Client, FeedTo::Uri, FeedTo::Connection] {
+                    needs.push(Need::Changefeed { tables: vec![object], to });
+                }
+            }
         }
         for principal in self.principals() {
             if self.model.principals.iter().all(|known| known.id != principal) {
@@ -340,7 +345,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 51] = [
+const COMMANDS: [&str; 52] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -392,6 +397,7 @@ const COMMANDS: [&str; 51] = [
     "RenewClaims",
     "ReportJob",
     "CollectJobs",
+    "Shelve",
 ];
 
 /// The name of the variant of a command.
@@ -448,6 +454,7 @@ pub fn variant(command: &Command) -> &'static str {
         Command::RenewClaims { .. } => 48,
         Command::ReportJob { .. } => 49,
         Command::CollectJobs => 50,
+        Command::Shelve { .. } => 51,
     };
     COMMANDS[position]
 }

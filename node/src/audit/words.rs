@@ -5,6 +5,7 @@ use std::fmt::Display;
 use grantd_catalog::command::{
     Command, Creators, DefaultAct, OwnedName, RoleOptionClause, RoleSpec, SchemaName, TablePattern, Targets,
 };
+use grantd_catalog::job::JobKind;
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::role::ValidUntil;
 
@@ -47,6 +48,10 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
             let what = format!("{place}{verb} {words} ON {class} {joint} {who}{option}");
             ("ALTER DEFAULT PRIVILEGES", what)
         }
+        // What it brings may be users and grants; the description has no secrets.
+        Command::CreateJob { job } if job.kind == JobKind::Restore => {
+            ("RESTORE", job.description.strip_prefix("RESTORE ").unwrap_or(&job.description).to_owned())
+        }
         Command::CreateDatabase { .. }
         | Command::DropDatabase { .. }
         | Command::CreateSchema { .. }
@@ -85,7 +90,8 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         | Command::ClaimJob { .. }
         | Command::RenewClaims { .. }
         | Command::ReportJob { .. }
-        | Command::CollectJobs => return None,
+        | Command::CollectJobs
+        | Command::Shelve { .. } => return None,
     })
 }
 

@@ -597,8 +597,12 @@ impl Changed {
             RecordKey::DefaultPrivileges { holder, creator } => Some(Self::Defaults { holder, creator }),
             RecordKey::Setting(_) => Some(Self::Setting),
             RecordKey::Protection(_) => Some(Self::Protection),
-            // Jobs hold no rights.
-            RecordKey::NextJob | RecordKey::Job(_) | RecordKey::ClaimLease { .. } => None,
+            // Jobs hold no rights, and nobody any on what is on a shelf.
+            RecordKey::NextJob
+            | RecordKey::Job(_)
+            | RecordKey::ClaimLease { .. }
+            | RecordKey::Shelf(_)
+            | RecordKey::Shelved { .. } => None,
         }
     }
 

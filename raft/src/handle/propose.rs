@@ -189,7 +189,7 @@ impl Node {
         }
         // Behind a transaction it would wait for longer than a proposal does, and nobody could stop it: who asks takes
         // a turn of its own, as a transaction.
-        if self.machine.is_held() && work.changes_tables() {
+        if self.machine.is_held() && work.takes_turns() {
             return Err(Unavailable::Busy);
         }
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else { return Err(Unavailable::Busy) };

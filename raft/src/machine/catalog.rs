@@ -1,6 +1,6 @@
 //! The catalog as the machine keeps it: a state, and its records as bytes.
 
-use grantd_catalog::command::{Done, Outcome};
+use grantd_catalog::command::{Command, Done, Outcome};
 use grantd_catalog::id::{Timestamp, Version};
 use grantd_catalog::invariant;
 use grantd_catalog::record::{Change, RecordKey};
@@ -112,7 +112,7 @@ impl Catalog {
                 match &outcome {
                     Outcome::Refused(_) => true,
                     Outcome::Done(done) => {
-                        storage.extend(steps(done, &state, &before)?);
+                        storage.extend(steps(command, done, &state, &before)?);
                         if command.changes_shape() {
                             let objects = changes[changes_before..].iter().filter_map(Change::object);
                             shapes.extend(objects.filter_map(|id| {
@@ -143,7 +143,12 @@ impl Catalog {
     }
 }
 
-fn steps(done: &Done, after: &State, before: &State) -> Result<Vec<StorageStep>, CatalogError> {
-    StorageStep::list(done, after, before)
+fn steps(
+    command: &Command,
+    done: &Done,
+    after: &State,
+    before: &State,
+) -> Result<Vec<StorageStep>, CatalogError> {
+    StorageStep::list(command, done, after, before)
         .map_err(|id| CatalogError::Broken(format!("object {id} is not the table that a command says it is")))
 }

@@ -259,7 +259,9 @@ impl Core {
     pub(super) fn try_storage(&mut self, proposal: &Proposal) -> Result<Option<Refusal>, MachineError> {
         let version = Version(self.applied.map_or(0, |applied| applied.index) + 1);
         let steps = self.catalog.tried(version, self.last.time, proposal)?;
-        let tried = if steps.iter().any(|step| matches!(step, StorageStep::Alter(_))) {
+        let tried = if steps.iter().any(StorageStep::depends_on_rows) {
+            // A transaction may be open: what changes no table of anybody waits for none.
+            self.suspend()?;
             self.store.begin()?;
             let tried = steps.iter().try_for_each(|step| step.perform(&mut self.store));
             self.store.rollback()?;

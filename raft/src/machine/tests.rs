@@ -26,6 +26,7 @@ use crate::types::{
 };
 
 mod history;
+mod shelf;
 mod transaction;
 
 struct World {

@@ -4,10 +4,11 @@
 //! the state it was captured upon is the one it is applied to; its `base` and the fence of the leader's term let the
 //! log prove that, and where they do not hold nothing changes.
 //!
-//! A transaction holds the writer from its turn to its end. Meanwhile only what changes rights is proposed; the rest
-//! waits. At COMMIT it becomes one entry, or several of which the last one counts.
+//! A transaction holds the writer from its turn to its end. Meanwhile only what changes rights, and how jobs are, is
+//! proposed; the rest waits. At COMMIT it becomes one entry, or several of which the last one counts.
 //!
 //! T4: what changes rights only waits for no transaction and costs none its work.
+//! T5: what makes a job waits for open transactions, so that the number which one was told is the number that its job has.
 //!
 //! W1: a submission is answered once: with what came of it, with why nothing was proposed, or as unknown.
 //! W2: "nothing was proposed" is said only of what never reached the log.
@@ -121,10 +122,13 @@ pub enum Work {
 }
 
 impl Work {
-    /// Whether it is a change of the catalog that waits for open transactions.
-    pub fn changes_tables(&self) -> bool {
+    /// Whether it is a change of the catalog that waits for open transactions: what changes tables, and what makes jobs (T5).
+    pub fn takes_turns(&self) -> bool {
+        let makes_job = |command: &Command| matches!(command, Command::CreateJob { .. });
         match self {
-            Self::Catalog(proposal) => proposal.commands.iter().any(Command::changes_shape),
+            Self::Catalog(proposal) => {
+                proposal.commands.iter().any(|command| command.changes_shape() || makes_job(command))
+            }
             Self::Rows(_) | Self::Begin { .. } => false,
         }
     }
@@ -200,9 +204,9 @@ pub(super) struct Writer {
     proposer: Option<Box<dyn Proposer>>,
     transaction_time: Duration,
     turns: u64,
-    /// Proposals that change rights only: no transaction holds them up.
+    /// Proposals that no transaction holds up.
     rights: VecDeque<Waiting>,
-    /// Row writes, proposals that change tables, and transactions that are to be opened.
+    /// Row writes, proposals that take turns with transactions, and transactions that are to be opened.
     queue: VecDeque<Waiting>,
     flight: Option<Flight>,
     holder: Holder,
@@ -282,7 +286,7 @@ impl Writer {
     pub(super) fn submit(&mut self, submission: Submission) {
         let Submission { work, answer, taken, permit, fence } = submission;
         let turn = self.turn();
-        let queue = if changes_rights_only(&work) { &mut self.rights } else { &mut self.queue };
+        let queue = if passes_transactions(&work) { &mut self.rights } else { &mut self.queue };
         queue.push_back(Waiting {
             work,
             turn,
@@ -523,7 +527,7 @@ fn catalog_batch(
             break;
         };
         let size = codec::encode(proposal).len();
-        let alone = !changes_rights_only(&waiting.work);
+        let alone = !passes_transactions(&waiting.work) || proposal.commands.iter().any(Command::is_tried);
         if (bytes + size > ENTRY_BYTES_MAX || alone) && !items.is_empty() {
             queue.push_front(waiting);
             break;
@@ -573,9 +577,9 @@ fn capture(core: &mut Core, write: &SharedWrite) -> Result<Option<Captures>, Mac
 }
 
 /// Whether no transaction holds it up: rows that are captured before it can be applied after it.
-fn changes_rights_only(work: &Work) -> bool {
+fn passes_transactions(work: &Work) -> bool {
     match work {
-        Work::Catalog(_) => !work.changes_tables(),
+        Work::Catalog(_) => !work.takes_turns(),
         Work::Rows(_) | Work::Begin { .. } => false,
     }
 }

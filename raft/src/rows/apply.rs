@@ -202,6 +202,34 @@ pub(super) fn apply(
     table.map_or(Ok(()), |table| table.finish(seen))
 }
 
+/// Puts rows into a table. After an error part of them may be there.
+pub(super) fn fill(
+    sqlite: &rusqlite::Connection,
+    shapes: &mut Shapes,
+    table: &str,
+    rows: &[Vec<Value>],
+) -> Result<(), ApplyError> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let missing = |here: String| ApplyError::Shape { table: table.to_owned(), columns, here };
+    if !shapes.contains_key(table) {
+        let shape = Shape::read(sqlite, table).map_err(ApplyError::Failed)?;
+        shapes.insert(table.to_owned(), shape.ok_or_else(|| missing("does not exist".to_owned()))?);
+    }
+    let shape = &shapes[table];
+    let mut statement = sqlite.prepare_cached(&shape.insert)?;
+    for row in rows {
+        if row.len() != shape.columns.len() {
+            return Err(missing(format!("has {}", shape.columns.len())));
+        }
+        row.iter().try_for_each(Value::refuse_nan).map_err(ApplyError::Failed)?;
+        bind_values(&mut statement, row)?;
+        if !run(&mut statement, table)? {
+            return Err(conflict(table, "a constraint forbids it"));
+        }
+    }
+    Ok(())
+}
+
 /// The statements that a table's rows are changed by, as far as they were needed. Kept for all its rows: to look one up
 /// takes as long as to run it.
 #[derive(Default)]

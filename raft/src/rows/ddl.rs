@@ -187,7 +187,7 @@ pub(super) struct IndexStatement {
 }
 
 fn table_of(id: ObjectId, state: &State) -> Option<&Table> {
-    match &state.object(id)?.body {
+    match &state.object_with_rows(id)?.body {
         Body::Table(table) => Some(table),
         _ => None,
     }

@@ -14,7 +14,7 @@ use grantd_catalog::record::Record;
 use grantd_catalog::wire;
 use rusqlite::ffi;
 
-use crate::codec::{self, Kind};
+use crate::codec::{self, CodecError, Kind};
 use crate::rows::file::StoredColumn;
 use crate::rows::{RowsError, Store, Value, ddl, file};
 
@@ -189,6 +189,20 @@ pub(crate) fn encode_row(record: RowRecord) -> Option<Vec<u8>> {
 pub(crate) fn encode_key<'v>(key: impl Iterator<Item = &'v Value>) -> Vec<u8> {
     codec::encode(&key.cloned().map(ValueV1::from).collect::<Vec<_>>())
 }
+
+/// Rows as a command carries them: the stored columns of each, in the table's order.
+pub fn encode_rows(rows: Vec<Vec<Value>>) -> Vec<u8> {
+    codec::seal_value(Kind::Rows, ROWS_FORMAT, &rows.into_iter().map(values).collect::<Vec<_>>())
+}
+
+/// The rows of [`encode_rows`].
+pub(super) fn decode_row_values(bytes: &[u8]) -> Result<Vec<Vec<Value>>, CodecError> {
+    let rows: Vec<Vec<ValueV1>> = codec::open_value(Kind::Rows, ROWS_FORMAT, bytes)?;
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// The format of rows in a command.
+const ROWS_FORMAT: u16 = 1;
 
 /// The records of a chunk that was sealed by [`seal`].
 pub(super) fn decode_rows(body: &[u8]) -> Result<Vec<RowRecord>, RowsError> {

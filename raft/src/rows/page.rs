@@ -212,6 +212,27 @@ pub struct RowsPage {
 }
 
 impl Past<'_> {
+    /// How many rows these tables have now, together; none: more than `most`. What is no table any more has none. Cost: once
+    /// through as many keys.
+    pub fn count_now(&self, tables: &[ObjectId], most: u64) -> Result<Option<u64>, PastError> {
+        let mut counted = 0;
+        for table in tables {
+            let shape = self.object_now(*table)?;
+            if shape.as_deref().and_then(key_places).is_none() {
+                continue;
+            }
+            let left = i64::try_from(most - counted).unwrap_or(i64::MAX);
+            let name = ddl::quote(&ddl::table_name(*table));
+            let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT ?1)");
+            let found: i64 = self.sqlite().query_row(&sql, [left.saturating_add(1)], |row| row.get(0))?;
+            counted += found.unsigned_abs();
+            if counted > most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(counted))
+    }
+
     /// The rows that a table had at a time, in the order of its key, from behind `after` on, some `bytes_max` bytes of them. Each
     /// page may be asked of another state, later or earlier, of this node or another. Cost: the page, and once through what
     /// happened to the table since.

@@ -243,7 +243,7 @@ impl<'c> Past<'c> {
         if asked > resolved { Err(PastError::Future { asked, resolved }) } else { Ok(()) }
     }
 
-    fn object_now(&self, object: ObjectId) -> Result<Option<Arc<Object>>, PastError> {
+    pub(super) fn object_now(&self, object: ObjectId) -> Result<Option<Arc<Object>>, PastError> {
         let mut find = self.sqlite.prepare_cached("SELECT value FROM grantd_record WHERE key = ?1")?;
         let key = wire::encode_key(RecordKey::Object(object));
         let found: Option<Vec<u8>> = find.query_row([key], |row| row.get(0)).optional()?;

@@ -4,15 +4,17 @@
 //! Who proposes it does it first on the rows that there are, and takes it back: what they do not satisfy is refused there,
 //! and never in the log.
 
-use grantd_catalog::command::{ColumnSource, Done, StorageChange};
+use grantd_catalog::command::{ColumnSource, Command, Done, StorageChange};
 use grantd_catalog::id::ObjectId;
+use grantd_catalog::job::Opaque;
 use grantd_catalog::name::Name;
 use grantd_catalog::object::{Body, Sequence};
 use grantd_catalog::refusal::{self, Refusal, SqlState};
+use grantd_catalog::shelf::ShelfStep;
 use grantd_catalog::state::State;
 
 use crate::rows::ddl::Shape;
-use crate::rows::{RowsError, Store, reshape};
+use crate::rows::{ApplyError, RowsError, Store, reshape};
 
 /// One change of the row store's own tables, with all that it takes.
 #[derive(Clone, Debug)]
@@ -25,6 +27,25 @@ pub enum StorageStep {
     Drop(ObjectId),
     /// Give a table another shape.
     Alter(Box<Alteration>),
+    /// Make a table that is on a shelf: it has no history yet.
+    Shelve(Box<Self>),
+    /// Put rows into one.
+    Fill(Box<Fill>),
+    /// It is on no shelf any more: its history begins.
+    Publish(ObjectId),
+    /// Drop it, as if it had never been.
+    Clear(ObjectId),
+}
+
+/// Rows that are put into a table on a shelf.
+#[derive(Clone, Debug)]
+pub struct Fill {
+    /// Which table.
+    pub id: ObjectId,
+    /// As [`encode_rows`](crate::rows::encode_rows) writes them.
+    pub rows: Opaque,
+    /// Whether they take the place of what is there: a sequence has its one row from the beginning.
+    pub replaces: bool,
 }
 
 /// A table gets another shape.
@@ -60,6 +81,20 @@ pub enum StepError {
 }
 
 impl StepError {
+    /// What is said against rows that a command brings.
+    fn of_rows(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Failed(error) if error.is_of_value() => {
+                Self::Refused(refusal::shelf_malformed(error))
+            }
+            ApplyError::Failed(error) if error.is_of_statement() => Self::of_table(error),
+            ApplyError::Failed(error) => Self::Failed(error),
+            error @ (ApplyError::Malformed | ApplyError::Shape { .. } | ApplyError::Conflict { .. }) => {
+                Self::Refused(refusal::shelf_malformed(error))
+            }
+        }
+    }
+
     /// What SQLite says against a table of its text or size.
     pub(super) fn of_table(error: RowsError) -> Self {
         if let Some(refusal) = raised(&error.message) {
@@ -69,6 +104,17 @@ impl StepError {
             return Self::Refused(refusal::table_not_taken(&error.message));
         }
         Self::Failed(error)
+    }
+}
+
+/// The rows that a command brings.
+fn rows_of(command: &Command) -> Option<&Opaque> {
+    match command {
+        Command::Shelve { step, .. } => match step.as_ref() {
+            ShelfStep::Fill { rows, .. } => Some(rows),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -84,12 +130,26 @@ const SQLSTATE_BYTES: usize = 5;
 
 impl StorageStep {
     /// The steps of a command that made `after` of `before`. Errors: an object that is not what the command says.
-    pub fn list(done: &Done, after: &State, before: &State) -> Result<Vec<Self>, ObjectId> {
+    pub fn list(
+        command: &Command,
+        done: &Done,
+        after: &State,
+        before: &State,
+    ) -> Result<Vec<Self>, ObjectId> {
+        let body = |id: ObjectId| after.object_with_rows(id).map(|object| &object.body);
+        let created = |id: ObjectId| match body(id) {
+            Some(Body::Sequence(sequence)) => Some(Self::CreateSequence(id, sequence.clone())),
+            Some(_) | None => Some(Self::Create(Box::new(Shape::of(id, after)?))),
+        };
         let step = |change: &StorageChange| match change {
-            StorageChange::Create(id) => match after.object(*id).map(|object| &object.body) {
-                Some(Body::Sequence(sequence)) => Some(Self::CreateSequence(*id, sequence.clone())),
-                Some(_) | None => Some(Self::Create(Box::new(Shape::of(*id, after)?))),
-            },
+            StorageChange::Create(id) => created(*id),
+            StorageChange::Shelve(id) => created(*id).map(|step| Self::Shelve(Box::new(step))),
+            StorageChange::Fill(id) => {
+                let replaces = matches!(body(*id)?, Body::Sequence(_));
+                Some(Self::Fill(Box::new(Fill { id: *id, rows: rows_of(command)?.clone(), replaces })))
+            }
+            StorageChange::Publish(id) => body(*id).map(|_| Self::Publish(*id)),
+            StorageChange::Clear(id) => before.shelved_object(*id).map(|_| Self::Clear(*id)),
             StorageChange::Drop(id) => before.object(*id).map(|_| Self::Drop(*id)),
             StorageChange::Alter(id, sources) => {
                 let name = after.object(*id)?.name.clone();
@@ -98,7 +158,13 @@ impl StorageStep {
             }
         };
         let id = |change: &StorageChange| match change {
-            StorageChange::Create(id) | StorageChange::Drop(id) | StorageChange::Alter(id, _) => *id,
+            StorageChange::Create(id)
+            | StorageChange::Drop(id)
+            | StorageChange::Alter(id, _)
+            | StorageChange::Shelve(id)
+            | StorageChange::Fill(id)
+            | StorageChange::Publish(id)
+            | StorageChange::Clear(id) => *id,
         };
         done.storage.iter().map(|change| step(change).ok_or_else(|| id(change))).collect()
     }
@@ -110,14 +176,31 @@ impl StorageStep {
             Self::CreateSequence(id, sequence) => Ok(store.create_sequence(*id, sequence)?),
             Self::Drop(id) => Ok(store.drop_table(*id)?),
             Self::Alter(alteration) => reshape::perform(store, alteration),
+            Self::Shelve(step) => step.perform(store),
+            Self::Fill(fill) => {
+                store.fill(fill.id, fill.rows.expose(), fill.replaces).map_err(StepError::of_rows)
+            }
+            Self::Publish(_) => Ok(()),
+            Self::Clear(id) => Ok(store.drop_table(*id)?),
         }
+    }
+
+    /// Whether the rows that there are, or that come, decide if it can be done.
+    pub fn depends_on_rows(&self) -> bool {
+        matches!(self, Self::Alter(_) | Self::Fill(_))
     }
 
     /// Whether SQLite takes the table that it makes, without a look at any other.
     pub fn try_alone(&self, store: &Store) -> Result<(), StepError> {
         match self {
             Self::Create(shape) => store.try_table(shape).map_err(StepError::of_table),
-            Self::CreateSequence(..) | Self::Drop(_) | Self::Alter(_) => Ok(()),
+            Self::Shelve(step) => step.try_alone(store),
+            Self::CreateSequence(..)
+            | Self::Drop(_)
+            | Self::Alter(_)
+            | Self::Fill(_)
+            | Self::Publish(_)
+            | Self::Clear(_) => Ok(()),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::rows::file::{
     MetaKey, OpenRowsError, RecordBytes, RecordChange, TableChecksum, add_tables, checksum, copy,
     prepare_file, read_meta, read_records,
 };
-use crate::rows::history::HistoryFile;
+use crate::rows::history::{HistoryFile, decode_row_values};
 use crate::rows::reader::{Readers, SnapshotSource};
 use crate::rows::session::Session;
 use crate::rows::{Extensions, RowsError, Transaction, ddl};
@@ -295,6 +295,18 @@ impl Store {
     pub fn create_sequence(&mut self, id: ObjectId, sequence: &Sequence) -> Result<(), RowsError> {
         self.create_table(id, &ddl::sequence_table())?;
         self.execute(&ddl::sequence_row(id, sequence))
+    }
+
+    /// Puts rows into a table that nobody has seen yet, all or, where the transaction is rolled back, none. `replaces`: in the
+    /// place of what is there. Foreign keys do not act: what they refer to may come later.
+    pub fn fill(&mut self, id: ObjectId, rows: &[u8], replaces: bool) -> Result<(), ApplyError> {
+        let table = ddl::table_name(id);
+        let rows = decode_row_values(rows).map_err(|_| ApplyError::Malformed)?;
+        if replaces {
+            self.execute(&format!("DELETE FROM {}", ddl::quote(&table))).map_err(ApplyError::Failed)?;
+        }
+        let connection = if self.capturing { &self.captures } else { &self.applies };
+        apply::fill(&connection.sqlite, &mut self.shapes, &table, &rows)
     }
 
     /// Drops the table of an object. Cost: grows with its rows.

@@ -57,7 +57,7 @@ impl World {
             Outcome::Refused(refusal) => return Err(refusal),
         };
         assert_eq!(invariant::check_all(&next), [], "{command:?}");
-        let steps = StorageStep::list(&done, &next, &self.state).unwrap();
+        let steps = StorageStep::list(command, &done, &next, &self.state).unwrap();
         let first = &mut self.stores[0];
         first.begin().unwrap();
         let tried = steps.iter().try_for_each(|step| step.perform(first));

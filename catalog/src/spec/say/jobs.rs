@@ -29,6 +29,10 @@ pub(in crate::spec) fn job_cannot(status: &str, what: &str) -> Refusal {
     no("55000", format!("job with status {status} cannot {what}"))
 }
 
+pub(in crate::spec) fn job_changed(id: JobId) -> Refusal {
+    hinted(no("55000", format!("job {} was changed meanwhile", id.0)), "Run the statement again.".to_owned())
+}
+
 pub(in crate::spec) fn not_cancelable(id: JobId) -> Refusal {
     let refusal = no("55000", format!("job {}: not cancelable", id.0));
     hinted(refusal, "PAUSE JOB stops it until RESUME JOB.".to_owned())

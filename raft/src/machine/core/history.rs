@@ -468,7 +468,16 @@ impl super::Core {
         for (at, step) in tried.storage.iter().enumerate() {
             let store = &mut self.store;
             let rows = match step {
-                StorageStep::Create(_) | StorageStep::CreateSequence(..) => RowsKept::Rewritten,
+                StorageStep::Create(_)
+                | StorageStep::CreateSequence(..)
+                | StorageStep::Shelve(_)
+                | StorageStep::Fill(_)
+                | StorageStep::Clear(_) => RowsKept::Rewritten,
+                // Its rows came before anybody could ask for them: they are in no history.
+                StorageStep::Publish(id) => {
+                    self.history.raise_floor(store, *id, commit.time)?;
+                    RowsKept::Rewritten
+                }
                 StorageStep::Drop(id) => {
                     commit.whole_table(&store.history_file(), *id, Cause::Dropped, true)?;
                     RowsKept::Rewritten
@@ -542,6 +551,9 @@ impl ShapeChange {
             StorageStep::CreateSequence(made, _) => *made == id,
             StorageStep::Drop(dropped) => *dropped == id,
             StorageStep::Alter(alteration) => alteration.after.id == id,
+            StorageStep::Publish(published) => *published == id,
+            // What is on a shelf has no history.
+            StorageStep::Shelve(_) | StorageStep::Fill(_) | StorageStep::Clear(_) => false,
         };
         let step = steps.iter().skip(first).position(of_it).map(|at| first + at);
         (before != after || step.is_some()).then_some(Self { id, before, after, step })

@@ -156,7 +156,7 @@ impl World {
     }
 }
 
-fn past_of<T>(file: &std::path::Path, read: impl FnOnce(&Past<'_>) -> T) -> T {
+pub(super) fn past_of<T>(file: &std::path::Path, read: impl FnOnce(&Past<'_>) -> T) -> T {
     let store = Store::open(file, &Extensions::default()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut reader = runtime.block_on(store.readers().acquire()).unwrap();
