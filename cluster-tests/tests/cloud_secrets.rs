@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "cloud_secrets/backups.rs"]
+mod backups;
 #[path = "cloud_secrets/planted.rs"]
 mod planted;
 #[path = "cloud_secrets/printed.rs"]
@@ -210,7 +212,8 @@ async fn no_secret_comes_out_of_a_run_that_uses_everything() {
     chains(&mut stage).await;
     running(&mut stage).await;
     stage.planted.stored.extend(slow.await.expect("the slow ones end"));
-    let decoys = decoys(&mut stage).await;
+    let mut decoys = decoys(&mut stage).await;
+    decoys.push(backups::backups(&mut stage).await);
     command_line(&mut stage).await;
     snapshots(&mut stage).await;
     listings(&mut stage).await;

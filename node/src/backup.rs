@@ -11,10 +11,12 @@
 //!
 //! Bounds: a writer holds at most two files of [`FILE_BYTES`], a group of rows and a page; a reader one file and a window.
 //!
-//! What is not here: jobs, statements, who may do what (a [`Job`] is asked for a permit before each step), KMS clients.
+//! [`work`] is the job that writes one; what it was asked for is [`details`]. What is not here: statements, who may do what (a
+//! [`Job`] is asked for a permit before each step), how a KMS is asked (`cloud::kms`).
 
 pub mod names;
 pub mod cipher;
+mod kms;
 pub mod manifest;
 pub mod data;
 pub mod catalog;
@@ -22,6 +24,8 @@ pub mod collection;
 pub mod write;
 pub mod read;
 pub mod show;
+pub mod details;
+pub mod work;
 
 use async_trait::async_trait;
 use grantd_catalog::id::ObjectId;
@@ -62,12 +66,11 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// From 0 to 1.
-    pub fn fraction(&self) -> f64 {
-        let part = |done: u64, of: u64| if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) };
+    /// What is done, and all there is: rows if somebody counted them, else tables.
+    pub fn done(&self) -> (u64, u64) {
         match self.rows_expected {
-            Some(rows) if rows > 0 => part(self.rows, rows),
-            _ => part(self.tables, self.tables_expected),
+            Some(rows) if rows > 0 => (self.rows, rows),
+            _ => (self.tables, self.tables_expected),
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod gcp;
 pub mod fetch;
 pub mod route;
 pub mod storage;
+pub mod kms;
 pub mod connection;
 pub mod preflight;
 pub mod outside;

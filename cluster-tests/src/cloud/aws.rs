@@ -1,4 +1,4 @@
-//! A double of AWS: STS and S3 on one port of loopback, in this process, as strict as the real ones.
+//! A double of AWS: STS, S3 and keys of KMS on one port of loopback, in this process, as strict as the real ones.
 //!
 //! Signatures are checked by `s3s`, objects are files of `s3s-fs`; who may do what, and until when, is here: users with keys,
 //! roles with trust policies, external ids, chains and their hour, session policies, source identities, web identity tokens
@@ -9,9 +9,10 @@
 //! A test reads what came in ([`Aws::log`]) and switches [`Fault`]s on. Not here: policies of buckets, permission boundaries,
 //! regions, TLS. Objects are files, so there is no object `a` beside an object `a/b`.
 //!
-//! `state` knows and decides, `sts` and `s3` are the services, `front` is the HTTP server before both.
+//! `state` knows and decides, `sts`, `s3` and `kms` are the services, `front` is the HTTP server before them.
 
 mod front;
+mod kms;
 mod log;
 mod s3;
 mod state;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
+use ring::rand::{SecureRandom, SystemRandom};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -34,7 +36,7 @@ use crate::cloud::fault::{Fault, Service};
 use crate::cloud::iam::Policy;
 use crate::cloud::token::Issuer;
 use crate::cloud::world::{Role, User, World};
-use state::{Opening, State};
+use state::{KmsKey, Opening, State};
 
 /// A running double. Dropped, it is gone with its objects.
 pub struct Aws {
@@ -100,6 +102,18 @@ impl Aws {
     /// Makes a bucket.
     pub fn add_bucket(&self, name: &str) {
         std::fs::create_dir_all(self.objects.path().join(name)).expect("a directory for a bucket");
+    }
+
+    /// Makes a key of KMS, whose policy leaves it to identities' own policies who may use it.
+    pub fn add_key(&self, arn: &str) {
+        let mut bytes = [0; 32];
+        SystemRandom::new().fill(&mut bytes).expect("random bytes");
+        self.shared.state().keys.insert(arn.to_owned(), KmsKey { bytes, enabled: true });
+    }
+
+    /// A key of KMS is switched off, or on again.
+    pub fn enable_key(&self, arn: &str, enabled: bool) {
+        self.shared.state().keys.get_mut(arn).expect("a key").enabled = enabled;
     }
 
     /// Makes a user, or gives one further keys.
@@ -215,6 +229,11 @@ impl Aws {
     /// How many requests of this operation came in, whatever came of them.
     pub fn count(&self, operation: &str) -> usize {
         self.shared.state().log.count(operation)
+    }
+
+    /// The requests that were left hanging, as operation and path, oldest first.
+    pub fn hanging(&self) -> Vec<String> {
+        self.shared.state().hanging.clone()
     }
 
     /// Every secret key and session token that there ever was: what nobody may find anywhere.

@@ -11,12 +11,14 @@ pub enum Service {
     Sts,
     /// The one that keeps objects.
     S3,
+    /// The one that keeps keys.
+    Kms,
 }
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// `Throttling` of STS, `SlowDown` of S3; with `Retry-After` in seconds, if there is one.
+    /// `Throttling` of STS, `SlowDown` of S3, `ThrottlingException` of KMS; with `Retry-After` in seconds, if there is one.
     Throttle(Option<u32>),
     /// `AccessDenied`, whoever asks.
     Deny,
@@ -30,6 +32,10 @@ pub enum Trouble {
     Cut,
     /// What was asked for is done, and the connection is cut before the answer.
     CutAnswer,
+    /// Nothing is done, and nothing is answered as long as who asked is there: time to kill it.
+    Hang,
+    /// What was asked for is done, and nothing is answered as long as who asked is there.
+    HangAnswer,
 }
 
 /// One trouble: of which requests, how often, and until when.
@@ -40,6 +46,7 @@ pub struct Fault {
     operation: Option<String>,
     percent: usize,
     dice: Dice,
+    skip: usize,
     left: Option<usize>,
     lasting: Option<Duration>,
     until: Option<Instant>,
@@ -56,9 +63,24 @@ impl Fault {
         Self::new(Service::S3, trouble)
     }
 
+    /// All requests to KMS, until it is healed.
+    pub fn kms(trouble: Trouble) -> Self {
+        Self::new(Service::Kms, trouble)
+    }
+
     fn new(service: Service, trouble: Trouble) -> Self {
         let dice = Dice::new(0);
-        Self { service, trouble, operation: None, percent: 100, dice, left: None, lasting: None, until: None }
+        Self {
+            service,
+            trouble,
+            operation: None,
+            percent: 100,
+            dice,
+            skip: 0,
+            left: None,
+            lasting: None,
+            until: None,
+        }
     }
 
     /// Only this operation, as `UploadPart`, `AssumeRole`.
@@ -71,6 +93,12 @@ impl Fault {
     pub fn percent(mut self, percent: usize, seed: u64) -> Self {
         self.percent = percent;
         self.dice = Dice::new(seed);
+        self
+    }
+
+    /// Not the next so many requests: those after them.
+    pub fn after(mut self, requests: usize) -> Self {
+        self.skip = requests;
         self
     }
 
@@ -110,7 +138,9 @@ impl Faults {
         for fault in &mut self.0 {
             let meant =
                 fault.service == service && fault.operation.as_deref().is_none_or(|one| one == operation);
-            if meant && fault.dice.below(100) < fault.percent {
+            if meant && fault.skip > 0 {
+                fault.skip -= 1;
+            } else if meant && fault.dice.below(100) < fault.percent {
                 if let Some(left) = &mut fault.left {
                     *left -= 1;
                 }

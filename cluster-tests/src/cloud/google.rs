@@ -1,5 +1,5 @@
 //! A strict double of Google: the metadata server, the token endpoint of service account keys, IAM Credentials, the exchange of
-//! tokens for confined ones, Cloud Storage as `object_store` speaks to it, and topics of Pub/Sub. All on one port of loopback.
+//! tokens for confined ones, Cloud Storage as `object_store` speaks to it, topics of Pub/Sub, and keys of Cloud KMS. All on one port of loopback.
 //!
 //! Every token has an owner, an end and perhaps a boundary, and each request is held against the three and against who may do
 //! what at that moment. What a test changes holds from the next request on. What is not here: projects, conditions of IAM other
@@ -8,6 +8,7 @@
 mod boundary;
 mod fault;
 mod iam;
+mod kms;
 mod pubsub;
 mod storage;
 
@@ -95,6 +96,8 @@ struct State {
     tokens: HashMap<String, Token>,
     buckets: BTreeMap<String, Bucket>,
     /// Who may publish, and whether topics may be made too.
+    /// Who may use which key of Cloud KMS.
+    keys_of: HashMap<String, HashSet<String>>,
     publishers: HashMap<String, bool>,
     topics: BTreeSet<String>,
     published: Vec<Published>,
@@ -152,6 +155,7 @@ impl Google {
             gcp_sts_endpoint: Some(self.endpoint()),
             gcs_endpoint: Some(self.endpoint()),
             gcp_pubsub_endpoint: Some(self.endpoint()),
+            gcp_kms_endpoint: Some(self.endpoint()),
             ..NodeSettings::nowhere()
         }
     }
@@ -247,6 +251,17 @@ impl Google {
         };
     }
 
+    /// Makes a key of Cloud KMS, `projects/…/cryptoKeys/…`, if there is none, and lets `account` use it, or not any more.
+    pub fn crypto_key(&self, name: &str, account: &str, may: bool) {
+        let mut state = self.lock();
+        let users = state.keys_of.entry(name.to_owned()).or_default();
+        if may {
+            users.insert(account.to_owned())
+        } else {
+            users.remove(account)
+        };
+    }
+
     /// What was published, in order.
     pub fn published(&self) -> Vec<Published> {
         self.lock().published.clone()
@@ -321,6 +336,7 @@ impl State {
             machine_token: None,
             tokens: HashMap::new(),
             buckets: BTreeMap::new(),
+            keys_of: HashMap::new(),
             publishers: HashMap::new(),
             topics: BTreeSet::new(),
             published: Vec::new(),
@@ -447,6 +463,7 @@ async fn answer(
                 Service::Exchange => iam::exchange(&mut state, &body),
                 Service::Storage => storage::answer(&mut state, &asked, operation, body),
                 Service::PubSub => pubsub::answer(&mut state, &asked, &body),
+                Service::Kms => kms::answer(&state, &asked, &body),
             }
         }
     };
@@ -468,6 +485,7 @@ fn route(asked: &Asked) -> (Service, &'static str) {
         path if path.starts_with("/v1/projects/-/serviceAccounts/") => (Service::Iam, "generateAccessToken"),
         "/v1/token" => (Service::Exchange, "exchange"),
         "/token" => (Service::Token, "token"),
+        path if path.contains("/cryptoKeys/") => (Service::Kms, kms::operation(asked)),
         path if path.starts_with("/v1/projects/") => (Service::PubSub, pubsub::operation(asked)),
         path if path.starts_with("/computeMetadata/") => (Service::Metadata, "metadata"),
         _ => (Service::Storage, storage::operation(asked)),

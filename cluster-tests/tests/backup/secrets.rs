@@ -34,6 +34,7 @@ async fn cluster(stage: &Stage) {
     }
 }
 
+/// Case 109.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_a_cluster_has_no_secret_in_clear() {
     let stage = Stage::new().await;

@@ -128,6 +128,8 @@ impl<'s> Lines<'s> {
                 | RecordKey::NextJob
                 | RecordKey::Job(_)
                 | RecordKey::ClaimLease { .. }
+                | RecordKey::Shelf(_)
+                | RecordKey::Shelved { .. }
                 | RecordKey::Protection(_),
                 _,
             ) => false,

@@ -53,6 +53,9 @@ pub enum Keys {
     Passphrase(Secret),
     /// `kms`: any of them opens it.
     Services(Vec<Box<dyn KeyService>>),
+    /// The key itself, and of a backup that is new what ENCRYPTION-INFO is to say of it: what a job was handed by its
+    /// statement, so that no passphrase is kept.
+    Known(DataKey, Option<Vec<u8>>),
 }
 
 /// The file ENCRYPTION-INFO.
@@ -88,7 +91,7 @@ impl DataKey {
     /// ENCRYPTION-INFO with it, wrapped by all of `keys`; none: there are none.
     pub async fn wrapped(&self, keys: &Keys) -> Result<Option<EncryptionInfo>, BackupError> {
         let wrapped = match keys {
-            Keys::None => return Ok(None),
+            Keys::None | Keys::Known(..) => return Ok(None),
             Keys::Passphrase(passphrase) => {
                 let salt: [u8; SALT_BYTES] = random()?;
                 let outer = derived(passphrase.clone(), salt.to_vec(), ITERATIONS).await?;
@@ -120,6 +123,7 @@ impl DataKey {
         let wrapped = infos.iter().flat_map(|info| &info.keys);
         match keys {
             Keys::None => Err(encrypted()),
+            Keys::Known(key, _) => Ok(key.clone()),
             Keys::Passphrase(passphrase) => {
                 let mut found = wrapped.filter_map(|key| match key {
                     WrappedKey::Passphrase { iterations, salt, wrapped, .. } => {
@@ -174,7 +178,12 @@ impl DataKey {
         Err(failed)
     }
 
-    fn of(bytes: &[u8]) -> Result<Self, BackupError> {
+    /// For the record of a job, which is not printed.
+    pub(crate) fn expose(&self) -> &[u8] {
+        &self.0[..]
+    }
+
+    pub(crate) fn of(bytes: &[u8]) -> Result<Self, BackupError> {
         let key: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| wrong_key())?;
         Ok(Self(Zeroizing::new(key)))
     }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::cipher::{self, DataKey, EncryptionInfo, Keys};
 use super::manifest::{Kind, Manifest, Stored};
 use super::{BackupError, DUPLICATE_FILE, READ_BYTES_MAX, UNDEFINED_FILE, names};
+use crate::cloud::redact;
 use crate::cloud::storage::{self, Storage, StorageError};
 
 /// A place with backups.
@@ -80,7 +81,7 @@ impl Collection {
     }
 
     fn no_full(&self, text: &str) -> BackupError {
-        BackupError::new(UNDEFINED_FILE, format!("no full backup exists in {text}"))
+        BackupError::new(UNDEFINED_FILE, format!("no full backup exists in {}", redact::repeated(text)))
             .hint("SHOW BACKUPS IN lists those that are there.")
     }
 
@@ -118,6 +119,9 @@ impl Collection {
 
     /// The key of a full backup and its layers. None: it is not encrypted.
     pub async fn key(&self, full: &str, keys: &Keys) -> Result<Option<DataKey>, BackupError> {
+        if let Keys::Known(key, _) = keys {
+            return Ok(Some(key.clone()));
+        }
         let folder = self.folder(full, None);
         let mut infos = Vec::new();
         for name in folder.list(names::ENCRYPTION_INFO).await? {
@@ -152,8 +156,8 @@ impl Collection {
     pub async fn layers(&self, full: &str, key: Option<&DataKey>) -> Result<Vec<Layer>, BackupError> {
         let first = self.folder(full, None).with_key(key.cloned());
         let manifest = first.manifest().await?;
-        if manifest.kind != Kind::Full {
-            return Err(BackupError::damaged(&first.shown(names::MANIFEST), "it is not of a full backup"));
+        if manifest.kind != Kind::Full || names::full(manifest.end.0) != full {
+            return Err(BackupError::damaged(&first.shown(names::MANIFEST), ELSEWHERE));
         }
         let (storage, below) = match &self.incrementals {
             Some(elsewhere) => (elsewhere, format!("{full}/")),
@@ -171,6 +175,9 @@ impl Collection {
         for layer in found {
             let folder = self.folder(full, Some(&layer)).with_key(key.cloned());
             let manifest = folder.manifest().await?;
+            if manifest.kind != Kind::Incremental || names::incremental(manifest.end.0) != layer {
+                return Err(BackupError::damaged(&folder.shown(names::MANIFEST), ELSEWHERE));
+            }
             others.push(Layer { folder, manifest });
         }
         Ok(chained(Layer { folder: first, manifest }, others))
@@ -332,22 +339,23 @@ impl Folder {
     }
 
     /// Whether bytes are those that were written.
-    pub(super) fn check(&self, name: &str, stored: &Stored, bytes: &[u8]) -> Result<(), BackupError> {
-        if bytes.len() as u64 != stored.file_bytes {
-            let what = format!("it has {} bytes, and was written with {}", bytes.len(), stored.file_bytes);
-            return Err(BackupError::damaged(&self.shown(name), what));
+    fn check(&self, name: &str, stored: &Stored, bytes: &[u8]) -> Result<(), BackupError> {
+        let wrong = wrong_size(stored, bytes.len() as u64).or_else(|| wrong_content(stored, bytes));
+        wrong.map_or(Ok(()), |what| Err(BackupError::damaged(&self.shown(name), what)))
+    }
+
+    /// What is wrong with a file that the manifest names; none: it is what was written. It is read if it has the size.
+    pub(super) async fn fault(&self, name: &str, stored: &Stored) -> Result<Option<Fault>, BackupError> {
+        let Some(size) = self.size(name).await? else { return Ok(Some(Fault::Missing)) };
+        if let Some(what) = wrong_size(stored, size) {
+            return Ok(Some(Fault::Damaged(what)));
         }
-        if cipher::hex(&Sha256::digest(bytes)) != stored.sha256 {
-            return Err(BackupError::damaged(
-                &self.shown(name),
-                "its SHA-256 is not that of what was written",
-            ));
-        }
-        Ok(())
+        let Some(bytes) = self.find_plain(name).await? else { return Ok(Some(Fault::Missing)) };
+        Ok(wrong_content(stored, &bytes).map(Fault::Damaged))
     }
 
     /// How large a file is; none: there is none.
-    pub(super) async fn size(&self, name: &str) -> Result<Option<u64>, BackupError> {
+    async fn size(&self, name: &str) -> Result<Option<u64>, BackupError> {
         match self.storage.head(&self.shown(name)).await {
             Ok(found) => Ok(Some(found.size)),
             Err(error) if error.kind == storage::Kind::NotFound => Ok(None),
@@ -406,6 +414,24 @@ impl Folder {
     }
 }
 
+/// What is wrong with a file.
+pub(super) enum Fault {
+    /// It is not there.
+    Missing,
+    /// It is not what was written: in words.
+    Damaged(String),
+}
+
+fn wrong_size(stored: &Stored, size: u64) -> Option<String> {
+    (size != stored.file_bytes)
+        .then(|| format!("it has {size} bytes, and was written with {}", stored.file_bytes))
+}
+
+fn wrong_content(stored: &Stored, bytes: &[u8]) -> Option<String> {
+    (cipher::hex(&Sha256::digest(bytes)) != stored.sha256)
+        .then(|| "its SHA-256 is not that of what was written".to_owned())
+}
+
 /// Whether it was written: no, if there is one already.
 fn absent(put: Result<(), StorageError>) -> Result<bool, BackupError> {
     match put {
@@ -415,5 +441,7 @@ fn absent(put: Result<(), StorageError>) -> Result<bool, BackupError> {
     }
 }
 
+/// What is wrong with a manifest of another folder.
+const ELSEWHERE: &str = "it is that of another layer";
 /// A pointer holds the name of a folder.
 const POINTER_BYTES_MAX: u64 = 1_024;

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use grantd_raft::rows::{Place, Value};
 use serde::{Deserialize, Serialize};
 
-use super::BackupError;
+use super::{BackupError, names};
 
 /// What a layer says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -288,7 +288,15 @@ impl Manifest {
         if head.format != FORMAT {
             return Err(newer(file, &format_args!("format {} is not known to this release", head.format)));
         }
-        serde_json::from_slice(&text).map_err(|error| BackupError::damaged(file, error))
+        let manifest: Self =
+            serde_json::from_slice(&text).map_err(|error| BackupError::damaged(file, error))?;
+        let catalog = manifest.catalog.iter().map(|file| &file.name);
+        let mut named = catalog.chain(manifest.files.iter().map(|file| &file.name));
+        // Whoever writes the bucket must not lead a node anywhere else.
+        match named.find(|name| !names::is_data(name)) {
+            None => Ok(manifest),
+            Some(_) => Err(BackupError::damaged(file, "it names a file that is not of its layer")),
+        }
     }
 
     /// Files of one table, in the order in which they are read.
@@ -370,6 +378,9 @@ mod tests {
         assert_eq!(Manifest::parse("m", &manifest.to_bytes().unwrap()).unwrap(), manifest);
         let keys = manifest.files[1].keys.clone().unwrap();
         assert_eq!(key("m", &keys.1).unwrap(), [Value::Real(1.0), Value::Blob(vec![0, 0])]);
+        let elsewhere = text.replace("data/b.parquet", "data/../../b.parquet");
+        let error = Manifest::parse("m", &zstd::encode_all(elsewhere.as_bytes(), 0).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "backup file m is damaged: it names a file that is not of its layer");
         let newer = text.replace("\"format\":1", "\"format\":2");
         let error = Manifest::parse("m", &zstd::encode_all(newer.as_bytes(), 0).unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "m: format 2 is not known to this release");

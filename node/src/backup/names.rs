@@ -44,6 +44,13 @@ pub fn newest_first(prefix: &str, nanos: u64) -> String {
     format!("{prefix}{complement}")
 }
 
+/// Whether this, below the folder of a layer, may be a file of data: none of another folder.
+pub fn is_data(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    name.strip_prefix(DATA)
+        .is_some_and(|file| !file.is_empty() && !file.contains("..") && file.bytes().all(plain))
+}
+
 /// A folder as users write it, with or without slashes around; none: it is none of a full's.
 pub fn parse_full(text: &str) -> Option<String> {
     let text = text.trim_matches('/');

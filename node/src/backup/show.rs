@@ -8,9 +8,9 @@ use grantd_catalog::object::{Body, Object};
 use grantd_catalog::record::{Record, RecordKey};
 
 use super::catalog::{Line, kind};
-use super::collection::Layer;
+use super::collection::{Fault, Layer};
 use super::read::Backup;
-use super::{BackupError, Collection, UNDEFINED_FILE, manifest};
+use super::{BackupError, Collection, DATA_CORRUPTED, UNDEFINED_FILE, manifest};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// A result.
@@ -38,9 +38,22 @@ pub struct Options {
 /// The statement that makes an object, of its number and that of all others: for SHOW BACKUP SCHEMAS.
 pub type Describe<'d> = &'d (dyn Fn(ObjectId, &BTreeMap<ObjectId, Arc<Object>>) -> Option<String> + Sync);
 
+/// The columns of SHOW BACKUPS IN.
+pub fn backups_columns() -> Vec<ColumnInfo> {
+    vec![column("path", SqlType::Text)]
+}
+
+/// The columns of SHOW BACKUP FROM. `schemas`: of SHOW BACKUP SCHEMAS.
+pub fn backup_columns(options: Options, schemas: bool) -> Vec<ColumnInfo> {
+    match options.as_json {
+        true => vec![column("manifest", SqlType::Jsonb)],
+        false => columns(options, schemas),
+    }
+}
+
 /// SHOW BACKUPS IN.
 pub async fn backups(collection: &Collection) -> Result<Shown, BackupError> {
-    let columns = vec![column("path", SqlType::Text)];
+    let columns = backups_columns();
     let rows =
         collection.fulls().await?.into_iter().map(|full| vec![Datum::Text(format!("/{full}"))]).collect();
     Ok(Shown { columns, rows })
@@ -63,7 +76,7 @@ pub async fn backup(
             Ok(vec![Datum::Jsonb(text)])
         };
         let rows = backup.layers.iter().map(json).collect::<Result<_, BackupError>>()?;
-        return Ok(Shown { columns: vec![column("manifest", SqlType::Jsonb)], rows });
+        return Ok(Shown { columns: backup_columns(options, describe.is_some()), rows });
     }
     if options.check_files {
         check_files(backup).await?;
@@ -194,21 +207,21 @@ fn row(
     row
 }
 
-/// Whether each file is there, as large as it was written. What is in it only a restore reads.
+/// Whether each file is there and is what was written. Cost: reads all of them, one at a time.
 async fn check_files(backup: &Backup) -> Result<(), BackupError> {
-    let mut wrong = Vec::new();
+    let (mut wrong, mut are_missing) = (Vec::new(), true);
     for layer in &backup.layers {
         let catalog = layer.manifest.catalog.iter().map(|file| (&file.name, &file.stored));
         let data = layer.manifest.files.iter().map(|file| (&file.name, &file.stored));
         for (name, stored) in catalog.chain(data) {
-            match layer.folder.size(name).await? {
-                Some(size) if size == stored.file_bytes => {}
-                Some(size) => wrong.push(format!(
-                    "{} (has {size} bytes, and was written with {})",
-                    layer.folder.shown(name),
-                    stored.file_bytes
-                )),
-                None => wrong.push(format!("{} (missing)", layer.folder.shown(name))),
+            let shown = layer.folder.shown(name);
+            match layer.folder.fault(name, stored).await? {
+                None => {}
+                Some(Fault::Missing) => wrong.push(format!("{shown} (missing)")),
+                Some(Fault::Damaged(what)) => {
+                    are_missing = false;
+                    wrong.push(format!("{shown} ({what})"));
+                }
             }
         }
     }
@@ -217,10 +230,11 @@ async fn check_files(backup: &Backup) -> Result<(), BackupError> {
     }
     let count = wrong.len();
     wrong.truncate(SHOWN_MAX);
-    Err(BackupError::new(
-        UNDEFINED_FILE,
-        format!("{count} files of the backup are missing or of another size: {}", wrong.join(", ")),
-    ))
+    let code = if are_missing { UNDEFINED_FILE } else { DATA_CORRUPTED };
+    let message =
+        format!("{count} files of the backup are missing or not what was written: {}", wrong.join(", "));
+    Err(BackupError::new(code, message)
+        .hint("Take a full backup anew, or get the files from a copy of the bucket."))
 }
 
 fn moment(time: Timestamp) -> Datum {

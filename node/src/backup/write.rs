@@ -14,20 +14,21 @@ use grantd_catalog::object::{Body, Object};
 use grantd_catalog::refusal::state;
 use grantd_catalog::state::State;
 use grantd_catalog::view::View;
-use grantd_raft::rows::{
-    Cause, Past, PastError, PastRecord, Place, RowRecord, RowsKept, RowsPage, ShapeRecord, Value,
-};
+use grantd_raft::rows::{Cause, Past, PastError, PastRecord, Place, RowsKept, RowsPage, ShapeRecord};
 use tokio::task::JoinHandle;
 
+use self::open::Open;
 use super::catalog::{self, Lines};
 use super::cipher::{self, DataKey, Keys};
 use super::collection::{Collection, Folder};
-use super::data::{self, Change, Columns, FileWriter, Op};
+use super::data::{self, Columns};
 use super::manifest::{
     self, CatalogFile, Content, DataFile, Kind, Manifest, Next, ShapeEntry, Stored, TableEntry, Targets, Time,
 };
 use super::{BackupError, DUPLICATE_FILE, FILE_BYTES, FILE_BYTES_MAX, Job, PAGE_BYTES, Progress, names};
 use crate::gate::{Gate, ReadOutcome};
+
+mod open;
 
 /// What is to be written. The same again to go on.
 pub struct Order {
@@ -59,6 +60,8 @@ pub struct Order {
 const READ_ATTEMPTS_MAX: u32 = 20;
 /// How many tables are asked about at once.
 const TABLES_AT_ONCE: usize = 200;
+/// How many rows are counted at most to tell how far it is: one or two seconds of reading. Of more the tables are counted.
+const COUNT_MAX: u64 = 1 << 24;
 /// A minute of work is not much to lose.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
@@ -105,6 +108,9 @@ async fn key_of(
     order: &Order,
     keys: &Keys,
 ) -> Result<(Option<DataKey>, Option<Vec<u8>>), BackupError> {
+    if let Keys::Known(key, info) = keys {
+        return Ok((Some(key.clone()), info.clone()));
+    }
     let begun = !collection.folder(&order.full, None).list(names::ENCRYPTION_INFO).await?.is_empty();
     if begun || order.incremental {
         return Ok((collection.key(&order.full, keys).await?, None));
@@ -150,25 +156,53 @@ async fn previous(
     key: Option<&DataKey>,
 ) -> Result<Option<Manifest>, BackupError> {
     let layers = collection.layers(&order.full, key).await?;
-    let wrong = |message: String| BackupError::new(state::INVALID_PARAMETER_VALUE, message);
     let Some(last) = layers.into_iter().map(|layer| layer.manifest).next_back() else { return Ok(None) };
-    if last.targets != order.targets {
-        return Err(wrong(format!("the targets are not those of the full backup /{}", order.full))
-            .hint("An incremental backup has the targets of its full. Take a full backup of these."));
-    }
-    if last.revision_history != order.revision_history {
-        return Err(wrong("every layer of a backup is written with revision_history, or none is".to_owned()));
-    }
-    if last.cluster != order.cluster {
-        return Err(wrong(format!(
-            "the full backup /{} is of another cluster, {}",
-            order.full, last.cluster
-        )));
-    }
-    if last.end.0 >= order.end {
-        return Err(wrong(format!("the backup /{} has all up to that time already", order.full)));
-    }
+    let next = NextLayer {
+        full: &order.full,
+        targets: &order.targets,
+        revision_history: order.revision_history,
+        cluster: &order.cluster,
+        end: order.end,
+    };
+    next.follows(&last)?;
     Ok(Some(last))
+}
+
+/// What an incremental layer is to be, as far as that depends on the layer before.
+pub struct NextLayer<'n> {
+    /// The folder of the full backup.
+    pub full: &'n str,
+    /// What it is of.
+    pub targets: &'n Targets,
+    /// Whether each time in it may be restored.
+    pub revision_history: bool,
+    /// The cluster's identity.
+    pub cluster: &'n str,
+    /// All commits up to this.
+    pub end: Timestamp,
+}
+
+impl NextLayer<'_> {
+    /// Whether it can follow `last`, the newest layer that is there.
+    pub fn follows(&self, last: &Manifest) -> Result<(), BackupError> {
+        let full = self.full;
+        let wrong = |message: String| BackupError::new(state::INVALID_PARAMETER_VALUE, message);
+        if last.targets != *self.targets {
+            return Err(wrong(format!("the targets are not those of the full backup /{full}"))
+                .hint("An incremental backup has the targets of its full. Take a full backup of these."));
+        }
+        if last.revision_history != self.revision_history {
+            let message = "every layer of a backup is written with revision_history, or none is";
+            return Err(wrong(message.to_owned()));
+        }
+        if last.cluster != self.cluster {
+            return Err(wrong(format!("the full backup /{full} is of another cluster, {}", last.cluster)));
+        }
+        if last.end.0 >= self.end {
+            return Err(wrong(format!("the backup /{full} has all up to that time already")));
+        }
+        Ok(())
+    }
 }
 
 /// What a try before had done. A checkpoint that is damaged is as good as none: one before it is taken.
@@ -353,14 +387,6 @@ struct Writer<'w> {
     progress: Progress,
 }
 
-/// A file that is being filled.
-struct Open {
-    file: FileWriter,
-    shape: u32,
-    keys: Option<(Vec<Value>, Vec<Value>)>,
-    times: Option<(Timestamp, Timestamp)>,
-}
-
 impl<'w> Writer<'w> {
     fn new(folder: Folder, order: &'w Order, gate: &'w Gate, job: &'w dyn Job, manifest: Manifest) -> Self {
         let progress = Progress {
@@ -387,6 +413,7 @@ impl<'w> Writer<'w> {
     }
 
     async fn each_table(&mut self) -> Result<(), BackupError> {
+        self.count().await?;
         while let Some(next) =
             self.manifest.next.clone().filter(|next| next.table < self.manifest.tables.len())
         {
@@ -403,6 +430,27 @@ impl<'w> Writer<'w> {
         self.settle().await
     }
 
+    /// Counts the rows that are to be written, as they are now, for who is told how far it is. Changes are not counted.
+    async fn count(&mut self) -> Result<(), BackupError> {
+        if self.order.incremental {
+            return Ok(());
+        }
+        let done = self.manifest.next.as_ref().map_or(self.manifest.tables.len(), |next| next.table);
+        let (done, ahead) = self.manifest.tables.split_at(done);
+        let mut rows: u64 = done.iter().map(|table| table.rows).sum();
+        let ids: Vec<_> = ahead.iter().map(|table| ObjectId(table.id)).collect();
+        let mut left = COUNT_MAX;
+        for some in ids.chunks(TABLES_AT_ONCE) {
+            let asked = some.to_vec();
+            let count = move |past: &Past<'_>| past.count_now(&asked, left);
+            let Some(counted) = past(self.gate, self.job, some, count).await? else { return Ok(()) };
+            left -= counted;
+            rows += counted;
+        }
+        self.progress.rows_expected = Some(rows);
+        Ok(())
+    }
+
     /// The rows of a table at the end of the layer.
     async fn rows(&mut self, next: &Next) -> Result<(), BackupError> {
         let table = &self.manifest.tables[next.table];
@@ -413,7 +461,7 @@ impl<'w> Writer<'w> {
         let mut after = next.key.as_deref().map(|key| manifest::key(names::CHECKPOINT, key)).transpose()?;
         let mut open: Option<Open> = None;
         loop {
-            self.job.step(&self.progress).await?;
+            self.step().await?;
             let from = after.clone();
             let read = move |past: &Past<'_>| past.page_at(id, time, from.as_deref(), PAGE_BYTES);
             let RowsPage { rows, next: further } = past(self.gate, self.job, &[id], read).await?;
@@ -461,7 +509,11 @@ impl<'w> Writer<'w> {
         let mut shape = Current::of(self, next.table)?;
         let mut open: Option<Open> = None;
         loop {
-            self.job.step(&self.progress).await?;
+            match open.is_some() {
+                // What the file that is being filled has is noted nowhere yet, and neither is what came before it.
+                true => self.job.step(&self.progress).await?,
+                false => self.step().await?,
+            }
             let read = move |past: &Past<'_>| past.changes(&[id], after, end, PAGE_BYTES);
             let page = past(self.gate, self.job, &[id], read).await?;
             for change in page.changes {
@@ -555,6 +607,15 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
+    /// Tells how far it is. Who is told to stop notes first what is done, so that it goes on from there.
+    async fn step(&mut self) -> Result<(), BackupError> {
+        let told = self.job.step(&self.progress).await;
+        if told.is_err() {
+            self.note(true).await?;
+        }
+        Ok(told?)
+    }
+
     fn is_due(&self) -> bool {
         self.noted.elapsed() >= self.order.checkpoint_every
     }
@@ -602,35 +663,6 @@ impl Current {
             None => None,
         };
         Ok(Self { columns, number })
-    }
-}
-
-impl Open {
-    fn new(columns: &Columns, shape: u32, file_bytes: usize) -> Result<Self, BackupError> {
-        Ok(Self { file: FileWriter::new(columns, file_bytes)?, shape, keys: None, times: None })
-    }
-
-    fn row(&mut self, row: Vec<Value>, places: &[usize]) -> Result<(), BackupError> {
-        let key: Vec<Value> = places.iter().filter_map(|at| row.get(*at).cloned()).collect();
-        match &mut self.keys {
-            Some((_, last)) => *last = key,
-            None => self.keys = Some((key.clone(), key)),
-        }
-        self.file.add(Change { op: Op::Insert, time: Timestamp::default(), row })
-    }
-
-    fn change(&mut self, record: RowRecord, time: Timestamp, places: &[usize]) -> Result<(), BackupError> {
-        let (op, row) = match (record.before, record.after) {
-            (None, Some(after)) => (Op::Insert, after),
-            (Some(_), Some(after)) => (Op::Update, after),
-            (Some(before), None) => {
-                let only_key = |(at, value)| if places.contains(&at) { value } else { Value::Null };
-                (Op::Delete, before.into_iter().enumerate().map(only_key).collect())
-            }
-            (None, None) => return Ok(()),
-        };
-        self.times = Some((self.times.map_or(time, |(first, _)| first), time));
-        self.file.add(Change { op, time, row })
     }
 }
 

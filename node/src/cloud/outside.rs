@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use grantd_catalog::command::Actor;
 use grantd_catalog::object::ConnectionUri;
-use grantd_catalog::refusal::{Refusal, SqlState};
+use grantd_catalog::refusal::{Refusal, SqlState, state};
 use grantd_catalog::view::View;
 
 use crate::cloud::broker::{Broker, StepReport};
 use crate::cloud::connection::Target;
 use crate::cloud::everywhere::{CHECK_GRACE, CredentialRow};
+use crate::cloud::kms::{MasterKey, Way};
 use crate::cloud::preflight::{self, Options, PIECE_BYTES_MAX, Place, Report, SENTINEL, Trouble};
 use crate::cloud::route::{self, Operation, Who};
 use crate::cloud::settings::{ChainSettings, NodeSettings};
@@ -48,6 +49,44 @@ struct Reached {
     storages: Arc<Storages>,
 }
 
+/// What a place is opened for.
+#[derive(Clone, Copy, Debug)]
+pub struct Use<'a> {
+    /// The job or statement, as the cloud's audit log and SHOW CREDENTIALS call it.
+    pub task: &'a str,
+    /// The SQL user.
+    pub user: &'a str,
+    /// Whether objects are written.
+    pub write: bool,
+    /// Who waits.
+    pub patience: Patience,
+}
+
+/// Why a place was not opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotOpened {
+    /// It did not let this node in, or was not reached.
+    Storage(StorageError),
+    /// Its URI, or a setting, says that it cannot be.
+    Refused(Refusal),
+}
+
+impl NotOpened {
+    /// As a client reads it.
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Storage(error) => error.refusal(),
+            Self::Refused(refusal) => refusal.clone(),
+        }
+    }
+}
+
+impl From<Refusal> for NotOpened {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 impl Outside {
     /// Reads and decides URIs, and reaches nothing.
     pub fn nowhere(gate: Gate) -> Self {
@@ -74,6 +113,26 @@ impl Outside {
         self.shared.reached.as_ref().map(|reached| &reached.broker)
     }
 
+    /// Storage of this node. None: it reaches nothing.
+    pub fn storages(&self) -> Option<&Arc<Storages>> {
+        self.shared.reached.as_ref().map(|reached| &reached.storages)
+    }
+
+    /// What its configuration says.
+    pub fn settings(&self) -> &NodeSettings {
+        &self.shared.settings
+    }
+
+    /// The id of its cluster, as clouds read it. Empty: it is in none.
+    pub fn cluster(&self) -> String {
+        self.shared.gate.status().and_then(|status| status.cluster_id).unwrap_or_default()
+    }
+
+    /// What the URI of a changefeed's sink comes to on `view`.
+    pub fn sink(&self, view: &View, uri: &str, unordered: bool) -> Result<Target, Refusal> {
+        Target::of_used(uri, Purpose::Sink { unordered }, view, &self.shared.settings)
+    }
+
     /// What is to be kept as an external connection.
     pub fn stored(&self, kept: &ConnectionUri) -> Result<Target, Refusal> {
         Target::of_stored(kept, &self.shared.settings)
@@ -84,6 +143,62 @@ impl Outside {
         let target = Target::of_used(uri, Purpose::Storage, view, &self.shared.settings)?;
         self.shared.gate.permit(view, actor, &target.requirement())?;
         Ok(target)
+    }
+
+    /// Opens a place of storage on `view`, by the first way that is not denied; one page of names tells. Whether `of.user` may
+    /// use it was asked before.
+    pub async fn open(&self, view: &View, uri: &str, of: Use<'_>) -> Result<Storage, NotOpened> {
+        let target = Target::of_used(uri, Purpose::Storage, view, &self.shared.settings)?;
+        let mut denied = None;
+        for way in &target.ways {
+            let opened = match self.opened(view, way, of).await {
+                Ok(storage) => {
+                    storage.list(SENTINEL, None).await.map(|_| storage).map_err(NotOpened::Storage)
+                }
+                Err(error) => Err(error),
+            };
+            match opened {
+                Err(NotOpened::Storage(error)) if error.is_denied() => {
+                    denied.get_or_insert(error);
+                }
+                other => return other,
+            }
+        }
+        // A target has a way: that none was denied and none came back does not happen.
+        Err(denied.map_or_else(|| NotOpened::Refused(nowhere()), NotOpened::Storage))
+    }
+
+    /// The key of a URI on `view`, if `actor` may use it there. Nothing is asked of the cloud yet.
+    pub fn key(&self, view: &View, actor: Actor, uri: &str, task: &str) -> Result<MasterKey, Refusal> {
+        let target = Target::of_used(uri, Purpose::Kms, view, &self.shared.settings)?;
+        self.shared.gate.permit(view, actor, &target.requirement())?;
+        let Some(reached) = &self.shared.reached else { return Err(nowhere()) };
+        let (cluster, user) = (self.cluster(), view.state().principal_name(actor.session).to_string());
+        let who = Who { cluster: &cluster, node: self.shared.gate.node_id(), task, user: &user };
+        let custom_ca = StorageSettings::of(view).custom_ca;
+        let mut ways = Vec::new();
+        for way in &target.ways {
+            let routed = route::route(way, Operation::Kms, &who, &ChainSettings::of(view))?;
+            let chain = routed.map(|route| route.chain).ok_or_else(nowhere)?;
+            let credentials = reached.broker.open(&chain, &format!("{task} of {user}"));
+            let credentials =
+                credentials.map_err(|many| Refusal::new(state::PROGRAM_LIMIT_EXCEEDED, many.to_string()))?;
+            ways.push(Way::new(way, credentials, &self.shared.settings, &custom_ca)?);
+        }
+        MasterKey::new(ways).ok_or_else(nowhere)
+    }
+
+    /// A place of storage, under the credentials of its way.
+    async fn opened(&self, view: &View, way: &Uri, of: Use<'_>) -> Result<Storage, NotOpened> {
+        let Some(reached) = &self.shared.reached else { return Err(NotOpened::Refused(nowhere())) };
+        let gate = &self.shared.gate;
+        let cluster = gate.status().and_then(|status| status.cluster_id).unwrap_or_default();
+        let who = Who { cluster: &cluster, node: gate.node_id(), task: of.task, user: of.user };
+        let operation = Operation::Storage { write: of.write };
+        let routed = route::route(way, operation, &who, &ChainSettings::of(view))?;
+        let chain = routed.as_ref().map(|route| &route.chain);
+        let label = format!("{} of {}", of.task, of.user);
+        reached.storages.open(way, chain, &label, of.patience).await.map_err(NotOpened::Storage)
     }
 
     /// The credentials that this node keeps.
@@ -187,19 +302,12 @@ impl Outside {
 
     /// A place of storage, under the credentials of its way.
     async fn place(&self, view: &View, user: &str, way: &Uri) -> Result<Arc<dyn Place>, Trouble> {
-        let Some(reached) = &self.shared.reached else {
-            return Err(Trouble { denied: false, message: "this node reaches nothing outside".to_owned() });
-        };
-        let gate = &self.shared.gate;
-        let cluster = gate.status().and_then(|status| status.cluster_id).unwrap_or_default();
-        let who = Who { cluster: &cluster, node: gate.node_id(), task: TASK, user };
-        let operation = Operation::Storage { write: true };
-        let routed = route::route(way, operation, &who, &ChainSettings::of(view));
-        let routed = routed.map_err(|refusal| Trouble { denied: false, message: refusal.message })?;
-        let chain = routed.as_ref().map(|route| &route.chain);
-        let label = format!("{TASK} of {user}");
-        let storage = reached.storages.open(way, chain, &label, Patience::Statement).await?;
-        Ok(Arc::new(storage))
+        let of = Use { task: TASK, user, write: true, patience: Patience::Statement };
+        match self.opened(view, way, of).await {
+            Ok(storage) => Ok(Arc::new(storage)),
+            Err(NotOpened::Storage(error)) => Err(error.into()),
+            Err(NotOpened::Refused(refusal)) => Err(Trouble { denied: false, message: refusal.message }),
+        }
     }
 }
 
@@ -231,6 +339,11 @@ impl From<StorageError> for Trouble {
 
 fn note(denied: &str) -> String {
     format!("the first URI is denied, the secondary one is used: {denied}")
+}
+
+fn nowhere() -> Refusal {
+    Refusal::new(EXTERNAL_ROUTINE_EXCEPTION, "this node reaches nothing outside")
+        .with_hint("Connect to a node of a cluster.")
 }
 
 fn late(most: Duration) -> Trouble {

@@ -40,6 +40,7 @@ pub use error::{Kind, Operation, Provider, StorageError};
 pub use open::Storages;
 pub use rates::{Direction, Limit, Limits};
 pub use read::Reader;
+pub(in crate::cloud) use remote::client;
 pub use retry::Patience;
 pub use settings::StorageSettings;
 pub use writer::Writer;

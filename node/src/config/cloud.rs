@@ -35,6 +35,8 @@ pub struct NodeSettings {
     pub gcs_endpoint: Option<String>,
     /// Where Pub/Sub is, as a URL. None: Google's, of the region that the URI names.
     pub gcp_pubsub_endpoint: Option<String>,
+    /// Where Cloud KMS is, as a URL. None: `https://cloudkms.googleapis.com`.
+    pub gcp_kms_endpoint: Option<String>,
     /// Where it gives credentials to other programs of this host: on loopback. None: nowhere.
     pub endpoint_listen: Option<SocketAddr>,
     /// Which, in whose name, and to whom.
@@ -92,6 +94,7 @@ impl NodeSettings {
             gcp_sts_endpoint: None,
             gcs_endpoint: None,
             gcp_pubsub_endpoint: None,
+            gcp_kms_endpoint: None,
             endpoint_listen: None,
             endpoints: Vec::new(),
         }
@@ -119,6 +122,7 @@ impl Written {
             gcp_sts_endpoint: self.url("gcp_sts_endpoint")?,
             gcs_endpoint: self.url("gcs_endpoint")?,
             gcp_pubsub_endpoint: self.url("gcp_pubsub_endpoint")?,
+            gcp_kms_endpoint: self.url("gcp_kms_endpoint")?,
             endpoint_listen,
             endpoints: self.endpoints(endpoint_listen)?,
         })

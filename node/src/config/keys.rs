@@ -14,7 +14,7 @@ pub struct Key {
 }
 
 /// Every key.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 37] = [
     Key {
         name: "data_dir",
         value: "DIR",
@@ -221,6 +221,12 @@ pub const KEYS: [Key; 36] = [
         value: "URL",
         default: "",
         help: "Where Pub/Sub is. Default: https://REGION-pubsub.googleapis.com",
+    },
+    Key {
+        name: "gcp_kms_endpoint",
+        value: "URL",
+        default: "",
+        help: "Where Cloud KMS is. Default: https://cloudkms.googleapis.com",
     },
     Key {
         name: "cloud_endpoint_listen",

@@ -1,4 +1,4 @@
-//! The HTTP server before both services: it reads a request whole, notes it, lets go wrong what is to go wrong, looks at
+//! The HTTP server before the services: it reads a request whole, notes it, lets go wrong what is to go wrong, looks at
 //! its time, and has it answered.
 
 use std::io;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::log::{Outcome, Record};
 use super::s3::Passing;
-use super::sts;
+use super::{kms, sts};
 use crate::cloud::fault::{Service, Trouble};
 use crate::cloud::wire;
 
@@ -62,6 +62,8 @@ async fn answer(
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(io::Error::other)?.to_bytes();
     let service = if sts::is_meant(&parts.method, parts.uri.path(), &parts.headers) {
         Service::Sts
+    } else if kms::is_meant(&parts.headers) {
+        Service::Kms
     } else {
         Service::S3
     };
@@ -77,6 +79,16 @@ async fn answer(
             parts.extensions.insert(passing.clone());
             proper(&shared, &storage, parts, body, service, &passing).await;
             None
+        }
+        Some(hang @ (Trouble::Hang | Trouble::HangAnswer)) => {
+            let what = format!("{operation} {}", parts.uri.path());
+            if hang == Trouble::HangAnswer {
+                parts.extensions.insert(passing.clone());
+                proper(&shared, &storage, parts, body, service, &passing).await;
+            }
+            shared.state().hanging.push(what);
+            // Until the connection is gone, and this with it.
+            std::future::pending().await
         }
         Some(Trouble::Slow(late)) => {
             tokio::time::sleep(late).await;
@@ -121,6 +133,9 @@ async fn proper(
     if let Some(refused) = changed(&parts, &body, service) {
         return refused;
     }
+    if service == Service::Kms {
+        return kms::answer(shared, &parts, &body, passing);
+    }
     let response = match storage.call(Request::from_parts(parts, Body::from(body))).await {
         Ok(response) => response,
         Err(error) => return refused(service, 500, "InternalError", &format!("{error:?}"), None),
@@ -153,7 +168,7 @@ fn untimely(
     let (at, now) = (wire::parse_amz_date(date)?, passing.began);
     let early = now.duration_since(at).unwrap_or(Duration::ZERO);
     let late = at.duration_since(now).unwrap_or(Duration::ZERO);
-    let skew = if service == Service::Sts { shared.rules.sts_skew } else { shared.rules.s3_skew };
+    let skew = if service == Service::S3 { shared.rules.s3_skew } else { shared.rules.sts_skew };
     if early <= skew && late <= skew {
         return None;
     }
@@ -162,6 +177,10 @@ fn untimely(
         Service::S3 => {
             let text = "The difference between the request time and the current time is too large.";
             refused(service, 403, "RequestTimeTooSkewed", text, None)
+        }
+        Service::Kms => {
+            let text = format!("Signature expired: {date} is not within {minutes} min. of {own}");
+            refused(service, 400, "InvalidSignatureException", &text, None)
         }
         Service::Sts if early > skew => {
             let least = wire::amz_date(now - skew);
@@ -194,6 +213,17 @@ fn troubled(service: Service, trouble: &Trouble) -> (Response<Body>, Outcome) {
         (Service::Sts, Trouble::Throttle(after)) => {
             refused(service, 400, "Throttling", "Rate exceeded", *after)
         }
+        (Service::Kms, Trouble::Throttle(after)) => {
+            let text = "You have exceeded the rate at which you may call KMS.";
+            refused(service, 400, "ThrottlingException", text, *after)
+        }
+        (Service::Kms, Trouble::Expired) => {
+            let text = "The security token included in the request is expired";
+            refused(service, 400, "ExpiredTokenException", text, None)
+        }
+        (Service::Kms, Trouble::Broken(status)) => {
+            refused(service, *status, "KMSInternalException", "It is tried again.", None)
+        }
         (Service::S3, Trouble::Throttle(after)) => {
             refused(service, 503, "SlowDown", "Please reduce your request rate.", *after)
         }
@@ -221,13 +251,22 @@ fn troubled(service: Service, trouble: &Trouble) -> (Response<Body>, Outcome) {
             "We encountered an internal error. Please try again.",
             None,
         ),
-        (_, Trouble::Deny | Trouble::Slow(_) | Trouble::Cut | Trouble::CutAnswer) => {
-            refused(service, 403, "AccessDenied", "Access Denied", None)
+        (Service::Kms, Trouble::Deny) => {
+            refused(service, 400, "AccessDeniedException", "It is not authorized to do that.", None)
         }
+        (
+            _,
+            Trouble::Deny
+            | Trouble::Slow(_)
+            | Trouble::Cut
+            | Trouble::CutAnswer
+            | Trouble::Hang
+            | Trouble::HangAnswer,
+        ) => refused(service, 403, "AccessDenied", "Access Denied", None),
     }
 }
 
-fn refused(
+pub(super) fn refused(
     service: Service,
     status: u16,
     code: &str,
@@ -235,6 +274,7 @@ fn refused(
     after: Option<u32>,
 ) -> (Response<Body>, Outcome) {
     let text = match service {
+        Service::Kms => kms::refusal(code, message),
         Service::Sts => sts::refusal(code, message),
         Service::S3 => format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{}</Message><RequestId>0</RequestId></Error>",
@@ -260,6 +300,9 @@ fn operation(service: Service, parts: &Parts, body: &[u8]) -> String {
             .into_iter()
             .find_map(|(name, value)| (name == "Action").then_some(value))
             .unwrap_or_default();
+    }
+    if service == Service::Kms {
+        return kms::operation(&parts.headers).to_owned();
     }
     let query = wire::form(parts.uri.query().unwrap_or_default());
     let has = |name: &str| query.iter().any(|(known, _)| known == name);

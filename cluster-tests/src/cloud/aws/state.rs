@@ -78,6 +78,12 @@ pub(super) struct Session {
     pub(super) expires: SystemTime,
 }
 
+/// A key of KMS.
+pub(super) struct KmsKey {
+    pub(super) bytes: [u8; 32],
+    pub(super) enabled: bool,
+}
+
 /// What a session is opened with, beside its role.
 pub(super) struct Opening<'a> {
     pub(super) name: &'a str,
@@ -91,9 +97,13 @@ pub(super) struct State {
     pub(super) roles: HashMap<String, KnownRole>,
     pub(super) sessions: HashMap<String, Session>,
     pub(super) issuers: HashMap<String, (Verifier, Vec<String>)>,
+    /// Keys of KMS, by ARN.
+    pub(super) keys: HashMap<String, KmsKey>,
     /// Sizes of parts, by upload and number: all but the last must have 5 MiB.
     pub(super) parts: HashMap<(String, i32), u64>,
     pub(super) faults: Faults,
+    /// Requests that were left hanging.
+    pub(super) hanging: Vec<String>,
     pub(super) log: Log,
     pub(super) secrets: Vec<String>,
     pub(super) ahead_seconds: i64,

@@ -23,6 +23,8 @@ pub enum Service {
     Storage,
     /// Pub/Sub.
     PubSub,
+    /// Cloud KMS.
+    Kms,
 }
 
 /// What is wrong.
@@ -56,9 +58,12 @@ impl Trouble {
         let message = sent.filter(|_| *self == Self::Echo).unwrap_or("switched on by a test");
         let answer = match service {
             Service::Storage => xml_error(status, name, message),
-            Service::Iam | Service::Token | Service::Metadata | Service::Exchange | Service::PubSub => {
-                json_error(status, name, message)
-            }
+            Service::Iam
+            | Service::Token
+            | Service::Metadata
+            | Service::Exchange
+            | Service::PubSub
+            | Service::Kms => json_error(status, name, message),
         };
         match self {
             Self::Throttle(Some(seconds)) => Some(answer.with("retry-after", seconds)),

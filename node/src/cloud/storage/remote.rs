@@ -36,7 +36,7 @@ pub(super) enum Recipe {
 impl Recipe {
     pub(super) fn s3(uri: &S3, credentials: Credentials, custom_ca: &str) -> reqwest::Result<Self> {
         let plain = uri.endpoint.as_deref().is_some_and(is_plain);
-        let http = http(custom_ca, plain, HeaderMap::new())?;
+        let http = Noting(client(custom_ca, plain, HeaderMap::new())?);
         Ok(Self::S3 { uri: uri.clone(), credentials, http })
     }
 
@@ -53,7 +53,7 @@ impl Recipe {
         {
             headers.insert("x-goog-user-project", project);
         }
-        let http = http(custom_ca, base_url.as_deref().is_some_and(is_plain), headers)?;
+        let http = Noting(client(custom_ca, base_url.as_deref().is_some_and(is_plain), headers)?);
         Ok(Self::Gs { uri: uri.clone(), credentials, http, base_url })
     }
 
@@ -120,14 +120,18 @@ impl Recipe {
 
 /// Times out by our own rules, trusts who the operator trusts, and goes nowhere but where it was sent: who followed a redirect
 /// would take the session's token along, in a field of its own that no client of HTTP knows to be a secret.
-fn http(custom_ca: &str, plain: bool, headers: HeaderMap) -> reqwest::Result<Noting> {
+pub(in crate::cloud) fn client(
+    custom_ca: &str,
+    plain: bool,
+    headers: HeaderMap,
+) -> reqwest::Result<reqwest::Client> {
     // `rustls` asks for the process's provider of cryptography, and there is one here. An error says that it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut authorities = Vec::new();
     if !custom_ca.trim().is_empty() {
         authorities = Certificate::from_pem_bundle(custom_ca.as_bytes())?;
     }
-    let client = reqwest::Client::builder()
+    reqwest::Client::builder()
         .https_only(!plain)
         .redirect(redirect::Policy::none())
         .read_timeout(TRY_TIMEOUT)
@@ -140,8 +144,7 @@ fn http(custom_ca: &str, plain: bool, headers: HeaderMap) -> reqwest::Result<Not
         .no_zstd()
         .no_deflate()
         .tls_certs_merge(authorities)
-        .build()?;
-    Ok(Noting(client))
+        .build()
 }
 
 fn encryption_key() -> AmazonS3ConfigKey {
