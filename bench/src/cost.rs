@@ -19,14 +19,7 @@ pub struct Cost {
 impl Cost {
     /// Reads it from `/proc/self`.
     pub fn now() -> io::Result<Self> {
-        let stat = fs::read_to_string("/proc/self/stat")?;
-        // The name, in brackets, may hold blanks. Fields 14 and 15 are the times; what follows the name begins at 3.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let time = |field: usize| {
-            let ticks = fields.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0);
-            TICK * ticks
-        };
+        let [user, system] = times("self")?;
         let mut sleeps = 0;
         for thread in fs::read_dir("/proc/self/task")? {
             // A thread that has just ended no longer counts.
@@ -34,7 +27,7 @@ impl Cost {
             let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             sleeps += count.and_then(|count| count.trim().parse::<u64>().ok()).unwrap_or(0);
         }
-        Ok(Self { user: time(14), system: time(15), sleeps })
+        Ok(Self { user, system, sleeps })
     }
 
     /// What was used since `before` for each of `statements`.
@@ -49,4 +42,21 @@ impl Cost {
             user + system
         )
     }
+}
+
+/// What a process has used of processors up to now.
+pub fn process_time(id: u32) -> io::Result<Duration> {
+    Ok(times(&id.to_string())?.iter().sum())
+}
+
+/// Of its own, and of the kernel for it.
+fn times(process: &str) -> io::Result<[Duration; 2]> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name, in brackets, may hold blanks. Fields 14 and 15 are the times; what follows the name begins at 3.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let time = |field: usize| {
+        let ticks = fields.get(field - 3).and_then(|text| text.parse().ok()).unwrap_or(0);
+        TICK * ticks
+    };
+    Ok([time(14), time(15)])
 }

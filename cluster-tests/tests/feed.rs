@@ -23,7 +23,7 @@ use grantd_node::feed::run::Ended;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rskafka::client::ClientBuilder;
 
-use reader::{files_below, kafka_messages, read};
+use reader::{files_below, kafka_messages, pubsub_messages, read};
 use world::{Clouds, World, lines_of};
 
 const OPTIONS: &[(&str, Option<&str>)] =
@@ -120,19 +120,7 @@ async fn topics_of_pubsub_hold_it_under_tokens_of_three_seconds_and_refusals() {
     };
     tokio::join!(world.write_while_fed(&clouds, sink, 60, None), again);
     assert!(world.retries() > 0, "it was refused");
-    let published = google.published();
-    let messages: Vec<String> = published
-        .iter()
-        .map(|message| {
-            let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
-            if data["key"].is_array() {
-                assert_eq!(message.ordering_key, data["key"].to_string());
-                data["value"].to_string()
-            } else {
-                message.data.clone()
-            }
-        })
-        .collect();
+    let messages = pubsub_messages(&google);
     assert_eq!(read(&messages), world.expected, "{} messages", messages.len());
 }
 

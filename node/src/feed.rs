@@ -5,8 +5,11 @@
 //! promises of a feed are its promises. [`sink`] is where messages go, [`source`] where changes come from. [`run`] does what the
 //! plan says, and begins again from what was kept where a sink or the cluster is in trouble.
 //!
+//! A feed without a sink is [`client`]'s: rows of the statement that made it. A feed that is a job keeps in its record what it was made as ([`details`]); [`reach`] opens its sink wherever that leads by
+//! then, and [`work`] runs it as the job's owner.
+//!
 //! Bounds: a page of the history, one commit that is put together, and what a sink holds are in memory; a scan of a table waits
-//! in a file. What is not here: statements, records of jobs, who may. See `docs/changefeeds.md`.
+//! in a file. What is not here: statements, and who may. See `docs/changefeeds.md`.
 
 pub mod options;
 pub mod topic;
@@ -16,3 +19,8 @@ pub mod plan;
 pub mod sink;
 pub mod source;
 pub mod run;
+pub mod client;
+pub mod meters;
+pub mod details;
+pub mod reach;
+pub mod work;

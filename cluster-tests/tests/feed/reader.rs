@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
+use grantd_cluster_tests::cloud::google::{Google, Published};
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::UnknownTopicHandling;
 use serde_json::Value;
@@ -62,18 +63,15 @@ pub fn files_below(root: &Path) -> Vec<String> {
     files.iter().flat_map(lines).collect()
 }
 
-/// All messages of a topic, partition after partition: order is of keys alone.
-pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> {
+/// The messages of a topic, by partition: order is of keys alone, and a key is in one of them.
+pub async fn kafka_partitions(brokers: ClientBuilder, topic: &str) -> Vec<Vec<String>> {
     let client = brokers.build().await.unwrap();
     let topics = client.list_topics().await.unwrap();
     let found = topics.into_iter().find(|known| known.name == topic).expect("the topic was made");
-    let mut messages = Vec::new();
-    let mut resolved = None;
+    let mut partitions = Vec::new();
     for number in found.partitions {
         let partition = client.partition_client(topic, number, UnknownTopicHandling::Retry).await.unwrap();
-        let mut offset = 0;
-        let mut empty = 0;
-        let mut told = None;
+        let (mut messages, mut offset, mut empty) = (Vec::new(), 0, 0);
         while empty < 3 {
             let (records, _) = partition.fetch_records(offset, 1..1_000_000, 200).await.unwrap();
             if records.is_empty() {
@@ -84,7 +82,7 @@ pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> 
                 offset = record.offset + 1;
                 let text = String::from_utf8(record.record.value.unwrap_or_default()).unwrap();
                 if text.starts_with("{\"resolved\"") {
-                    told = Some(text);
+                    messages.push(text);
                     continue;
                 }
                 let key: Value = serde_json::from_slice(&record.record.key.expect("a key")).unwrap();
@@ -93,10 +91,37 @@ pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> 
                 messages.push(message.to_string());
             }
         }
-        assert!(told.is_some(), "partition {number} was told nothing");
-        resolved = resolved.max(told);
+        partitions.push(messages);
     }
-    // Of one partition it holds for all before it in that partition: here it stands behind all.
+    partitions
+}
+
+/// All messages of a topic, partition after partition.
+#[allow(dead_code, reason = "not every test reads so")]
+pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> {
+    let (mut messages, mut resolved) = (Vec::new(), None);
+    for partition in kafka_partitions(brokers, topic).await {
+        // Of one partition it holds for all before it in that partition: here it stands behind all.
+        read(&partition);
+        let (told, rest): (Vec<_>, Vec<_>) =
+            partition.into_iter().partition(|message| message.starts_with("{\"resolved\""));
+        assert!(!told.is_empty(), "a partition was told nothing");
+        resolved = resolved.max(told.into_iter().max());
+        messages.extend(rest);
+    }
     messages.extend(resolved);
     messages
+}
+
+/// All messages of Pub/Sub, in the order in which they were published.
+pub fn pubsub_messages(google: &Google) -> Vec<String> {
+    let message = |published: Published| {
+        let data: Value = serde_json::from_str(&published.data).unwrap();
+        if !data["key"].is_array() {
+            return published.data;
+        }
+        assert_eq!(published.ordering_key, data["key"].to_string());
+        data["value"].to_string()
+    };
+    google.published().into_iter().map(message).collect()
 }

@@ -1,4 +1,4 @@
-//! TLS in front of a broker that speaks none.
+//! TLS in front of a server that speaks none. It can be cut.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 /// Who is spoken to, as `localhost`.
@@ -16,6 +17,7 @@ pub struct Front {
     certificate: CertificateDer<'static>,
     pem: String,
     behind: Arc<OnceLock<SocketAddr>>,
+    is_cut: watch::Sender<bool>,
 }
 
 impl Front {
@@ -34,23 +36,36 @@ impl Front {
         let port = listener.local_addr().unwrap().port();
         let behind: Arc<OnceLock<SocketAddr>> = Arc::default();
         let to = Arc::clone(&behind);
+        let (is_cut, cut) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (acceptor, to) = (acceptor.clone(), Arc::clone(&to));
-                tokio::spawn(async move {
+                let (acceptor, to, mut cut) = (acceptor.clone(), Arc::clone(&to), cut.clone());
+                let led = async move {
                     // Who does not trust it goes.
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let Some(to) = to.get() else { return };
                     let Ok(mut to) = TcpStream::connect(to).await else { return };
                     let _ = tokio::io::copy_bidirectional(&mut stream, &mut to).await;
+                };
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = led => {}
+                        _ = cut.wait_for(|is_cut| *is_cut) => {}
+                    }
                 });
             }
         });
-        Self { port, certificate, pem: made.cert.pem(), behind }
+        Self { port, certificate, pem: made.cert.pem(), behind, is_cut }
     }
 
     pub fn lead_to(&self, address: SocketAddr) {
         self.behind.set(address).unwrap();
+    }
+
+    /// Every connection ends, until it is not cut any more.
+    #[allow(dead_code, reason = "not every test cuts it")]
+    pub fn cut(&self, is_cut: bool) {
+        self.is_cut.send_replace(is_cut);
     }
 
     pub fn host(&self) -> String {

@@ -252,17 +252,8 @@ impl Options {
         let files =
             matches!(sink, Uri::S3(_) | Uri::Gs(_) | Uri::Nodelocal(_) | Uri::Azure(_) | Uri::Http(_));
         let kind = Self::only_of(sink);
-        let own = [
-            ("compression", self.compression.is_some(), files),
-            ("kafka_sink_config", self.kafka != KafkaConfig::default(), kind == "kafka"),
-            ("pubsub_sink_config", self.pubsub != SendConfig::default(), kind == "gcpubsub"),
-            ("webhook_sink_config", self.webhook != SendConfig::default(), kind == "webhook"),
-            ("webhook_auth_header", self.webhook_auth_header.is_some(), kind == "webhook"),
-            ("webhook_client_timeout", self.webhook_timeout != WEBHOOK_TIMEOUT, kind == "webhook"),
-        ];
-        if let Some((name, ..)) = own.iter().find(|(_, is_set, fits)| *is_set && !fits) {
-            return Err(invalid(format!("this sink is incompatible with option {name}")));
-        }
+        self.fit(kind, files)?;
+
         if kind != "kafka" && kind != "null" {
             if !matches!(envelope, Envelope::Wrapped | Envelope::Bare) {
                 return Err(invalid(format!("this sink is incompatible with envelope={}", envelope.word())));
@@ -273,6 +264,28 @@ impl Options {
         }
         self.message.topic_in_value |= kind == "webhook" && format == Format::Json;
         Ok(self)
+    }
+
+    /// Whether all of it makes sense where messages are rows of the client's.
+    pub fn for_client(self) -> Result<Self, Refusal> {
+        self.fit("client", false)?;
+        Ok(self)
+    }
+
+    /// That there is no option of another kind of sink.
+    fn fit(&self, kind: &str, files: bool) -> Result<(), Refusal> {
+        let own = [
+            ("compression", self.compression.is_some(), files),
+            ("kafka_sink_config", self.kafka != KafkaConfig::default(), kind == "kafka"),
+            ("pubsub_sink_config", self.pubsub != SendConfig::default(), kind == "gcpubsub"),
+            ("webhook_sink_config", self.webhook != SendConfig::default(), kind == "webhook"),
+            ("webhook_auth_header", self.webhook_auth_header.is_some(), kind == "webhook"),
+            ("webhook_client_timeout", self.webhook_timeout != WEBHOOK_TIMEOUT, kind == "webhook"),
+        ];
+        match own.iter().find(|(_, is_set, fits)| *is_set && !fits) {
+            Some((name, ..)) => Err(invalid(format!("this sink is incompatible with option {name}"))),
+            None => Ok(()),
+        }
     }
 
     fn only_of(sink: &Uri) -> &'static str {

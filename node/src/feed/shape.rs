@@ -87,7 +87,11 @@ impl Column {
 /// The table of an object, if it can be fed.
 fn table<'o>(name: &str, object: &'o Object) -> Result<&'o Table, Refusal> {
     let Body::Table(table) = &object.body else {
-        let kind = format!("{:?}", object.kind()).to_lowercase();
+        let kind = match object.body {
+            Body::View(_) => "view".to_owned(),
+            Body::VirtualTable => "virtual table".to_owned(),
+            _ => format!("{:?}", object.kind()).to_lowercase(),
+        };
         let message = format!("CHANGEFEED cannot target {kind}: {name}");
         return Err(Refusal::new(state::WRONG_OBJECT_TYPE, message).with_hint("a changefeed is of tables"));
     };

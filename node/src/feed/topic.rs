@@ -44,6 +44,15 @@ pub fn topics(targets: &[Target], full_names: bool, sink: &Uri) -> Vec<Arc<str>>
     targets.iter().map(name).collect()
 }
 
+/// What a client is told of the table of each target's messages.
+pub fn tables(targets: &[Target], full_names: bool) -> Vec<Arc<str>> {
+    let name = |target: &Target| match full_names {
+        true => Arc::from(target.name.join(".")),
+        false => Arc::from(target.name[2].as_str()),
+    };
+    targets.iter().map(name).collect()
+}
+
 /// A name as a topic of Kafka may be called: what may not stand there is written as `_u0021_`, and what looks so is too.
 pub fn escaped(name: &str) -> String {
     let mut to = String::with_capacity(name.len());

@@ -73,6 +73,7 @@ fn row(name: &str) -> Vec<Value> {
     vec![Value::Text(name.to_owned()), Value::Integer(1)]
 }
 
+/// Case 136.
 #[test]
 fn a_wrapped_message_has_its_members_in_order() {
     let (old, new) = (row("Petee"), row("Petee H"));
@@ -86,7 +87,6 @@ fn a_wrapped_message_has_its_members_in_order() {
         of("updated diff mvcc_timestamp topic_in_value key_in_value initial_scan=no"),
         r#"{"after": {"id": 1, "name": "Petee H"}, "before": {"id": 1, "name": "Petee"}, "key": [1], "mvcc_timestamp": "1532377312562986715.0000000002", "topic": "t", "updated": "1532377312562986715.0000000002"}"#
     );
-    // Case 136.
     assert_eq!(value("key_in_value", Some(&old), None).unwrap(), r#"{"after": null, "key": [1]}"#);
     assert_eq!(
         value("diff", None, Some(&new)).unwrap(),

@@ -35,6 +35,7 @@ fn what_is_not_said_is_as_in_the_original() {
     assert_eq!(options.on_error, OnError::Fail);
 }
 
+/// Case 140.
 #[test]
 fn a_cursor_means_no_scan_unless_one_is_asked_for() {
     let cursor = "cursor=1532377312562986715.0000000002";
@@ -61,6 +62,7 @@ fn times_are_written_in_several_ways() {
     assert_eq!(refused("cursor=soon"), expected);
 }
 
+/// Case 149.
 #[test]
 fn durations_are_those_of_go() {
     for (text, millis) in [("1h2m3.5s", 3_723_500), ("500ms", 500), ("0", 0), ("1.5m", 90_000), ("0s", 0)] {
@@ -70,7 +72,6 @@ fn durations_are_those_of_go() {
     for text in ["", "5", "s", "1y", "1..5s", "1s2"] {
         assert!(duration("resolved", text).is_err(), "{text}");
     }
-    // Case 149.
     assert_eq!(refused("resolved=-1s"), "22023 negative durations are not accepted: resolved='-1s'");
     assert_eq!(
         refused("webhook_client_timeout=0s"),
@@ -78,9 +79,9 @@ fn durations_are_those_of_go() {
     );
 }
 
+/// Cases 139, 148.
 #[test]
 fn what_does_not_go_together_is_refused() {
-    // Case 139.
     for other in ["resolved", "end_time=1", "diff", "updated", "mvcc_timestamp"] {
         let name = other.split('=').next().unwrap();
         assert_eq!(
@@ -88,7 +89,6 @@ fn what_does_not_go_together_is_refused() {
             format!("22023 cannot specify both initial_scan='only' and {name}")
         );
     }
-    // Case 148.
     assert_eq!(refused("format=csv"), "22023 format=csv is only usable with initial_scan_only");
     assert_eq!(parse("format=csv;initial_scan=only").message.format, Format::Csv);
     assert_eq!(

@@ -73,7 +73,8 @@ pub async fn open(
             return Err(terminal(unserved(&format!("a changefeed into {}", uri.scheme()))));
         }
     };
-    let storage = opener.storages.open(uri, chain, &label, Patience::Job).await?;
+    // What is in the way is said soon, in the job's status: the feed begins again by itself.
+    let storage = opener.storages.open(uri, chain, &label, Patience::Statement).await?;
     let format = options.message.format;
     Ok(Box::new(Files::new(storage, how, format, options.compression, opener.who.node)))
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantd_catalog::id::Timestamp;
-use reqwest::Client;
+use percent_encoding::percent_decode_str;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::{Client, Url};
 
 use super::batch::Waiting;
 use super::{Class, Message, Sink, SinkError, http};
@@ -71,7 +72,7 @@ impl Webhook {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) => {
                     let status = answer.status();
-                    format!("{}: {}", status.as_u16(), self.without_header(&http::said(answer).await))
+                    format!("{}: {}", status.as_u16(), self.without_secrets(&http::said(answer).await))
                 }
                 Err(error) => http::broken(error),
             };
@@ -83,12 +84,23 @@ impl Webhook {
         }
     }
 
-    /// A server may repeat what it was sent.
-    fn without_header(&self, text: &str) -> String {
-        let sent = self.authorization.as_ref().and_then(|header| header.to_str().ok());
-        let words =
-            sent.into_iter().flat_map(str::split_whitespace).filter(|word| word.len() >= SECRET_CHARS_MIN);
-        words.fold(text.to_owned(), |text, word| text.replace(word, crate::secret::REDACTED))
+    /// A server may repeat what it was sent: the header, and of the URL what may let somebody in.
+    fn without_secrets(&self, text: &str) -> String {
+        let header = self.authorization.as_ref().and_then(|header| header.to_str().ok());
+        let mut sent: Vec<String> =
+            header.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect();
+        if let Ok(url) = Url::parse(self.url.expose()) {
+            sent.extend(url.path_segments().into_iter().flatten().map(str::to_owned));
+            sent.extend(url.password().map(str::to_owned));
+            let query = url.query().unwrap_or_default();
+            sent.extend(query.split(['&', '=']).map(str::to_owned));
+        }
+        let decoded = |word: &String| percent_decode_str(word).decode_utf8_lossy().into_owned();
+        sent.extend(sent.iter().map(decoded).collect::<Vec<_>>());
+        sent.retain(|word| word.len() >= SECRET_CHARS_MIN);
+        // Of two, one of which begins with the other, the whole of both goes.
+        sent.sort_by_key(|word| std::cmp::Reverse(word.len()));
+        sent.iter().fold(text.to_owned(), |text, word| text.replace(word, crate::secret::REDACTED))
     }
 }
 
@@ -145,7 +157,7 @@ const CSV: &str = "text/csv";
 const MESSAGES_MAX: usize = 100;
 /// Servers take a megabyte unless told otherwise.
 const BYTES_MAX: usize = 1_000_000;
-/// `Basic` is no secret.
+/// `Basic` is no secret, and no `api` or `v1`.
 const SECRET_CHARS_MIN: usize = 8;
 
 #[cfg(test)]

@@ -139,6 +139,11 @@ async fn a_batch_is_sent_again_and_then_it_is_said_what_is_wrong_and_no_secret()
     let error = sink.emit(messages(0..1)).await.unwrap_err();
     assert_eq!(error.class, Class::Retryable);
     assert_eq!(error.message, "webhook: 403: you said [redacted]");
+    // A part of the URL.
+    let mut sink = server.sink(&[QUICK], true);
+    server.answer(&[(404, ""), (404, ""), (404, "nobody is called opensesame")]);
+    let error = sink.emit(messages(0..1)).await.unwrap_err();
+    assert_eq!(error.message, "webhook: 404: nobody is called [redacted]");
     // Where it is sent from here to is not where it was to go.
     server.answer(&[(307, ""), (307, ""), (307, "")]);
     let error = sink.emit(messages(0..1)).await.unwrap_err();
