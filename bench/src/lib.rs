@@ -29,4 +29,6 @@ pub mod pgcheck;
 pub mod socket;
 pub mod transports;
 pub mod credentials;
+pub mod feed;
+pub mod backup;
 pub mod all;

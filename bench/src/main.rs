@@ -8,7 +8,8 @@ use grantd_bench::load::{Plan, apart};
 use grantd_bench::noise::Calibration;
 use grantd_bench::report::Report;
 use grantd_bench::{
-    all, check, credentials, grant, listing, memory, peers, pgbench, pgcheck, revoke, rows, start, transports,
+    all, backup, check, credentials, feed, grant, listing, memory, peers, pgbench, pgcheck, revoke, rows,
+    start, transports,
 };
 
 /// Measures grantd beside what bounds it.
@@ -110,7 +111,22 @@ enum What {
         #[arg(long, default_value_t = 21)]
         rounds: usize,
     },
-    /// Everything but pgbench and credentials, and what came of the goals
+    /// Changefeeds on three processes while 1,000 rows a second are written: from commit to sink, and the cost of a message
+    Feed {
+        /// Seconds of each load
+        #[arg(long, default_value_t = 20)]
+        seconds: u64,
+    },
+    /// BACKUP of a table to files of its node, beside `pg_dump | zstd`: megabytes a second, their size, the node's memory
+    Backup {
+        /// Rows, of about 130 bytes
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// Rounds of each, in turn
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
+    /// Everything but pgbench, credentials, feed and backup, and what came of the goals
     All {
         /// Shorter loads: a first look, not a result
         #[arg(long)]
@@ -165,6 +181,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         What::Credentials { seconds, rounds } => {
             credentials::run(credentials::Load { seconds, rounds }, &mut report).await?;
         }
+        What::Feed { seconds } => feed::run(seconds, &mut report).await?,
+        What::Backup { rows, rounds } => backup::run(backup::Load { rows, rounds }, &mut report).await?,
         What::All { quick } => {
             let length = if quick { all::QUICK } else { all::WHOLE };
             all::run(&mut report, length, &mut calibration).await?;

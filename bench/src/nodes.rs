@@ -153,6 +153,35 @@ impl Nodes {
         Ok(self.members[usize::try_from(id - 1)?].spawn()?)
     }
 
+    /// The numbers of the processes that run.
+    pub fn processes(&self) -> impl Iterator<Item = u32> {
+        self.members.iter().filter_map(|member| Some(member.process.as_ref()?.0.id()))
+    }
+
+    /// From now on the most memory is counted anew.
+    pub fn forget_peak(&self, id: u64) -> Result<(), Failed> {
+        // Linux: resets VmHWM.
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid(id)?), "5")?)
+    }
+
+    /// The most memory that a node had, in bytes.
+    pub fn peak_bytes(&self, id: u64) -> Result<u64, Failed> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(id)?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1_024)
+    }
+
+    /// Where a node's `nodelocal` files are.
+    pub fn external(&self, id: u64) -> PathBuf {
+        self.data(id).join("extern")
+    }
+
+    fn pid(&self, id: u64) -> Result<u32, Failed> {
+        let process = self.members[usize::try_from(id - 1)?].process.as_ref().ok_or("it does not run")?;
+        Ok(process.0.id())
+    }
+
     fn signal(&self, id: u64, signal: Signal) -> Result<(), Failed> {
         let process = self.members[usize::try_from(id - 1)?].process.as_ref().ok_or("it does not run")?;
         let pid = Pid::from_raw(i32::try_from(process.0.id())?).ok_or("a process has a number")?;
@@ -214,7 +243,8 @@ impl Nodes {
         self.directory.path().join(format!("node{id}"))
     }
 
-    fn data(&self, id: u64) -> PathBuf {
+    /// Where a node keeps what it has.
+    pub fn data(&self, id: u64) -> PathBuf {
         self.root(id).join("data")
     }
 }

@@ -43,6 +43,8 @@ async fn cluster_with_rows(nodes: u64) -> Cluster {
 /// The cluster answers and takes writes, has the rows that it had and the new ones, and no node has panicked.
 async fn assert_unharmed(cluster: &Cluster) {
     for node in cluster.nodes.iter().filter(|node| node.is_running()) {
+        // A node that came back follows the log a moment before it listens for clients.
+        until("the node lets root in", async || cluster.root(node).await.is_ok()).await;
         let root = cluster.root(node).await.expect("root logs in");
         let id = i64::try_from(node.id).expect("small") + 1_000;
         root.execute("UPSERT INTO item VALUES ($1, 'after')", &[&id]).await.expect("a write");

@@ -1,4 +1,4 @@
-//! The acceptance list of cloud identities: each case of the specification by its number (cloud-jobs, H.1 to H.4), with the test
+//! The acceptance list of cloud identities: each case of the specification by its number (cloud-jobs, H.1 to H.7), with the test
 //! that shows it, or the reason why none does.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ enum How {
 }
 
 /// Every number that the specification has, by section.
-const NUMBERS: [(&str, &[u16]); 5] = [
+const NUMBERS: [(&str, &[u16]); 7] = [
     (
         "H.1",
         &[
@@ -35,6 +35,8 @@ const NUMBERS: [(&str, &[u16]); 5] = [
         ],
     ),
     ("H.4", &[101, 103, 104, 106, 107, 109, 110]),
+    ("H.5", &[112, 113, 115, 116, 118, 119, 121, 122, 124, 125, 127, 128, 130, 131]),
+    ("H.6", &[133, 134, 136, 137, 139, 140, 142, 143, 145, 146, 148, 149]),
     ("H.7", &[151, 152, 154, 155, 157, 158, 160, 161]),
 ];
 
@@ -47,9 +49,12 @@ const STATEMENTS: &str = "cluster-tests/tests/cloud_statements.rs";
 /// Who may use which URI, decided twice.
 const SCRIPT: &str = "catalog/tests/scripts/outside.txt";
 const JOB_RECORDS: &str = "catalog/tests/jobs.rs";
+const FEEDS: &str = "cluster-tests/tests/changefeeds.rs";
 const JOB_STATEMENTS: &str = "node/tests/jobs.rs";
-/// What cannot be seen before there are jobs.
-const JOBS: &str = "issue 7: there is no BACKUP, RESTORE or CHANGEFEED yet";
+const BACKUPS: &str = "cluster-tests/tests/backup_jobs.rs";
+const MADE: &str = "backups_are_made_and_shown_by_statements";
+const RESTORES: &str = "cluster-tests/tests/restores.rs";
+const SCHEDULES: &str = "issue 7: there are no schedules yet";
 
 const CASES: &[(u16, How)] = &[
     (1, By(URI, "a_bucket_has_a_name")),
@@ -90,22 +95,17 @@ const CASES: &[(u16, How)] = &[
     (44, Script),
     (46, Script),
     (47, Script),
-    (49, Not(JOBS)),
-    (50, Not(JOBS)),
-    (52, Not(JOBS)),
-    (53, Not(JOBS)),
-    (55, Not(JOBS)),
-    (
-        56,
-        Not(
-            "issue 7: there is no job that could go on; that the next statement is refused is in scripts/outside.txt",
-        ),
-    ),
-    (58, Not(JOBS)),
-    (59, Not(JOBS)),
+    (49, By(BACKUPS, "who_may_is_asked_at_each_step")),
+    (50, By(BACKUPS, "who_may_is_asked_at_each_step")),
+    (52, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (53, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (55, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (56, By(BACKUPS, "who_may_is_asked_at_each_step")),
+    (58, By(JOB_STATEMENTS, "everybody_sees_the_jobs_that_it_controls")),
+    (59, By(JOB_STATEMENTS, "everybody_sees_the_jobs_that_it_controls")),
     (61, By(AWS, "a_web_identity_is_exchanged_and_then_assumes")),
     (62, By(AWS, "each_hop_of_a_chain_is_assumed_by_the_one_before")),
-    (64, By(BROKER, "a_minute_through_three_hops_of_three_seconds_has_a_good_lease_at_every_time")),
+    (64, By(FEEDS, "a_feed_whose_node_is_killed_three_times_has_exactly_the_history")),
     (65, By(AWS, "a_token_that_was_renewed_is_what_the_next_fetch_shows")),
     (67, By(BROKER, "while_the_cloud_is_down_requests_wait_and_then_go_on")),
     (68, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
@@ -155,17 +155,43 @@ const CASES: &[(u16, How)] = &[
             "issue 7: jobs are claimed there; today SHOW CREDENTIALS and CHECK … ON ALL NODES tell which node has no identity",
         ),
     ),
-    (95, Not(JOBS)),
+    (95, Not("AWS_MSK_IAM is refused by name: rskafka has no login that begins anew (docs/changefeeds.md)")),
     (97, By(CONNECTION, "a_token_that_ends_is_told_of")),
     (98, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
     (100, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
     (101, By(URI, "what_is_shown_is_sorted_and_has_no_secret")),
     (103, By(URI, "what_is_shown_is_sorted_and_has_no_secret")),
-    (104, By("node/src/cloud/redact/tests.rs", "a_statement_keeps_its_form")),
+    (104, By("cluster-tests/tests/changefeeds/secrets.rs", "no_secret_of_a_feed_comes_out")),
     (106, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
     (107, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
-    (109, Not(JOBS)),
+    (109, By("cluster-tests/tests/backup/secrets.rs", "a_backup_of_a_cluster_has_no_secret_in_clear")),
     (110, By(STATEMENTS, "a_chain_is_checked_from_every_node_and_the_broken_edge_has_a_name")),
+    (112, By(BACKUPS, MADE)),
+    (113, By(BACKUPS, MADE)),
+    (115, By(BACKUPS, MADE)),
+    (116, By(BACKUPS, MADE)),
+    (118, By(BACKUPS, MADE)),
+    (119, By(BACKUPS, MADE)),
+    (121, By(BACKUPS, "a_paused_backup_goes_on_and_a_cancelled_one_is_none")),
+    (122, By(RESTORES, "any_instant_of_a_chain_comes_back")),
+    (124, By(RESTORES, "databases_and_tables_come_back_to_who_restores_them")),
+    (125, By(RESTORES, "a_cluster_comes_back_as_it_was_where_there_is_nothing")),
+    (127, By(BACKUPS, MADE)),
+    (128, By(RESTORES, "databases_and_tables_come_back_to_who_restores_them")),
+    (130, Not(SCHEDULES)),
+    (131, Not(SCHEDULES)),
+    (133, By(FEEDS, "a_feed_whose_node_is_killed_three_times_has_exactly_the_history")),
+    (134, By("node/src/feed/sink/files/tests.rs", "files_are_called_as_in_the_original")),
+    (136, By("node/src/feed/encode/tests.rs", "a_wrapped_message_has_its_members_in_order")),
+    (137, By("node/src/feed/plan/tests.rs", "of_one_transaction_the_last_counts")),
+    (139, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (140, By("node/src/feed/options/tests.rs", "a_cursor_means_no_scan_unless_one_is_asked_for")),
+    (142, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (143, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (145, By(FEEDS, "a_feed_whose_node_is_killed_three_times_has_exactly_the_history")),
+    (146, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (148, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
+    (149, By(FEEDS, "statements_about_changefeeds_are_answered_as_by_the_original")),
     (151, By(JOB_RECORDS, "requests_that_a_status_does_not_allow_are_refused_in_the_originals_words")),
     (152, By(JOB_RECORDS, "a_pause_stops_at_once_what_nobody_works_on_and_else_when_its_node_says_so")),
     (154, By(JOB_RECORDS, "what_is_cancelled_is_taken_back_and_then_canceled")),
@@ -173,7 +199,7 @@ const CASES: &[(u16, How)] = &[
     (157, By(JOB_STATEMENTS, "what_ended_long_ago_is_listed_only_by_number")),
     (158, By(JOB_RECORDS, "a_report_of_a_lost_claim_changes_nothing")),
     (160, By(JOB_STATEMENTS, "show_jobs_when_complete_returns_when_all_have_ended")),
-    (161, Not(JOBS)),
+    (161, By(BACKUPS, "a_backup_outlives_its_client_and_its_node")),
 ];
 
 fn root() -> &'static Path {

@@ -18,6 +18,7 @@ pub mod value;
 pub mod cloud;
 pub mod jobs;
 pub mod backup;
+pub mod restore;
 pub mod feed;
 pub mod session;
 pub mod sql;

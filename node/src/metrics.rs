@@ -14,13 +14,57 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Sorted by name.
-pub const TABLE: [Metric; 15] = [
+pub const TABLE: [Metric; 24] = [
     metric(
         "grantd_audit_lost_total",
         Kind::Counter,
         "",
         "lines that the audit log lacks: more came than wait, or the disk did not take them",
     ),
+    metric(
+        "grantd_changefeed_checkpoint_progress_seconds",
+        Kind::Gauge,
+        "",
+        "the oldest time, since 1970, that changefeeds of this node have kept; 0: none has kept any",
+    ),
+    metric(
+        "grantd_changefeed_commit_latency_seconds",
+        Kind::Histogram,
+        "",
+        "from the commit of the oldest row of a flush to the end of the flush",
+    ),
+    metric(
+        "grantd_changefeed_emitted_bytes_total",
+        Kind::Counter,
+        "",
+        "bytes of messages that were handed to sinks",
+    ),
+    metric(
+        "grantd_changefeed_emitted_messages_total",
+        Kind::Counter,
+        "",
+        "messages that were handed to sinks",
+    ),
+    metric(
+        "grantd_changefeed_error_retries_total",
+        Kind::Counter,
+        "",
+        "how often a changefeed began again after trouble with its sink, its credentials or the cluster",
+    ),
+    metric(
+        "grantd_changefeed_failures_total",
+        Kind::Counter,
+        "",
+        "changefeeds that ended as nothing could help them",
+    ),
+    metric("grantd_changefeed_flushes_total", Kind::Counter, "", "flushes of sinks"),
+    metric(
+        "grantd_changefeed_max_behind_seconds",
+        Kind::Gauge,
+        "",
+        "by how much the changefeed of this node that is behind most is behind what the node knows",
+    ),
+    metric("grantd_changefeed_running", Kind::Gauge, "", "changefeeds that run on this node"),
     metric(
         "grantd_credential_refresh_total",
         Kind::Counter,

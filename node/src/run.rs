@@ -30,6 +30,7 @@ use tracing::{info, warn};
 use crate::activity::logins;
 use crate::admin::{AdminServer, Answer, Answerer, ChecksumReport, MemberReport, Request, StatusReport};
 use crate::audit::{Audit, AuditLog};
+use crate::backup::work::Writing;
 use crate::cert;
 use crate::check::authzen;
 use crate::check::rate::Rates;
@@ -45,6 +46,7 @@ use crate::cloud::storage::StorageSettings;
 use crate::config::{CheckSocket, Settings};
 use crate::debug;
 use crate::failure::Failure;
+use crate::feed::work::Changefeeds;
 use crate::gate::Gate;
 use crate::http::caller::Doorman;
 use crate::http::{HttpServer, Route};
@@ -54,7 +56,9 @@ use crate::metrics::{self, Measured};
 use crate::pgwire::backend::Cluster;
 use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
 use crate::probe;
+use crate::restore::work::Restoring;
 use crate::sql::execute::Engine;
+use crate::sql::plan::restore::AsCreated;
 use crate::sql::system;
 use crate::tls;
 
@@ -290,7 +294,8 @@ async fn serve(
         }
     };
     let activity = engine.activity().own().clone();
-    let jobs = Jobs::start(Gate::new(Arc::new(handle.clone())), handle.watch(), works())
+    let works = works(engine.outside());
+    let jobs = Jobs::start(Gate::new(Arc::new(handle.clone())), handle.watch(), works)
         .map_err(|error| Failure::new("cannot choose a number for this run of the node").because(&error));
     let jobs = match jobs {
         Ok(jobs) => jobs,
@@ -321,9 +326,17 @@ async fn serve(
 }
 
 /// What jobs this node can do.
-fn works() -> Works {
+fn works(outside: &Outside) -> Works {
     let collect: Arc<dyn Work> = Arc::new(Collect);
-    Works::from([(JobKind::AutoCollectJobs, collect)])
+    let backup: Arc<dyn Work> = Arc::new(Writing::new(outside.clone()));
+    let restore: Arc<dyn Work> = Arc::new(Restoring::new(outside.clone(), Arc::new(AsCreated)));
+    let feeds: Arc<dyn Work> = Arc::new(Changefeeds::new(outside.clone()));
+    Works::from([
+        (JobKind::AutoCollectJobs, collect),
+        (JobKind::Backup, backup),
+        (JobKind::Restore, restore),
+        (JobKind::Changefeed, feeds),
+    ])
 }
 
 /// What this node reaches outside. Nothing is asked for before somebody uses it.

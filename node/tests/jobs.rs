@@ -119,6 +119,7 @@ impl World {
     }
 }
 
+/// Cases 58, 59.
 #[tokio::test]
 async fn everybody_sees_the_jobs_that_it_controls() {
     let world = World::new().await;
@@ -130,6 +131,10 @@ async fn everybody_sees_the_jobs_that_it_controls() {
     assert_eq!(world.listed("amy", "SHOW JOBS").await, all[..2]);
     assert_eq!(world.listed("cat", "SHOW JOBS").await, all[..2]);
     assert_eq!(world.listed("ben", "SHOW JOBS").await, [""; 0]);
+    let table = "SELECT * FROM crdb_internal.jobs ORDER BY job_id";
+    assert_eq!(world.listed("root", table).await, all);
+    assert_eq!(world.listed("amy", table).await, all[..2]);
+    assert_eq!(world.prints("ben", table).await, "");
     world.prints("root", "GRANT CHANGEFEED ON t TO ben").await;
     assert_eq!(world.listed("ben", "SHOW JOBS").await, [feed]);
     assert_eq!(world.listed("amy", "SHOW JOB 1").await, [backup]);
@@ -149,7 +154,8 @@ async fn jobs_are_paused_resumed_and_cancelled_by_number_by_query_and_by_kind() 
     assert_eq!(world.prints("amy", "PAUSE JOB 1").await, "PAUSE JOBS 1", "a no-op");
     assert_eq!(world.listed("amy", "SHOW JOB 1").await, ["1 BACKUP paused"]);
     assert!(world.prints("amy", "SHOW JOB 1 WITH DETAILS").await.contains("why"));
-    assert_eq!(world.prints("amy", "RESUME JOB 1").await, "RESUME JOBS 1");
+    let by_query = "RESUME JOBS SELECT job_id FROM crdb_internal.jobs WHERE status = 'paused'";
+    assert_eq!(world.prints("amy", by_query).await, "RESUME JOBS 1");
     assert_eq!(world.prints("root", "PAUSE ALL RESTORE JOBS").await, "PAUSE JOBS 1");
     assert_eq!(world.prints("amy", "PAUSE ALL RESTORE JOBS").await, "PAUSE JOBS 0");
     assert_eq!(

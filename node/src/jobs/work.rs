@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use grantd_catalog::command::{Actor, Command, NameContext};
 use grantd_catalog::id::{PrincipalId, Timestamp};
-use grantd_catalog::job::{Job, JobId, Opaque, Report};
-use grantd_catalog::refusal::Refusal;
+use grantd_catalog::job::{Job, JobId, JobStatus, Opaque, Report};
+use grantd_catalog::refusal::{Refusal, state};
 use grantd_catalog::require::Requirement;
+use grantd_catalog::shelf::ShelfStep;
 use grantd_catalog::view::View;
 use grantd_raft::entry::Proposal;
 use tokio::sync::watch;
@@ -126,6 +127,44 @@ impl Running {
         let actor = owner(&view, self.id).map_err(|refusal| Stopped::Paused(refusal.message))?;
         let permit = self.gate.permit(&view, actor, requirement);
         permit.map(|permit| (view, permit)).map_err(|refusal| Stopped::Paused(refusal.message))
+    }
+
+    /// The command that does a step of a restore's shelf.
+    pub fn shelving(&self, number: u64, position: Opaque, step: ShelfStep) -> Command {
+        Command::Shelve { job: self.id, epoch: self.epoch, number, position, step: Box::new(step) }
+    }
+
+    /// Does a step of a restore's shelf: the `number`th. It is done when this returns, once, whoever says it again.
+    pub async fn shelve(&self, number: u64, position: Opaque, step: ShelfStep) -> Result<(), Stopped> {
+        let command = self.shelving(number, position, step);
+        loop {
+            match propose(&self.gate, command.clone()).await {
+                Answer::Done => return Ok(()),
+                Answer::Refused(refusal) => return self.not_shelved(refusal),
+                Answer::Unknown => tokio::select! {
+                    () = sleep(REPORT_AGAIN) => {}
+                    () = self.stopped() => return Err(Stopped::Asked),
+                },
+            }
+        }
+    }
+
+    /// What a refused step means: nobody knew that it was the last one and was done; the owner's right is gone; the job is
+    /// another node's, or is to stop; or it can never be done.
+    fn not_shelved(&self, refusal: Refusal) -> Result<(), Stopped> {
+        let view = self.gate.applied_view();
+        if view.state().job(self.id).is_some_and(|job| job.status == JobStatus::Succeeded) {
+            return Ok(());
+        }
+        tracing::info!(job = self.id.0, reason = %refusal.message, "a step of a restore was refused");
+        Err(match refusal.code {
+            state::INSUFFICIENT_PRIVILEGE => Stopped::Paused(refusal.message),
+            state::OBJECT_IN_USE => Stopped::Asked,
+            _ if view.state().job(self.id).is_none_or(|job| job.status != JobStatus::Running) => {
+                Stopped::Asked
+            }
+            _ => Stopped::Failed(refusal.message),
+        })
     }
 
     /// Writes down how far it is. It is done when this returns, unless another node has the job by now, or somebody asked

@@ -22,7 +22,7 @@ use crate::pgwire::reply::{Replies, Severity, state};
 use crate::pgwire::stream::Stream;
 use crate::session::block::{Status, code};
 use crate::session::{Held, Session};
-use crate::sql::execute::{Response, cursor_columns};
+use crate::sql::execute::{FeedRows, Response, cursor_columns};
 use crate::sql::system::context::now_micros;
 use crate::sql::system::variable::{self, search_path_text};
 
@@ -31,6 +31,9 @@ pub const SERVER_VERSION: &str = "13.0.0";
 
 /// How long a client whose session was ended may take to read what it was sent, and why.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(1);
+
+/// While a changefeed goes to the client, so much of what the client says is taken in: only to hear that it goes.
+const HEARD_BYTES_MAX: usize = 64 << 10;
 
 /// Serves one connection to its end.
 pub(super) async fn serve<B: Backend>(shared: &Shared<B>, tcp: TcpStream) {
@@ -103,6 +106,10 @@ async fn converse<B: Backend>(
                 ControlFlow::Break(()) => return Ok(()),
             },
             Next::Look => match look(shared, stream, &mut machine, draining, &mut session).await? {
+                ControlFlow::Continue(next) => next,
+                ControlFlow::Break(()) => return Ok(()),
+            },
+            Next::Feed(feed) => match fed(stream, &mut machine, draining, &session, feed).await? {
                 ControlFlow::Continue(next) => next,
                 ControlFlow::Break(()) => return Ok(()),
             },
@@ -189,7 +196,35 @@ async fn act<B: Backend>(
             copied(machine, reported, (session, result), backend)
         }
         Next::CopyFailed(error) => copied(machine, reported, (session, Err(error)), backend),
-        stream @ (Next::Read | Next::Look | Next::Flush | Next::Close) => stream,
+        stream @ (Next::Read | Next::Look | Next::Flush | Next::Feed(_) | Next::Close) => stream,
+    }
+}
+
+/// Waits for more rows of a changefeed; `Break`: the client has closed. What the client says meanwhile waits.
+async fn fed<P>(
+    stream: &mut Stream,
+    machine: &mut Machine<P>,
+    draining: &mut watch::Receiver<bool>,
+    session: &Session,
+    mut feed: FeedRows,
+) -> io::Result<ControlFlow<(), Next<P>>> {
+    loop {
+        let listens = stream.input.len() < HEARD_BYTES_MAX;
+        let rows = tokio::select! {
+            biased;
+            () = drained(draining) => {
+                let error = shutting_down(state::ADMIN_SHUTDOWN);
+                return Ok(ControlFlow::Continue(machine.fatal(&error)));
+            }
+            reason = ended(session) => return Ok(ControlFlow::Continue(machine.fatal(&reason))),
+            () = session.cancelled.raised() => Err(SqlError::cancelled()),
+            filled = stream.fill(), if listens => match filled? {
+                true => continue,
+                false => return Ok(ControlFlow::Break(())),
+            },
+            rows = feed.next() => rows,
+        };
+        return Ok(ControlFlow::Continue(machine.fed(feed, rows)));
     }
 }
 

@@ -27,7 +27,7 @@ use crate::pgwire::frame::{FrameError, Message, Target};
 use crate::pgwire::reply::{Replies, Severity, state};
 use crate::session::block::Status;
 use crate::session::{NamedText, Notice};
-use crate::sql::execute::{CopiedRows, Copy, Place, Response, RowSink};
+use crate::sql::execute::{CopiedRows, Copy, FeedRows, Place, Response, RowSink};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 use copy::{Copying, Sent};
@@ -107,6 +107,8 @@ pub enum Next<P> {
         /// Where the COPY stands.
         place: Place,
     },
+    /// Wait for more rows of a changefeed, then call [`Machine::fed`].
+    Feed(FeedRows),
     /// Undo what the COPY that was begun has done, then call [`Machine::executed`] with the error.
     CopyFailed(SqlError),
     /// Send the replies and close the connection.
@@ -312,7 +314,7 @@ impl<P> Machine<P> {
         match response.copy.take() {
             Some(Copy::In(into, sink)) => return self.begin_copy_in(into, sink),
             Some(Copy::Out(from)) => self.begin_copy_out(from),
-            None => {}
+            feed @ (Some(Copy::Feed(_)) | None) => response.copy = feed,
         }
         match &mut self.pending {
             Pending::Simple { run, .. } => {
@@ -329,6 +331,16 @@ impl<P> Machine<P> {
             Pending::Message | Pending::Parse { .. } | Pending::Commit => {
                 unreachable!("nothing was to be executed")
             }
+        }
+        self.send_rows()
+    }
+
+    /// What came of waiting for rows of a changefeed; none: it has ended.
+    pub fn fed(&mut self, feed: FeedRows, rows: Result<Option<Vec<Vec<Datum>>>, SqlError>) -> Next<P> {
+        match rows {
+            Ok(Some(rows)) => self.run().goes_on(rows, feed),
+            Ok(None) => {}
+            Err(error) => return self.fail(&error),
         }
         self.send_rows()
     }
@@ -489,14 +501,17 @@ impl<P> Machine<P> {
             Ok(Sent::All) => {}
             Err(error) => return self.fail(&error),
         }
-        let (run, rows_max) = match &mut self.pending {
-            Pending::Simple { run, .. } => (run.as_mut(), usize::MAX),
-            Pending::Portal { portal, rows_max, .. } => (portal.run.as_mut(), *rows_max),
-            Pending::Message | Pending::Parse { .. } | Pending::Commit => (None, 0),
+        let rows_max = match &self.pending {
+            Pending::Portal { rows_max, .. } => *rows_max,
+            Pending::Simple { .. } | Pending::Message | Pending::Parse { .. } | Pending::Commit => usize::MAX,
         };
-        let run = run.expect("a result is pending");
-        match run.send(rows_max, &mut self.replies) {
+        let mut replies = std::mem::take(&mut self.replies);
+        let sent = self.run().send(rows_max, &mut replies);
+        self.replies = replies;
+        match sent {
             Ok(portal::Sent::Part) => return Next::Flush,
+            // Not before the client has what there is.
+            Ok(portal::Sent::Wait(feed)) => return Next::Feed(feed),
             Ok(portal::Sent::Limit) => self.replies.portal_suspended(),
             Ok(portal::Sent::All(tag)) => self.replies.complete(&tag),
             Err(error) => return self.fail(&error),
@@ -512,6 +527,16 @@ impl<P> Machine<P> {
             }
             Pending::Message | Pending::Parse { .. } | Pending::Commit => unreachable!("a result is pending"),
         }
+    }
+
+    /// The result that is being sent.
+    fn run(&mut self) -> &mut Run {
+        let run = match &mut self.pending {
+            Pending::Simple { run, .. } => run.as_mut(),
+            Pending::Portal { portal, .. } => portal.run.as_mut(),
+            Pending::Message | Pending::Parse { .. } | Pending::Commit => None,
+        };
+        run.expect("a result is pending")
     }
 
     fn answer(&mut self, result: Result<(), SqlError>) -> Next<P> {

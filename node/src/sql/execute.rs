@@ -9,8 +9,7 @@ use std::sync::Arc;
 use grantd_catalog::view::View;
 use grantd_raft::rows::{CancelCheck, RowSet, Share};
 
-use crate::activity::cluster::ClusterActivity;
-use crate::activity::{Activity, Cancelled};
+use crate::activity::{Activity, Cancelled, cluster::ClusterActivity};
 use crate::audit::Audit;
 use crate::cloud::everywhere;
 use crate::cloud::outside::Outside;
@@ -21,15 +20,13 @@ use crate::session::Session;
 use crate::session::block::{Kind, Phase, Status};
 use crate::sql::parse::Statement;
 use crate::sql::parse::copy::CopyStatement;
-use crate::sql::parse::session::SetStatement;
-use crate::sql::parse::show::ShowStatement;
 use crate::sql::parse::transaction::Modes;
 use crate::sql::plan::{self, Change, Origin, Plan};
 use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::variable::Reading;
-use crate::sql::system::{activity, external, job, show, variable};
+use crate::sql::system::{activity, backup, external, job, show, variable};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 use self::inquiry::Inquiry;
@@ -41,11 +38,14 @@ use self::texts::Texts;
 mod limit;
 mod activity_statement;
 mod audited;
+mod backup_statement;
 mod copy;
 mod block;
 mod command;
 mod cursor;
 mod external_statement;
+mod feed_statement;
+mod feed_stream;
 mod foreign_key;
 mod forward;
 mod job_statement;
@@ -55,12 +55,14 @@ mod inquiry;
 mod password;
 mod run;
 mod served;
+mod session_statement;
 mod table;
 mod texts;
 mod write;
 
 pub use self::copy::{CopiedRows, Copy, CopyIn, CopyOut, RowSink};
 pub use self::cursor::columns as cursor_columns;
+pub use self::feed_stream::FeedRows;
 
 /// How often a statement is planned anew because the catalog or the rows moved on under it.
 const REPLANS_MAX: usize = 16;
@@ -102,7 +104,7 @@ pub struct Response {
     pub tag: String,
     /// The rows, if it returns any.
     pub rows: Option<Rows>,
-    /// Of a COPY, what comes next; then the tag counts if it is known already.
+    /// Of a COPY and of a changefeed to the client, what comes next; of a COPY the tag counts if it is known already.
     pub copy: Option<Copy>,
 }
 
@@ -312,6 +314,7 @@ impl Engine {
             Statement::Activity(statement) => (Vec::new(), activity::columns(statement)),
             Statement::External(statement) => (Vec::new(), external::columns(statement)),
             Statement::Job(statement) => (Vec::new(), job::columns(statement)),
+            Statement::Backup(statement) => (Vec::new(), Some(backup::columns(statement))),
             Statement::Named(statement) => self.shape_of_named(session, statement, hints).await?,
             Statement::Empty
             | Statement::Table(_)
@@ -414,7 +417,8 @@ impl Engine {
                 false => self.write(session, prepared, parameters).await,
             },
             Statement::External(statement) => self.external(session, statement).await,
-            Statement::Job(statement) => self.jobs(session, statement).await,
+            Statement::Job(statement) => self.jobs(session, statement, running).await,
+            Statement::Backup(asked) => Box::pin(self.backup(session, asked, &prepared.text)).await,
             Statement::Table(statement) => self.table_statement(session, statement).await,
             Statement::CreateView(statement) => {
                 let view = self.view_for_change(session).await?;
@@ -439,39 +443,6 @@ impl Engine {
             Statement::Set(statement) => self.set(session, statement).await,
             Statement::Show(statement) => self.show(session, statement).await,
         }
-    }
-
-    async fn set(&self, session: &mut Session, statement: &SetStatement) -> Result<Response, SqlError> {
-        let view = self.view_if(session, variable::set_reads_catalog(statement)).await?;
-        variable::set(session, &view, statement)?;
-        Ok(Response { tag: statement.tag().to_owned(), rows: None, copy: None })
-    }
-
-    async fn show(&self, session: &Session, statement: &ShowStatement) -> Result<Response, SqlError> {
-        if matches!(statement, ShowStatement::ExplainPrivilege { .. }) && session.block.open().is_none() {
-            return self.explain_privilege(session, statement).await;
-        }
-        let view = self.view_if(session, show::reads_catalog(statement)).await?;
-        self.shown(session, statement, &view)
-    }
-
-    fn shown(&self, session: &Session, statement: &ShowStatement, view: &View) -> Result<Response, SqlError> {
-        let needed = show::requirement(statement, view, session)?;
-        self.gate.permit(view, session.actor, &needed)?;
-        let (rows, tag) = show::rows(statement, view, session)?;
-        if let ShowStatement::CreateConnection { name, secrets: true } = statement {
-            let what = match name {
-                Some(name) => format!("SHOW CREATE EXTERNAL CONNECTION {name} WITH SECRETS"),
-                None => "SHOW CREATE ALL EXTERNAL CONNECTIONS WITH SECRETS".to_owned(),
-            };
-            self.record_disclosure(session, view.version(), &what);
-        }
-        let tag = if tag == "SHOW" { tag.to_owned() } else { format!("{tag} {}", rows.len()) };
-        Ok(Response {
-            tag,
-            rows: Some(Rows { columns: show::columns(statement), rows, held: Share::default() }),
-            copy: None,
-        })
     }
 
     /// A plan upon what this node has applied, and upon which view, for a statement that the leader plans and decides again:
@@ -641,6 +612,7 @@ pub fn plan_with(
         | Statement::Activity(_)
         | Statement::External(_)
         | Statement::Job(_)
+        | Statement::Backup(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

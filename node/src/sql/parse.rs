@@ -23,10 +23,12 @@ pub mod sequence;
 pub mod table;
 pub mod object;
 pub mod external;
+pub mod backup;
 pub mod alter;
 pub mod session;
 pub mod transaction;
 pub mod activity;
+pub mod feed;
 pub mod job;
 pub mod named;
 pub mod show;
@@ -36,6 +38,7 @@ mod reserved;
 pub use self::reserved::is_reserved_word;
 
 use self::activity::ActivityStatement;
+use self::backup::BackupStatement;
 use self::copy::{CopyStatement, Housekeeping};
 use self::external::ExternalStatement;
 use self::job::JobStatement;
@@ -81,6 +84,8 @@ pub enum Statement {
     Activity(ActivityStatement),
     /// What looks outside before it is done.
     External(Box<ExternalStatement>),
+    /// BACKUP, SHOW BACKUPS, SHOW BACKUP.
+    Backup(Box<BackupStatement>),
     /// SHOW JOBS and the like, PAUSE, RESUME and CANCEL JOB.
     Job(Box<JobStatement>),
     /// CREATE and ALTER ROLE: a password in it is still text.
@@ -433,6 +438,7 @@ impl Reader<'_> {
             "UPDATE" | "DELETE" => self.update_or_delete(),
             "TRUNCATE" => self.truncate(),
             "CREATE" => self.create(),
+            "EXPERIMENTAL" => self.experimental(),
             "ALTER" => self.alter(),
             "DROP" => self.drop(),
             "GRANT" => self.grant(),
@@ -448,6 +454,8 @@ impl Reader<'_> {
             "CANCEL" => self.cancel(),
             "PAUSE" | "RESUME" => self.control_jobs(),
             "CHECK" => self.check_connection(),
+            "BACKUP" => self.backup(),
+            "RESTORE" => self.restore(),
             "COPY" => self.copy(),
             "VACUUM" | "ANALYZE" | "ANALYSE" => self.housekeeping(),
             "PREPARE" => self.prepare(),
@@ -461,7 +469,7 @@ impl Reader<'_> {
                 self.transaction()
             }
             "REINDEX" | "CALL" | "DO" | "MERGE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "REFRESH"
-            | "BACKUP" | "RESTORE" | "IMPORT" | "EXPORT" => Err(SqlError::unsupported(word)),
+            | "IMPORT" | "EXPORT" => Err(SqlError::unsupported(word)),
             _ => Err(self.expected("a statement")),
         }
     }

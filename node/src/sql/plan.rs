@@ -54,6 +54,8 @@ mod shape;
 pub mod table;
 pub mod alter;
 pub mod object;
+pub mod backup;
+pub mod restore;
 
 pub use self::changing::{change, changes, select};
 pub use self::dml::Change;

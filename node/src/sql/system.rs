@@ -9,7 +9,9 @@ pub mod foreign_key;
 pub mod show;
 pub mod activity;
 pub mod external;
+pub mod feed;
 pub mod job;
+pub mod backup;
 pub mod catalog;
 
 use grantd_raft::rows::{Extensions, Function};

@@ -245,7 +245,7 @@ fn applied(store: &mut Store, view: &View, proposal: &Proposal) -> (Vec<Outcome>
             outcomes.push(outcome);
             return (outcomes, None);
         };
-        for step in StorageStep::list(done, &state, view.state()).unwrap() {
+        for step in StorageStep::list(command, done, &state, view.state()).unwrap() {
             match step.perform(store) {
                 Ok(()) => {}
                 Err(StepError::Refused(refusal)) => return (vec![Outcome::Refused(refusal)], None),

@@ -12,7 +12,7 @@ use crate::error::SqlError;
 use crate::pgwire::datum::{self, Format};
 use crate::pgwire::frame::{Bind, Target};
 use crate::pgwire::reply::{COLUMNS_MAX, Replies, state};
-use crate::sql::execute::{Response, Rows};
+use crate::sql::execute::{Copy, FeedRows, Response, Rows};
 use crate::value::{Datum, SqlType};
 
 /// Replies of more bytes are sent before more rows are encoded.
@@ -95,6 +95,8 @@ pub(super) struct Run {
     /// Rows sent since the last Execute.
     sent: usize,
     suspended: bool,
+    /// Where more rows come from when these are sent.
+    feed: Option<FeedRows>,
     /// The rows' memory.
     _held: Share,
 }
@@ -105,6 +107,8 @@ pub(super) enum Sent {
     Part,
     /// The limit of this Execute is reached, and there are more rows.
     Limit,
+    /// There are no more rows here, and the client has all: more are to be waited for.
+    Wait(FeedRows),
     /// There are no more rows; the tag.
     All(String),
 }
@@ -145,6 +149,10 @@ impl Run {
             tag: response.tag,
             sent: 0,
             suspended: false,
+            feed: match response.copy {
+                Some(Copy::Feed(feed)) => Some(feed),
+                Some(Copy::In(..) | Copy::Out(_)) | None => None,
+            },
             _held: held,
         }
     }
@@ -166,11 +174,23 @@ impl Run {
             replies.row(self.encode(&row)?, row.len());
             self.sent += 1;
         }
+        if self.feed.is_some() && !replies.bytes.is_empty() {
+            return Ok(Sent::Part);
+        }
+        if let Some(feed) = self.feed.take() {
+            return Ok(Sent::Wait(feed));
+        }
         // The tag of the last part counts what that part returned, as in PostgreSQL.
         let counts_rows = self.suspended && self.tag.starts_with("SELECT ");
         let tag = if counts_rows { format!("SELECT {}", self.sent) } else { self.tag.clone() };
         self.suspended = false;
         Ok(Sent::All(tag))
+    }
+
+    /// More rows came.
+    pub(super) fn goes_on(&mut self, rows: Vec<Vec<Datum>>, feed: FeedRows) {
+        self.rows = rows.into_iter();
+        self.feed = Some(feed);
     }
 
     fn encode(&self, row: &[Datum]) -> Result<BytesMut, SqlError> {

@@ -622,6 +622,7 @@ fn changing(statement: &Statement) -> Option<&'static str> {
         Statement::Role(role) => Some(role.word()),
         Statement::External(statement) => statement.changing(),
         Statement::Job(statement) => statement.changing(),
+        Statement::Backup(statement) => statement.changing(),
         Statement::Command(_, tag) => Some(tag),
         Statement::Empty
         | Statement::Query(_)

@@ -14,7 +14,9 @@ use grantd_catalog::refusal::SqlState;
 use grantd_raft::rows::{CancelCheck, RowSet, Transaction, Value};
 
 use super::run::{self, RunError};
-use super::{Engine, Place, Prepared, Response, Rows, TimeLimit, block, plan_rows, unless_cancelled};
+use super::{
+    Engine, FeedRows, Place, Prepared, Response, Rows, TimeLimit, block, plan_rows, unless_cancelled,
+};
 use crate::activity::Running;
 use crate::error::{SqlError, state};
 use crate::session::Session;
@@ -26,13 +28,15 @@ use crate::sql::plan::{self, Origin, Plan};
 use crate::sql::system::context::StatementInfo;
 use crate::value::{ColumnInfo, Datum, SqlType};
 
-/// What the client is told to do next by a COPY.
+/// What the client is told to do next by a COPY, or goes on to get.
 #[derive(Debug)]
 pub enum Copy {
     /// To send rows.
     In(CopyIn, Box<dyn RowSink>),
     /// To take rows.
     Out(CopyOut),
+    /// Rows of a changefeed, until it ends.
+    Feed(FeedRows),
 }
 
 /// Rows that the client sends: what they are called in messages, their columns, how they are written.

@@ -11,6 +11,7 @@ use grantd_raft::rows::Share;
 use tokio::time::{Instant, sleep};
 
 use super::{Engine, Response, Rows, unless_cancelled};
+use crate::activity::Running;
 use crate::error::SqlError;
 use crate::gate::log_now;
 use crate::jobs::Nudge;
@@ -35,6 +36,7 @@ impl Engine {
         &self,
         session: &mut Session,
         statement: &JobStatement,
+        running: Option<Running>,
     ) -> Result<Response, SqlError> {
         match statement {
             JobStatement::Show { listed, which, when_complete, details } => {
@@ -59,6 +61,7 @@ impl Engine {
                 })
             }
             JobStatement::Control { control, which } => self.control_jobs(session, control, which).await,
+            JobStatement::Feed(statement) => Box::pin(self.changefeed(session, statement, running)).await,
         }
     }
 

@@ -374,7 +374,7 @@ mod tests {
             let outcome =
                 state.apply(version, Timestamp::default(), actor, &context, &command, &mut Vec::new());
             let Outcome::Done(done) = outcome else { panic!("{text}: {outcome:?}") };
-            for step in StorageStep::list(&done, &state, view.state()).unwrap() {
+            for step in StorageStep::list(&command, &done, &state, view.state()).unwrap() {
                 step.perform(&mut store).unwrap();
             }
         }

@@ -285,6 +285,7 @@ pub(super) fn tag(statement: &Statement) -> &'static str {
         | Statement::Activity(_)
         | Statement::External(_)
         | Statement::Job(_)
+        | Statement::Backup(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

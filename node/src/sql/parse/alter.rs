@@ -38,6 +38,9 @@ impl Reader<'_> {
         if self.words(&["JOB"]) {
             return self.alter_job();
         }
+        if self.words(&["CHANGEFEED"]) {
+            return self.alter_changefeed();
+        }
         if self.words(&["SCHEMA"]) {
             let if_exists = self.if_exists();
             let name = OwnedName::Schema(self.schema_name()?);

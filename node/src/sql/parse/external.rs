@@ -187,10 +187,11 @@ impl Reader<'_> {
         self.string()
     }
 
-    fn uri(&mut self, hint: &'static str) -> Result<String, SqlError> {
-        let text = self
-            .string()
-            .map_err(|_| SqlError::syntax("an external connection needs a string literal").with_hint(hint))?;
+    /// A URI in a string. `hint`: what to write.
+    pub(super) fn uri(&mut self, hint: &'static str) -> Result<String, SqlError> {
+        let text = self.string().map_err(|_| {
+            SqlError::syntax("a place outside is written as a string literal").with_hint(hint)
+        })?;
         if text.len() > TEXT_BYTES_MAX {
             return Err(SqlError::too_large(format!("a URI of more than {TEXT_BYTES_MAX} bytes")));
         }

@@ -148,7 +148,8 @@ impl Reader<'_> {
         !is_name
     }
 
-    fn table_pattern(&mut self) -> Result<TablePattern, SqlError> {
+    /// A table, or a schema's or database's with a star.
+    pub(super) fn table_pattern(&mut self) -> Result<TablePattern, SqlError> {
         let mut parts: Vec<Name> = Vec::new();
         loop {
             if self.parser.consume_token(&Token::Mul) {

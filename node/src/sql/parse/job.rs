@@ -6,6 +6,7 @@ use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+use super::feed::FeedStatement;
 use super::{Reader, Statement};
 use crate::error::SqlError;
 
@@ -33,6 +34,8 @@ pub enum JobStatement {
         /// Of which jobs.
         which: Which,
     },
+    /// Changefeeds.
+    Feed(FeedStatement),
 }
 
 /// What a SHOW lists.
@@ -61,6 +64,7 @@ impl JobStatement {
         match self {
             Self::Show { .. } => None,
             Self::Control { control, .. } => Some(tag(control)),
+            Self::Feed(feed) => Some(feed.tag()),
         }
     }
 }
@@ -71,6 +75,7 @@ pub const fn tag(control: &Control) -> &'static str {
         Control::Pause { .. } => "PAUSE JOBS",
         Control::Resume => "RESUME JOBS",
         Control::Cancel => "CANCEL JOBS",
+        Control::Alter(_) => "ALTER CHANGEFEED",
     }
 }
 

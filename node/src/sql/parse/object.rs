@@ -38,6 +38,9 @@ impl Reader<'_> {
         if self.words(&["IAM", "ROLE"]) {
             return self.create_iam_role();
         }
+        if self.next_is("CHANGEFEED") {
+            return self.create_changefeed();
+        }
         if self.words(&["TABLE"]) {
             return self.create_table();
         }

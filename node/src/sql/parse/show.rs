@@ -112,6 +112,9 @@ impl Reader<'_> {
         if let Some(statement) = self.show_jobs()? {
             return Ok(statement);
         }
+        if let Some(statement) = self.show_backups()? {
+            return Ok(statement);
+        }
         let statement = match self.show_principals()? {
             Some(statement) => statement,
             None => match self.show_objects()? {
@@ -218,8 +221,6 @@ impl Reader<'_> {
             (&["REGIONS"], "SHOW REGIONS"),
             (&["ZONE"], "SHOW ZONE CONFIGURATIONS"),
             (&["STATISTICS"], "SHOW STATISTICS"),
-            (&["BACKUP"], "SHOW BACKUP"),
-            (&["BACKUPS"], "SHOW BACKUPS"),
             (&["FULL", "TABLE", "SCANS"], "SHOW FULL TABLE SCANS"),
             (&["PARTITIONS"], "SHOW PARTITIONS"),
             (&["RANGE"], "SHOW RANGE"),

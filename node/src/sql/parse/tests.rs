@@ -12,7 +12,10 @@ use super::role::WrittenOption;
 use super::session::SetStatement;
 use super::*;
 
+mod backup;
+mod restore;
 mod external;
+mod feed;
 mod forms;
 mod tables;
 

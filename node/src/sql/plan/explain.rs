@@ -82,5 +82,9 @@ fn shown(need: &Need, view: &View) -> String {
             format!("{} on {}", words.join(" or "), on(*object))
         }
         Need::Outside(access) => format!("what a URI of {} needs", access.provider),
+        Need::Changefeed { tables, .. } => {
+            let names: Vec<_> = tables.iter().map(|table| on(*table)).collect();
+            format!("a changefeed of {}", names.join(", "))
+        }
     }
 }

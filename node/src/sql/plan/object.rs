@@ -22,19 +22,40 @@ use crate::value::SqlType;
 pub fn view(origin: Origin<'_>, statement: &ast::CreateView) -> Result<(Command, Requirement), SqlError> {
     check_view(statement)?;
     let name = super::object_name(&statement.name)?;
+    let mut names = Vec::with_capacity(statement.columns.len());
+    for named in &statement.columns {
+        none(&named.data_type, "a type in CREATE VIEW")?;
+        none(&named.options, "an option of a view's column")?;
+        names.push(name_of(&named.name));
+    }
+    let (view, requirement) = stored_view(origin, &statement.query.to_string(), &names)?;
+    let command = Command::CreateView {
+        name,
+        view,
+        if_not_exists: statement.if_not_exists,
+        or_replace: statement.or_replace,
+    };
+    Ok((command, requirement))
+}
+
+/// A view of this query, as the catalog stores it, and what the query needs. `names`: of the first columns.
+pub(super) fn stored_view(
+    origin: Origin<'_>,
+    text: &str,
+    names: &[Name],
+) -> Result<(View, Requirement), SqlError> {
     let mut planner = Planner::new(origin, &[]);
     planner.inside.reads_only = true;
-    let text = statement.query.to_string();
-    let (query, written, bound) = planner.plan_stored(&text, stored_query, |planner, query| {
+    let (query, written, bound) = planner.plan_stored(text, stored_query, |planner, query| {
         let root = planner.scope();
         planner.query(query, &root)
     })?;
     planner.without_parameters("a view")?;
     bounded(&query)?;
-    if statement.columns.len() > bound.columns.len() {
+    if names.len() > bound.columns.len() {
         return Err(SqlError::syntax(format!(
             "CREATE VIEW specifies {} column names, but data source has {} columns",
-            statement.columns.len(),
+            names.len(),
             bound.columns.len()
         )));
     }
@@ -43,25 +64,12 @@ pub fn view(origin: Origin<'_>, statement: &ast::CreateView) -> Result<(Command,
     }
     let mut columns = Vec::with_capacity(bound.columns.len());
     for (at, column) in bound.columns.iter().enumerate() {
-        let name = match statement.columns.get(at) {
-            Some(named) => {
-                none(&named.data_type, "a type in CREATE VIEW")?;
-                none(&named.options, "an option of a view's column")?;
-                name_of(&named.name)
-            }
-            None => column.name.clone(),
-        };
+        let name = names.get(at).unwrap_or(&column.name).clone();
         columns.push(ViewColumn { name, column_type: stored_type(column)? });
     }
     distinct(columns.iter().map(|column| column.name.as_str()))?;
     let references = written.references.into_iter().collect();
-    let command = Command::CreateView {
-        name,
-        view: View { columns, query, references },
-        if_not_exists: statement.if_not_exists,
-        or_replace: statement.or_replace,
-    };
-    Ok((command, planner.requirement))
+    Ok((View { columns, query, references }, planner.requirement))
 }
 
 /// The command of a CREATE FUNCTION, and what its types and body need.
@@ -102,14 +110,7 @@ pub fn function(
     };
     let text = stored_query(body(statement)?)?.to_string();
     let short = name.parts.last().cloned().unwrap_or_else(|| Name::normalize(""));
-    let (bound_arguments, scope) = bound_arguments(&short, &function, "f0")?;
-    planner.inside.arguments = Some(bound_arguments);
-    let (body, written, bound) =
-        planner.plan_stored(&text, stored_query, |planner, query| planner.query(query, &scope))?;
-    bounded(&body)?;
-    planner.returned(&bound, &function)?;
-    function.body = body;
-    function.references = written.references.into_iter().collect();
+    planner.set_body(&short, &mut function, &text)?;
     let command = Command::CreateFunction { name, function, or_replace: statement.or_replace };
     Ok((command, planner.requirement))
 }
@@ -123,6 +124,24 @@ impl Planner<'_> {
         none(default_expr, "the default of an argument")?;
         let argument_type = self.column_type(data_type)?;
         Ok(Argument { name: name.as_ref().map(name_of), argument_type })
+    }
+
+    /// Gives a function this body, and what that names.
+    pub(super) fn set_body(
+        &mut self,
+        name: &Name,
+        function: &mut Function,
+        text: &str,
+    ) -> Result<(), SqlError> {
+        let (arguments, scope) = bound_arguments(name, function, "f0")?;
+        self.inside.arguments = Some(arguments);
+        let (body, written, bound) =
+            self.plan_stored(text, stored_query, |planner, query| planner.query(query, &scope))?;
+        bounded(&body)?;
+        self.returned(&bound, function)?;
+        function.body = body;
+        function.references = written.references.into_iter().collect();
+        Ok(())
     }
 
     pub(super) fn without_parameters(&self, place: &str) -> Result<(), SqlError> {

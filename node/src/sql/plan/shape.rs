@@ -272,9 +272,11 @@ impl<'a> Shape<'a> {
 
     /// Which rows are in an index: the same holds.
     pub(super) fn predicate(&mut self, written: Option<&ast::Expr>) -> Result<Option<Expression>, SqlError> {
-        let Some(written) = written else { return Ok(None) };
-        let text = written.to_string();
-        self.condition(&text, "argument of WHERE", "index predicates", "the WHERE of an index").map(Some)
+        written.map(|written| self.predicate_of(&written.to_string())).transpose()
+    }
+
+    pub(super) fn predicate_of(&mut self, text: &str) -> Result<Expression, SqlError> {
+        self.condition(text, "argument of WHERE", "index predicates", "the WHERE of an index")
     }
 
     fn condition(

@@ -15,7 +15,7 @@ use crate::activity::report::SessionReport;
 use crate::cloud::outside::Outside;
 use crate::error::SqlError;
 use crate::sql::parse::activity::{ActivityStatement, Listed};
-use crate::sql::system::external;
+use crate::sql::system::{external, job};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// The columns of SHOW SESSIONS, and of `crdb_internal.node_sessions` and `cluster_sessions`.
@@ -276,6 +276,7 @@ pub async fn table(
             may_see_others(view, actor)?;
             Vec::new()
         }
+        "jobs" => job::table(view, actor.current, crate::gate::log_now()),
         "gossip_nodes" => {
             may_see_nodes(view, actor)?;
             nodes(&activity.nodes().await)

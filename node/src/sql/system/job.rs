@@ -5,13 +5,17 @@ use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp};
 use grantd_catalog::job::{FinalError, Job, JobId, JobKind, JobStatus};
 use grantd_catalog::view::View;
 
+use crate::feed::details::Details;
+use crate::sql::parse::feed::FeedStatement;
 use crate::sql::parse::job::{JobStatement, Listed};
+use crate::sql::system::external::infos;
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 /// Ended jobs are listed for so long, if nobody asks for them by number.
 const LISTED_NANOS: u64 = 12 * 60 * 60 * 1_000_000_000;
 
-const JOBS: [(&str, SqlType); 19] = [
+/// The columns of SHOW JOBS, and of `crdb_internal.jobs`.
+pub const JOBS: [(&str, SqlType); 19] = [
     ("job_id", SqlType::Int8),
     ("job_type", SqlType::Text),
     ("description", SqlType::Text),
@@ -51,6 +55,16 @@ const CHANGEFEEDS: [(&str, SqlType); 15] = [
     ("format", SqlType::Text),
 ];
 
+/// What a statement that makes a job returns.
+const MADE: [(&str, SqlType); 1] = [("job_id", SqlType::Int8)];
+
+/// What a changefeed to the client returns, for as long as it lives.
+const STREAMED: [(&str, SqlType); 3] =
+    [("table", SqlType::Text), ("key", SqlType::Bytea), ("value", SqlType::Bytea)];
+
+/// What ALTER CHANGEFEED returns.
+const ALTERED: [(&str, SqlType); 2] = [("job_id", SqlType::Int8), ("job_description", SqlType::Text)];
+
 /// Ours: why it stands still, what it waits for, until when its node has it.
 const DETAILS: [(&str, SqlType); 6] = [
     ("pause_reason", SqlType::Text),
@@ -63,7 +77,13 @@ const DETAILS: [(&str, SqlType); 6] = [
 
 /// The columns; none: it returns no rows.
 pub fn columns(statement: &JobStatement) -> Option<Vec<ColumnInfo>> {
-    let JobStatement::Show { listed, details, .. } = statement else { return None };
+    let (listed, details) = match statement {
+        JobStatement::Show { listed, details, .. } => (listed, details),
+        JobStatement::Control { .. } => return None,
+        JobStatement::Feed(FeedStatement::Create { .. }) => return Some(infos(&MADE)),
+        JobStatement::Feed(FeedStatement::Stream { .. }) => return Some(infos(&STREAMED)),
+        JobStatement::Feed(FeedStatement::Alter { .. }) => return Some(infos(&ALTERED)),
+    };
     let own: &[(&str, SqlType)] = match listed {
         Listed::Jobs | Listed::Automatic => &JOBS,
         Listed::Changefeeds => &CHANGEFEEDS,
@@ -104,6 +124,12 @@ pub fn listed<'v>(
         (std::cmp::Reverse(ended), std::cmp::Reverse(began), *id)
     });
     jobs
+}
+
+/// The rows of `crdb_internal.jobs`: all that `principal` may see, the cluster's own and those that ended long ago among them.
+pub fn table(view: &View, principal: PrincipalId, now: Timestamp) -> Vec<Vec<Datum>> {
+    let may = |(id, _): &(JobId, _)| view.state().may_control_job(principal, *id).is_ok();
+    view.state().jobs().filter(may).map(|(id, job)| job_row(id, job, now)).collect()
 }
 
 /// The rows of jobs.
@@ -161,6 +187,8 @@ fn job_row(id: JobId, job: &Job, now: Timestamp) -> Vec<Datum> {
 fn feed_row(view: &View, id: JobId, job: &Job, now: Timestamp) -> Vec<Datum> {
     let high_water = job.progress.high_water.map_or(Datum::Null, |at| Datum::Numeric(at.to_string()));
     let tables = job.asked.tables.iter().map(|table| Some(full_name(view, *table)));
+    let details = Details::open(&job.asked.details);
+    let of_details = |of: fn(&Details) -> String| details.as_ref().map_or(Datum::Null, |it| text(&of(it)));
     vec![
         Datum::Int(id.0),
         text(&job.asked.description),
@@ -173,10 +201,10 @@ fn feed_row(view: &View, id: JobId, job: &Job, now: Timestamp) -> Vec<Datum> {
         moment(Some(job.modified)),
         high_water,
         error(job),
-        Datum::Null,
+        of_details(Details::shown_sink),
         Datum::TextArray(tables.collect()),
-        Datum::Null,
-        Datum::Null,
+        of_details(|details| details.topics.join(",")),
+        of_details(|details| details.format().to_owned()),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! Tables of what only running nodes know: sessions, queries, nodes.
+//! Tables of what only running nodes know: sessions, queries, nodes; and of jobs, which are shown in the same way.
 //!
 //! A virtual table is read on a thread that cannot wait, so what others must be asked is asked before the statement
 //! begins, and its rows travel with the statement.
@@ -17,6 +17,7 @@ use crate::error::SqlError;
 use crate::sql::system::activity::{self, QUERY, SESSION, TRANSACTION};
 use crate::sql::system::context::LiveRows;
 use crate::sql::system::external::CREDENTIAL;
+use crate::sql::system::job::JOBS;
 use crate::value::{Datum, SqlType};
 use SqlType::{Bool, Float8, Int4, Int8, Name, Oid, Text, TimestampTz};
 
@@ -110,6 +111,7 @@ static RUNTIME: Live = Live {
     name: "node_runtime_info",
     columns: &[("node_id", Int8), ("component", Text), ("field", Text), ("value", Text)],
 };
+static JOB_TABLE: Live = Live { name: "jobs", columns: &JOBS };
 /// One range: every node has everything.
 static RANGES: Live = Live {
     name: "ranges",
@@ -143,6 +145,7 @@ const LIVE: &[&Live] = &[
     &CLUSTER_CREDENTIALS,
     &NODES,
     &RUNTIME,
+    &JOB_TABLE,
     &RANGES,
     &STATEMENTS,
 ];
@@ -158,6 +161,7 @@ pub(super) const TABLES: &[&dyn Computed] = &[
     &CLUSTER_CREDENTIALS,
     &NODES,
     &RUNTIME,
+    &JOB_TABLE,
     &RANGES,
     &STATEMENTS,
     &PG_STAT_ACTIVITY,
