@@ -54,7 +54,7 @@ const JOB_STATEMENTS: &str = "node/tests/jobs.rs";
 const BACKUPS: &str = "cluster-tests/tests/backup_jobs.rs";
 const MADE: &str = "backups_are_made_and_shown_by_statements";
 const RESTORES: &str = "cluster-tests/tests/restores.rs";
-const SCHEDULES: &str = "issue 7: there are no schedules yet";
+const SCHEDULES: &str = "there are no schedules yet: CREATE SCHEDULE is 0A000";
 
 const CASES: &[(u16, How)] = &[
     (1, By(URI, "a_bucket_has_a_name")),
@@ -152,7 +152,7 @@ const CASES: &[(u16, How)] = &[
     (
         94,
         Not(
-            "issue 7: jobs are claimed there; today SHOW CREDENTIALS and CHECK … ON ALL NODES tell which node has no identity",
+            "a node without identity may claim a job, which then waits; SHOW CREDENTIALS and CHECK … ON ALL NODES tell which node has no identity",
         ),
     ),
     (95, Not("AWS_MSK_IAM is refused by name: rskafka has no login that begins anew (docs/changefeeds.md)")),
