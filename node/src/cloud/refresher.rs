@@ -24,7 +24,7 @@
 //! | K13 | a service that says when to come again is not asked before |
 //! | K14 | what dies with its parent ends no later than it |
 //! | K15 | a step that nobody uses makes no calls, and ends |
-//! | K16 | who is told "denied" was told so by a call that ended after they asked |
+//! | K16 | who is told "denied" was told so by a call that ended after they asked, and not by one that is done again at once |
 
 pub mod timing;
 
@@ -543,7 +543,8 @@ impl Refresher {
         }
         let is_told = self.failed.is_some_and(|failed| {
             let is_over = self.lost_at.is_none_or(|lost| now >= lost.after(GRACE));
-            needs_somebody(failed.class) && (is_over || failed.class == Class::Config)
+            let is_tried_again = failed.count <= 1 && timing::is_worth_one_more(failed.class);
+            needs_somebody(failed.class) && !is_tried_again && (is_over || failed.class == Class::Config)
         });
         if is_told && !self.is_good_for(Duration::ZERO, now) && self.ended > ended {
             return Verdict::Failed;

@@ -271,10 +271,12 @@ fn a_parent_that_was_over_is_renewed_and_the_child_goes_on_with_the_next() {
     assert_eq!(step.on(Event::Woke, &with(Parent::Has(4), 1)), [Action::Call]);
     let actions = step.on(failed(1, Class::ParentExpired), &with(Parent::Has(4), 2));
     assert_eq!(actions, [Action::RenewParent(4), Action::Alarm(Class::ParentExpired)]);
+    assert_eq!(step.verdict(secs(1), 0, at(2)), Verdict::Wait, "the parent is renewed, and it goes on");
     assert_eq!(step.on(Event::Woke, &with(Parent::Missing, 3)), []);
     assert_eq!(step.on(Event::Woke, &with(Parent::Has(4), 3)), []);
     assert_eq!(step.on(Event::Woke, &with(Parent::Has(5), 3)), [Action::Call]);
     step.on(failed(3, Class::ParentExpired), &with(Parent::Has(5), 4));
+    assert_eq!(step.verdict(secs(1), 0, at(4)), Verdict::Failed, "it came again");
     assert_eq!(step.on(Event::Woke, &with(Parent::Has(6), 63)), [], "the second time it waits");
     assert_eq!(step.on(Event::Woke, &with(Parent::Has(6), 64)), [Action::Call]);
 }

@@ -83,7 +83,7 @@ fn waits(class: Class) -> (Duration, Duration) {
 
 /// Whether the first failure of the class may be gone when it is looked at again: the source is read anew, the parent renewed,
 /// the clock measured.
-fn is_worth_one_more(class: Class) -> bool {
+pub fn is_worth_one_more(class: Class) -> bool {
     matches!(class, Class::SourceDead | Class::ParentExpired | Class::ClockSkew)
 }
 
