@@ -109,7 +109,7 @@ async fn topics_of_pubsub_hold_it_under_tokens_of_three_seconds_and_refusals() {
     google.lifetime(Duration::from_secs(3));
     let clouds = Clouds::google(google.settings(GcpNodeSource::Metadata));
     let mut world = World::start(OPTIONS).await;
-    let sink = "gcpubsub://p?region=eu-west1&AUTH=implicit&ASSUME_ROLE=feeds%40p.iam.gserviceaccount.com";
+    let sink = "gcpubsub://p?region=eu-west1&topic_name=orders&AUTH=implicit&ASSUME_ROLE=feeds%40p.iam.gserviceaccount.com";
     google.allow("node@p.iam", "feeds@p.iam.gserviceaccount.com");
     google.publisher("feeds@p.iam.gserviceaccount.com", Some(true));
     stopped_and_begun_again(&mut world, &clouds, sink).await;
@@ -120,7 +120,7 @@ async fn topics_of_pubsub_hold_it_under_tokens_of_three_seconds_and_refusals() {
     };
     tokio::join!(world.write_while_fed(&clouds, sink, 60, None), again);
     assert!(world.retries() > 0, "it was refused");
-    let messages = pubsub_messages(&google);
+    let messages = pubsub_messages(google.published());
     assert_eq!(read(&messages), world.expected, "{} messages", messages.len());
 }
 

@@ -6,12 +6,14 @@
 //! than those of boundaries, JSON storage, generations that are kept.
 
 mod boundary;
+mod emulator;
 mod fault;
 mod iam;
 mod kms;
 mod pubsub;
 mod storage;
 
+pub use emulator::PubSubEmulator;
 pub use fault::{Service, Trouble};
 pub use pubsub::Published;
 pub use storage::Access;
@@ -95,10 +97,12 @@ struct State {
     machine_token: Option<String>,
     tokens: HashMap<String, Token>,
     buckets: BTreeMap<String, Bucket>,
-    /// Who may publish, and whether topics may be made too.
     /// Who may use which key of Cloud KMS.
     keys_of: HashMap<String, HashSet<String>>,
+    /// Who may publish, and whether topics may be made too.
     publishers: HashMap<String, bool>,
+    /// What answers who may publish; none: the double itself.
+    pubsub_behind: Option<SocketAddr>,
     topics: BTreeSet<String>,
     published: Vec<Published>,
     part_bytes_min: usize,
@@ -262,6 +266,11 @@ impl Google {
         };
     }
 
+    /// Hands what may be published on to an emulator of Pub/Sub, which has it then.
+    pub fn hand_on(&self, emulator: &PubSubEmulator) {
+        self.lock().pubsub_behind = Some(emulator.address());
+    }
+
     /// What was published, in order.
     pub fn published(&self) -> Vec<Published> {
         self.lock().published.clone()
@@ -338,6 +347,7 @@ impl State {
             buckets: BTreeMap::new(),
             keys_of: HashMap::new(),
             publishers: HashMap::new(),
+            pubsub_behind: None,
             topics: BTreeSet::new(),
             published: Vec::new(),
             part_bytes_min: PART_BYTES_MIN,
@@ -454,6 +464,9 @@ async fn answer(
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let answer = match allowed {
         Err(answer) => answer,
+        Ok(()) if service == Service::PubSub && lock(state).pubsub_behind.is_some() => {
+            pubsub::hand_on(state, &asked, body).await.ok_or(Cut)?
+        }
         Ok(()) => {
             let mut state = lock(state);
             match service {

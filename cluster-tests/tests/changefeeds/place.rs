@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use grantd_cluster_tests::cloud::aws::{Aws, Keys};
 use grantd_cluster_tests::cloud::fault::{Fault, Service, Trouble};
-use grantd_cluster_tests::cloud::google::{self, Google};
+use grantd_cluster_tests::cloud::google::{self, Google, PubSubEmulator};
 use grantd_cluster_tests::cloud::tansu::Tansu;
 use grantd_cluster_tests::cloud::world::{Chained, World, trust};
 use http_body_util::{BodyExt, Full};
@@ -35,6 +35,10 @@ pub trait Place: Send + Sync {
     /// What a node finds in its environment.
     fn environment(&self) -> Vec<(String, String)> {
         Vec::new()
+    }
+    /// What the topic of the table `t` is called.
+    fn topic(&self) -> &'static str {
+        "t"
     }
     /// As a statement names it.
     fn uri(&self) -> String;
@@ -287,8 +291,11 @@ impl Place for Webhook {
     }
 }
 
-/// Topics of the strict double of Google, by a role.
-pub struct PubSub(Google);
+/// Topics of the strict double of Google, by a role; or of Google's emulator behind it.
+pub struct PubSub {
+    google: Google,
+    emulator: Option<PubSubEmulator>,
+}
 
 const NODE: &str = "node@p.iam";
 const FEEDS: &str = "feeds@p.iam.gserviceaccount.com";
@@ -300,18 +307,26 @@ impl PubSub {
         google.lifetime(Duration::from_secs(3));
         google.allow(NODE, FEEDS);
         google.publisher(FEEDS, Some(true));
-        Self(google)
+        Self { google, emulator: None }
+    }
+
+    /// None: the emulator is not there.
+    pub async fn of_google() -> Option<Self> {
+        let emulator = PubSubEmulator::start().await?;
+        let place = Self::start().await;
+        place.google.hand_on(&emulator);
+        Some(Self { emulator: Some(emulator), ..place })
     }
 }
 
 #[async_trait]
 impl Place for PubSub {
     fn name(&self) -> &'static str {
-        "Pub/Sub"
+        if self.emulator.is_some() { "Pub/Sub of Google's emulator" } else { "Pub/Sub" }
     }
 
     fn arguments(&self) -> Vec<String> {
-        let endpoint = self.0.endpoint();
+        let endpoint = self.google.endpoint();
         let host = endpoint.trim_start_matches("http://");
         arguments(&[
             ["--gcp-source", "metadata"],
@@ -323,33 +338,42 @@ impl Place for PubSub {
         ])
     }
 
+    /// Google takes no names of a letter.
+    fn topic(&self) -> &'static str {
+        "orders"
+    }
+
     fn uri(&self) -> String {
-        format!("gcpubsub://p?region=eu-west1&AUTH=implicit&ASSUME_ROLE={}", encoded(FEEDS))
+        format!("gcpubsub://p?region=eu-west1&topic_name=orders&AUTH=implicit&ASSUME_ROLE={}", encoded(FEEDS))
     }
 
     fn cut(&self, is_cut: bool) {
         if is_cut {
-            self.0.trouble(google::Service::PubSub, google::Trouble::Cut, 100);
+            self.google.trouble(google::Service::PubSub, google::Trouble::Cut, 100);
         } else {
-            self.0.heal(google::Service::PubSub);
+            self.google.heal(google::Service::PubSub);
         }
     }
 
     fn trust(&self, is_trusted: bool) -> Option<String> {
         if is_trusted {
-            self.0.allow(NODE, FEEDS);
+            self.google.allow(NODE, FEEDS);
         } else {
-            self.0.forbid(NODE, FEEDS);
+            self.google.forbid(NODE, FEEDS);
         }
         Some(FEEDS.to_owned())
     }
 
     async fn read(&self) -> (History, usize) {
-        let messages = pubsub_messages(&self.0);
+        let published = match &self.emulator {
+            Some(emulator) => emulator.published("p").await,
+            None => self.google.published(),
+        };
+        let messages = pubsub_messages(published);
         (read(&messages), messages.len())
     }
 
     fn secrets(&self) -> Vec<String> {
-        self.0.tokens()
+        self.google.tokens()
     }
 }

@@ -169,7 +169,7 @@ async fn refused(planted: &mut Planted, root: &Client, id: &str) {
             ),
             format!("kafka://127.0.0.1:1?tls_enabled=true&ca_cert={}", secret("CA")),
             format!("webhook-https://u:p@127.0.0.1:1/{}", secret("path")),
-            format!("gcpubsub://p?region=r&CREDENTIALS={}", secret("credentials")),
+            format!("gcpubsub://p?region=r&topic_name=orders&CREDENTIALS={}", secret("credentials")),
             format!(
                 "s3://b/p?AWS_ACCESS_KEY_ID=i&AWS_REGION=r&AWS_ENDPOINT=http://127.0.0.1:1&AWS_SECRET_ACCESS_KEY={}&x={}",
                 secret("secret key"),

@@ -145,7 +145,9 @@ impl Planted {
                      &sasl_client_secret={secret}&sasl_token_url={url}"
                 )
             }
-            "pubsub" => format!("gcpubsub://p?region=r&CREDENTIALS={}", key(&fresh("private key"))),
+            "pubsub" => {
+                format!("gcpubsub://p?region=r&topic_name=orders&CREDENTIALS={}", key(&fresh("private key")))
+            }
             "webhook" => {
                 let (password, path) = (encoded(&fresh("password")), encoded(&fresh("path")));
                 format!(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use grantd_cluster_tests::cloud::google::{Google, Published};
+use grantd_cluster_tests::cloud::google::Published;
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::UnknownTopicHandling;
 use serde_json::Value;
@@ -114,7 +114,7 @@ pub async fn kafka_messages(brokers: ClientBuilder, topic: &str) -> Vec<String> 
 }
 
 /// All messages of Pub/Sub, in the order in which they were published.
-pub fn pubsub_messages(google: &Google) -> Vec<String> {
+pub fn pubsub_messages(published: Vec<Published>) -> Vec<String> {
     let message = |published: Published| {
         let data: Value = serde_json::from_str(&published.data).unwrap();
         if !data["key"].is_array() {
@@ -123,5 +123,5 @@ pub fn pubsub_messages(google: &Google) -> Vec<String> {
         assert_eq!(published.ordering_key, data["key"].to_string());
         data["value"].to_string()
     };
-    google.published().into_iter().map(message).collect()
+    published.into_iter().map(message).collect()
 }

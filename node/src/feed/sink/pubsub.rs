@@ -45,6 +45,10 @@ impl PubSub {
         endpoint: Option<&str>,
         custom_ca: &str,
     ) -> Result<Self, SinkError> {
+        if let Some(topic) = topics.iter().find(|topic| !is_name(topic)) {
+            let text = format!("gcpubsub: {topic} cannot be the name of a topic");
+            return Err(SinkError::new(Class::Terminal, &text).with_hint(NAMES));
+        }
         let google = || match &uri.region {
             Some(region) => format!("https://{region}-pubsub.googleapis.com"),
             None => "https://pubsub.googleapis.com".to_owned(),
@@ -242,6 +246,15 @@ impl Sink for PubSub {
     }
 }
 
+/// Whether Google takes it for a topic's name.
+fn is_name(topic: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~+%".contains(&byte);
+    NAME_BYTES.contains(&topic.len())
+        && topic.as_bytes()[0].is_ascii_alphabetic()
+        && !topic.starts_with("goog")
+        && topic.bytes().all(is_part)
+}
+
 /// Google takes up to 1,024 bytes of a key; of a longer one the hash orders as well, with some others.
 fn ordering_key(key: &[u8]) -> String {
     let text = String::from_utf8_lossy(key);
@@ -267,8 +280,27 @@ const BYTES_MAX: usize = 1_000_000;
 /// Pub/Sub answers within a second.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 const ORDERING_KEY_BYTES_MAX: usize = 1_024;
+/// Google's own bounds.
+const NAME_BYTES: std::ops::RangeInclusive<usize> = 3..=255;
+const NAMES: &str = "Names of topics have 3 to 255 characters, begin with a letter, and not with goog. topic_name in the URI \
+                     gives another name, the option full_table_name a longer one.";
 /// As of requests to storage: how long a token is to be good yet, and of a short one which part of its life.
 const REQUEST_TTL_MIN: Duration = Duration::from_secs(60);
 const SHORT_LIFE_PART: u32 = 10;
 /// Then it is said that there are none; the feed begins again and waits on.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_google_takes() {
+        for good in ["abc", "shop.public.t", "a_u002f_b", &"x".repeat(255)] {
+            assert!(is_name(good), "{good}");
+        }
+        for bad in ["", "t", "ab", "1st", "_u0021_x", "google", "a b c", &"x".repeat(256)] {
+            assert!(!is_name(bad), "{bad}");
+        }
+    }
+}
