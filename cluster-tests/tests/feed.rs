@@ -10,6 +10,7 @@ mod tls;
 #[path = "feed/world.rs"]
 mod world;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use grantd_cluster_tests::cloud::aws::Aws;
@@ -29,6 +30,17 @@ use world::{Clouds, World, lines_of};
 const OPTIONS: &[(&str, Option<&str>)] =
     &[("updated", None), ("resolved", Some("0s")), ("min_checkpoint_frequency", Some("200ms"))];
 
+/// Prints the rows of all files below a directory, in the order of their names, as messages of the other format.
+const PARQUET: &str = r#"
+import duckdb, json, pathlib, sys
+for path in sorted(str(path) for path in pathlib.Path(sys.argv[1]).rglob("*") if path.is_file()):
+    if path.endswith(".RESOLVED"):
+        print(open(path).read())
+        continue
+    for k, v, event, updated in duckdb.sql(f"SELECT k, v, __crdb__event_type, __crdb__updated FROM read_parquet({path!r})").fetchall():
+        print(json.dumps({"key": [k], "after": None if event == "d" else {"k": k, "v": v}, "updated": updated}))
+"#;
+
 /// Writes go on while the feed is stopped three times and begun again from what was kept.
 async fn stopped_and_begun_again(world: &mut World, clouds: &Clouds, sink: &str) {
     for round in 0..3 {
@@ -44,6 +56,27 @@ async fn files_of_a_directory_hold_exactly_the_history() {
     let sink = "nodelocal://self/feed?file_size=2KB";
     stopped_and_begun_again(&mut world, &Clouds::none(), sink).await;
     let messages = files_below(&world.files());
+    assert_eq!(read(&messages), world.expected, "{} messages", messages.len());
+    assert!(messages.iter().any(|message| message.contains("resolved")), "and it was told");
+}
+
+/// As DuckDB reads them, which knows Parquet and nothing of us.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_parquet_hold_it_for_another_program() {
+    let python = std::env::var("GRANTD_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import duckdb"]).output();
+    if !has.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var_os("GRANTD_REQUIRE_DRIVERS").is_none(), "{python} has no duckdb");
+        eprintln!("left out: {python} has no duckdb");
+        return;
+    }
+    let options = [OPTIONS, &[("format", Some("parquet")), ("compression", Some("zstd"))]].concat();
+    let mut world = World::start(&options).await;
+    stopped_and_begun_again(&mut world, &Clouds::none(), "nodelocal://self/feed?file_size=2KB").await;
+    let output = Command::new(&python).arg("-c").arg(PARQUET).arg(world.files()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let messages: Vec<String> =
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(read(&messages), world.expected, "{} messages", messages.len());
     assert!(messages.iter().any(|message| message.contains("resolved")), "and it was told");
 }

@@ -1,6 +1,6 @@
 //! Changefeeds: from the change history of tables to a place for messages.
 //!
-//! [`options`] says what a statement asked for, [`shape`] what a table is to a feed, [`encode`] makes bytes of its rows, under
+//! [`options`] says what a statement asked for, [`shape`] what a table is to a feed, `columns` what one is in Parquet, [`encode`] makes bytes of its rows, under
 //! the names of [`topic`]. [`plan`] decides without I/O what is read, sent, made sure of, kept and told, and in which order; the
 //! promises of a feed are its promises. [`sink`] is where messages go, [`source`] where changes come from. [`run`] does what the
 //! plan says, and begins again from what was kept where a sink or the cluster is in trouble.
@@ -14,6 +14,7 @@
 pub mod options;
 pub mod topic;
 pub mod shape;
+mod columns;
 pub mod encode;
 pub mod plan;
 pub mod sink;

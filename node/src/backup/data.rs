@@ -57,8 +57,9 @@ pub struct Columns {
     content: Content,
 }
 
+/// A column of a file.
 #[derive(Clone, Debug)]
-struct Column {
+pub(crate) struct Column {
     name: String,
     kind: Form,
     /// Of an enum: what its numbers are called.
@@ -67,7 +68,7 @@ struct Column {
 
 /// How values of a column are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Bool,
     Int2,
     Int4,
@@ -82,6 +83,23 @@ enum Form {
     Date,
     Time,
     Enum,
+}
+
+impl Column {
+    /// One that is no enum's.
+    pub(crate) fn new(name: &str, kind: Form) -> Self {
+        Self { name: name.to_owned(), kind, labels: None }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How its values are stored.
+    pub(crate) fn form(&self) -> Form {
+        self.kind
+    }
 }
 
 /// The stored columns of a table or sequence, and the places of its key among them. None: it is neither.
@@ -174,28 +192,33 @@ impl Form {
     }
 }
 
+/// A column of a file's schema. An enum's is its number.
+pub(crate) fn leaf(name: &str, form: Form) -> Result<TypePtr, ParquetError> {
+    primitive(name, form.physical(), form.logical())
+}
+
+fn primitive(name: &str, physical: Physical, logical: Option<LogicalType>) -> Result<TypePtr, ParquetError> {
+    let leaf = Type::primitive_type_builder(name, physical)
+        .with_repetition(Repetition::OPTIONAL)
+        .with_logical_type(logical);
+    let leaf = if physical == Physical::FIXED_LEN_BYTE_ARRAY { leaf.with_length(UUID_BYTES) } else { leaf };
+    leaf.build().map(Arc::new)
+}
+
 fn schema(columns: &[Column], content: Content) -> Result<TypePtr, ParquetError> {
-    let leaf = |name: &str, physical, logical| {
-        let leaf = Type::primitive_type_builder(name, physical)
-            .with_repetition(Repetition::OPTIONAL)
-            .with_logical_type(logical);
-        let leaf =
-            if physical == Physical::FIXED_LEN_BYTE_ARRAY { leaf.with_length(UUID_BYTES) } else { leaf };
-        leaf.build().map(Arc::new)
-    };
     let mut fields = Vec::new();
     if content == Content::Changes {
-        fields.push(leaf(OP, Physical::BYTE_ARRAY, Some(LogicalType::String))?);
-        fields.push(leaf(NANOS, Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::NANOS)))?);
-        fields.push(leaf(LOGICAL, Physical::INT64, Some(LogicalType::integer(64, true)))?);
+        fields.push(leaf(OP, Form::Text)?);
+        let nanos = LogicalType::timestamp(true, TimeUnit::NANOS);
+        fields.push(primitive(NANOS, Physical::INT64, Some(nanos))?);
+        fields.push(leaf(LOGICAL, Form::Int8)?);
     }
     for column in columns {
         if column.kind == Form::Enum {
-            fields.push(leaf(&column.name, Physical::BYTE_ARRAY, Some(LogicalType::String))?);
-            let number = format!("{NUMBER}{}", column.name);
-            fields.push(leaf(&number, Physical::INT64, Form::Enum.logical())?);
+            fields.push(leaf(&column.name, Form::Text)?);
+            fields.push(leaf(&format!("{NUMBER}{}", column.name), Form::Enum)?);
         } else {
-            fields.push(leaf(&column.name, column.kind.physical(), column.kind.logical())?);
+            fields.push(leaf(&column.name, column.kind)?);
         }
     }
     Type::group_type_builder("rows").with_fields(fields).build().map(Arc::new)
@@ -291,10 +314,15 @@ impl FileWriter {
     }
 }
 
-type Group<'g> = SerializedRowGroupWriter<'g, Vec<u8>>;
+/// Rows of a file that stand together.
+pub(crate) type Group<'g> = SerializedRowGroupWriter<'g, Vec<u8>>;
 
-/// False: a value is not of the column's type.
-fn column_of(group: &mut Group<'_>, column: &Column, values: &[&Value]) -> Result<bool, ParquetError> {
+/// Writes a group's next column. False: a value is not of the column's type.
+pub(crate) fn column_of(
+    group: &mut Group<'_>,
+    column: &Column,
+    values: &[&Value],
+) -> Result<bool, ParquetError> {
     let classes =
         |of: fn(&Value) -> bool| values.iter().all(|value| matches!(value, Value::Null) || of(value));
     let integers =

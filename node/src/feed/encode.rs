@@ -9,6 +9,7 @@ use grantd_catalog::id::Timestamp;
 use grantd_catalog::refusal::{Refusal, SqlState};
 use grantd_raft::rows::Value;
 
+use super::columns::{Cell, seal};
 use super::options::{Envelope, Format, Message};
 use super::shape::{Column, Shape};
 use crate::value::{Datum, SqlType, text};
@@ -52,6 +53,7 @@ impl Encoder {
                 None => return Ok(None),
                 Some((shape, values)) => push_csv(shape, values, &mut out)?,
             },
+            (_, Format::Parquet) => return self.columns(row).map(Some),
             (Envelope::Wrapped, Format::Json) => self.push_wrapped(row, &mut out)?,
             (Envelope::Row, Format::Json) if row.after.is_none() => return Ok(None),
             (Envelope::Row | Envelope::Bare, Format::Json) => self.push_bare(row, &mut out)?,
@@ -72,6 +74,40 @@ impl Encoder {
     /// How it is written.
     pub const fn format(self) -> Format {
         self.0.format
+    }
+
+    /// The columns of a file of Parquet, in [`super::columns::File`]'s order. Of a row that is gone those of the key.
+    fn columns(self, row: &Row<'_>) -> Result<Vec<u8>, Refusal> {
+        let (event, told) = match (row.before, row.after) {
+            (None, after) => ("c", after),
+            (Some(_), Some(after)) => ("u", Some(after)),
+            (Some(before), None) => ("d", Some(before)),
+        };
+        let Some((shape, values)) = told else { return Err(unfit("a change")) };
+        if values.len() != shape.columns.len() {
+            return Err(unfit("a row"));
+        }
+        let mut cells = Vec::with_capacity(values.len() + ABOUT_COLUMNS_MAX);
+        for (at, (column, value)) in shape.columns.iter().zip(values).enumerate() {
+            cells.push(match (column.sql_type, value) {
+                _ if row.after.is_none() && !shape.key.contains(&at) => Cell::Null,
+                (SqlType::Enum(_), Value::Integer(position)) => {
+                    Cell::Text(column.label(*position).ok_or_else(|| unfit("a label"))?)
+                }
+                (_, value) => Cell::of(value),
+            });
+        }
+        cells.push(Cell::Text(event));
+        let time = shown(row.updated);
+        cells.extend(
+            [self.0.updated, self.0.mvcc_timestamp].iter().filter(|is| **is).map(|_| Cell::Text(&time)),
+        );
+        let mut before = String::new();
+        if self.0.diff {
+            push_row(row.before, &mut before)?;
+            cells.push(if row.before.is_some() { Cell::Text(&before) } else { Cell::Null });
+        }
+        seal(&cells).map_err(|error| unfit(&error))
     }
 
     fn push_wrapped(self, row: &Row<'_>, out: &mut String) -> Result<(), Refusal> {
@@ -313,6 +349,8 @@ fn push_csv(shape: &Shape, values: &[Value], out: &mut String) -> Result<(), Ref
 
 /// What is beside a row in it.
 const ABOUT: &str = "__crdb__";
+/// Beside those of the table.
+const ABOUT_COLUMNS_MAX: usize = 4;
 /// Enough for a row of some columns, so that it grows seldom.
 const TYPICAL_BYTES: usize = 256;
 

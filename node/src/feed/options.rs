@@ -94,6 +94,7 @@ pub enum Envelope {
 pub enum Format {
     Json,
     Csv,
+    Parquet,
 }
 
 /// `initial_scan`.
@@ -224,6 +225,17 @@ impl Options {
                 return Err(invalid(format!("{name} is only usable with envelope=wrapped")));
             }
         }
+        if format == Format::Parquet {
+            if envelope != Envelope::Wrapped {
+                return Err(invalid(format!(
+                    "envelope={} is not supported with format=parquet",
+                    envelope.word()
+                )));
+            }
+            if self.message.topic_in_value {
+                return Err(invalid("topic_in_value is not supported with format=parquet"));
+            }
+        }
         if self.unordered && self.resolved.is_some() {
             return Err(invalid("resolved is not supported with unordered"));
         }
@@ -276,6 +288,7 @@ impl Options {
     fn fit(&self, kind: &str, files: bool) -> Result<(), Refusal> {
         let own = [
             ("compression", self.compression.is_some(), files),
+            ("format=parquet", self.message.format == Format::Parquet, files),
             ("kafka_sink_config", self.kafka != KafkaConfig::default(), kind == "kafka"),
             ("pubsub_sink_config", self.pubsub != SendConfig::default(), kind == "gcpubsub"),
             ("webhook_sink_config", self.webhook != SendConfig::default(), kind == "webhook"),
@@ -391,8 +404,10 @@ impl Given {
     }
 
     fn message(&self) -> Result<Message, Refusal> {
-        if let Some(format @ ("avro" | "experimental_avro" | "parquet")) = self.value("format")? {
-            return Err(unsupported(format!("format={format} of CHANGEFEED")).with_hint("json and csv are"));
+        if let Some(format @ ("avro" | "experimental_avro")) = self.value("format")? {
+            return Err(
+                unsupported(format!("format={format} of CHANGEFEED")).with_hint("json, csv and parquet are")
+            );
         }
         if let Some(envelope @ ("enriched" | "deprecated_row")) = self.value("envelope")? {
             return Err(unsupported(format!("envelope={envelope} of CHANGEFEED"))
@@ -407,7 +422,10 @@ impl Given {
         Ok(Message {
             envelope: self.word("envelope", &envelopes)?.unwrap_or(Envelope::Wrapped),
             format: self
-                .word("format", &[("json", Format::Json), ("csv", Format::Csv)])?
+                .word(
+                    "format",
+                    &[("json", Format::Json), ("csv", Format::Csv), ("parquet", Format::Parquet)],
+                )?
                 .unwrap_or(Format::Json),
             updated: self.flag("updated")?,
             mvcc_timestamp: self.flag("mvcc_timestamp")?,

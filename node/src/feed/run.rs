@@ -194,7 +194,7 @@ impl<'r> Run<'r> {
     }
 
     fn messages_of(&self, changes: &[Change]) -> Result<Vec<Message>, Fault> {
-        let schema = |version: &Option<RowVersion>| version.as_ref().map(|version| version.shape.id);
+        let shape = |version: &Option<RowVersion>| version.as_ref().map(|version| Arc::clone(&version.shape));
         let each = changes.iter().map(|change| {
             let topic = &self.topics[change.target];
             let row = Row {
@@ -208,7 +208,7 @@ impl<'r> Run<'r> {
                 key: self.encoder.key(&row)?,
                 value: self.encoder.value(&row)?,
                 updated: change.updated,
-                schema: schema(&change.after).or(schema(&change.before)).unwrap_or_default(),
+                shape: shape(&change.after).or_else(|| shape(&change.before)).unwrap_or_default(),
             })
         });
         each.collect::<Result<_, Refusal>>().map_err(Fault::from)

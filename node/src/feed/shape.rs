@@ -15,7 +15,7 @@ use crate::value::SqlType;
 pub type Types = BTreeMap<ObjectId, Arc<Object>>;
 
 /// A table as it was for some time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
     /// Tells one shape of a table from another, in names of files: made of its columns, so that every node has the same.
     pub id: u32,
@@ -28,7 +28,7 @@ pub struct Shape {
 }
 
 /// One column.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: String,

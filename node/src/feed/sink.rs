@@ -27,6 +27,7 @@ pub use webhook::Webhook;
 
 pub(super) use http::share;
 
+use super::shape::Shape;
 use crate::cloud::redact;
 
 /// One message.
@@ -40,8 +41,8 @@ pub struct Message {
     pub value: Option<Vec<u8>>,
     /// The commit.
     pub updated: Timestamp,
-    /// Tells shapes of the table apart.
-    pub schema: u32,
+    /// What the table was.
+    pub shape: Arc<Shape>,
 }
 
 /// A place for messages.

@@ -80,7 +80,7 @@ impl Source {
         self.known(scan.at).await?;
         let (table, at, shape) = (self.tables[scan.target], scan.at, Arc::clone(&scan.shape));
         self.past(move |past| {
-            let mut spool = Spool::new(Arc::clone(&topic), at, shape.id);
+            let mut spool = Spool::new(Arc::clone(&topic), at, Arc::clone(&shape));
             past.rows_at(table, at, &mut |values| {
                 let row = Row { before: None, after: Some((&shape, &values)), updated: at, topic: &topic };
                 let key = encoder.key(&row).map_err(unencoded)?;

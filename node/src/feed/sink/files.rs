@@ -16,15 +16,17 @@ use grantd_catalog::id::Timestamp;
 use super::{Class, Message, Sink, SinkError};
 use crate::cloud::storage::{Kind, Storage, StorageError};
 use crate::cloud::uri::{FileSink, Partition};
-use crate::feed::options::{Codec, Format};
+use crate::feed::columns::File;
+use crate::feed::options::{self, Codec, Format};
 use crate::feed::plan::after;
+use crate::feed::shape::Shape;
 use crate::value::text::time::civil_from_days;
 
 /// Files of one run of a feed on one node.
 pub struct Files {
     storage: Storage,
     how: FileSink,
-    format: Format,
+    form: options::Message,
     codec: Option<Codec>,
     node: u64,
     /// 16 digits that no other run has.
@@ -40,7 +42,7 @@ pub struct Files {
 /// A file that is written in memory.
 struct Open {
     topic: Arc<str>,
-    schema: u32,
+    shape: Arc<Shape>,
     to: To,
     bytes: usize,
 }
@@ -49,11 +51,18 @@ enum To {
     Plain(Vec<u8>),
     Gzip(GzEncoder<Vec<u8>>),
     Zstd(zstd::Encoder<'static, Vec<u8>>),
+    Parquet(Box<File>),
 }
 
 impl Files {
     /// Files there.
-    pub fn new(storage: Storage, how: FileSink, format: Format, codec: Option<Codec>, node: u64) -> Self {
+    pub fn new(
+        storage: Storage,
+        how: FileSink,
+        form: options::Message,
+        codec: Option<Codec>,
+        node: u64,
+    ) -> Self {
         let mut unlike = [0; 8];
         // Without random bytes the time of the run tells it from others.
         if getrandom::fill(&mut unlike).is_err() {
@@ -64,7 +73,7 @@ impl Files {
         Self {
             storage,
             how,
-            format,
+            form,
             codec,
             node,
             session: format!("{:016x}", u64::from_be_bytes(unlike)),
@@ -83,15 +92,16 @@ impl Files {
         // A row that is gone has nothing to say in CSV, and other envelopes are not of files.
         let Some(value) = message.value else { return Ok(()) };
         let same_topic = |open: &Open| *open.topic == *message.topic;
-        if let Some(at) = self.open.iter().position(|open| same_topic(open) && open.schema != message.schema)
+        if let Some(at) =
+            self.open.iter().position(|open| same_topic(open) && open.shape.id != message.shape.id)
         {
             self.close(at).await?;
         }
         let at = match self.open.iter().position(same_topic) {
             Some(at) => at,
             None => {
-                let (topic, to) = (Arc::clone(&message.topic), To::new(self.codec)?);
-                self.open.push(Open { topic, schema: message.schema, to, bytes: 0 });
+                let to = To::new(&message.shape, self.form, self.codec)?;
+                self.open.push(Open { topic: message.topic, shape: message.shape, to, bytes: 0 });
                 self.open.len() - 1
             }
         };
@@ -112,18 +122,21 @@ impl Files {
 
     /// Writes a file.
     async fn close(&mut self, at: usize) -> Result<(), SinkError> {
-        let Open { topic, schema, to, .. } = self.open.remove(at);
+        let Open { topic, shape, to, .. } = self.open.remove(at);
         let (time, folder) = name_of(after(self.sent_up_to), self.how.partition);
-        let extension = match self.format {
+        let extension = match self.form.format {
             Format::Json => ".ndjson",
             Format::Csv => ".csv",
+            Format::Parquet => ".parquet",
         };
         let packed = match self.codec {
+            // It is packed within, and read as it is.
+            _ if self.form.format == Format::Parquet => "",
             None => "",
             Some(Codec::Gzip) => ".gz",
             Some(Codec::Zstd) => ".zst",
         };
-        let (session, node, file) = (&self.session, self.node, self.file);
+        let (session, node, file, schema) = (&self.session, self.node, self.file, shape.id);
         let name = format!(
             "{folder}{time}-{session}-{node}-{SINK}-{file:08x}-{topic}-{schema:x}{extension}{packed}"
         );
@@ -172,8 +185,12 @@ impl Sink for Files {
 }
 
 impl To {
-    fn new(codec: Option<Codec>) -> Result<Self, SinkError> {
+    fn new(shape: &Shape, form: options::Message, codec: Option<Codec>) -> Result<Self, SinkError> {
         Ok(match codec {
+            _ if form.format == Format::Parquet => {
+                let file = File::new(shape, form, codec);
+                Self::Parquet(Box::new(file.map_err(|error| unpacked(&error))?))
+            }
             None => Self::Plain(Vec::new()),
             Some(Codec::Gzip) => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::default())),
             Some(Codec::Zstd) => {
@@ -187,6 +204,7 @@ impl To {
             Self::Plain(to) => to,
             Self::Gzip(to) => to,
             Self::Zstd(to) => to,
+            Self::Parquet(file) => return file.add(line).map_err(|error| unpacked(&error)),
         };
         to.write_all(line).and_then(|()| to.write_all(b"\n")).map_err(|error| unpacked(&error))
     }
@@ -196,13 +214,14 @@ impl To {
             Self::Plain(to) => Ok(to),
             Self::Gzip(to) => to.finish().map_err(|error| unpacked(&error)),
             Self::Zstd(to) => to.finish().map_err(|error| unpacked(&error)),
+            Self::Parquet(file) => file.finish().map_err(|error| unpacked(&error)),
         }
     }
 }
 
 /// Memory does not refuse what is written to it; a codec might.
-fn unpacked(error: &std::io::Error) -> SinkError {
-    SinkError::new(Class::Retryable, &format!("a file cannot be compressed: {error}"))
+fn unpacked(error: &dyn std::error::Error) -> SinkError {
+    SinkError::new(Class::Retryable, &format!("a file cannot be written: {error}"))
 }
 
 impl From<StorageError> for SinkError {

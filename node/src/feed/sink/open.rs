@@ -75,8 +75,7 @@ pub async fn open(
     };
     // What is in the way is said soon, in the job's status: the feed begins again by itself.
     let storage = opener.storages.open(uri, chain, &label, Patience::Statement).await?;
-    let format = options.message.format;
-    Ok(Box::new(Files::new(storage, how, format, options.compression, opener.who.node)))
+    Ok(Box::new(Files::new(storage, how, options.message, options.compression, opener.who.node)))
 }
 
 fn unserved(what: &str) -> Refusal {

@@ -52,7 +52,8 @@ impl Webhook {
     async fn send(&mut self, all: bool) -> Result<(), SinkError> {
         for batch in self.waiting.due(all) {
             let (body, content_type) = match self.format {
-                Format::Json => (payload(&batch), JSON),
+                // Parquet is of files, and was refused before.
+                Format::Json | Format::Parquet => (payload(&batch), JSON),
                 Format::Csv => (lines(&batch), CSV),
             };
             self.post(body, content_type).await?;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use grantd_catalog::id::Timestamp;
 use tempfile::SpooledTempFile;
 
+use crate::feed::shape::Shape;
 use crate::feed::sink::Message;
 
 /// Messages of one scan.
 pub struct Spool {
     topic: Arc<str>,
     updated: Timestamp,
-    schema: u32,
+    shape: Arc<Shape>,
     file: State,
 }
 
@@ -23,9 +24,9 @@ enum State {
 }
 
 impl Spool {
-    pub(super) fn new(topic: Arc<str>, updated: Timestamp, schema: u32) -> Self {
+    pub(super) fn new(topic: Arc<str>, updated: Timestamp, shape: Arc<Shape>) -> Self {
         let file = State::Written(BufWriter::new(tempfile::spooled_tempfile(MEMORY_BYTES_MAX)));
-        Self { topic, updated, schema, file }
+        Self { topic, updated, shape, file }
     }
 
     /// Adds a message.
@@ -57,8 +58,8 @@ impl Spool {
             let value = part(file)?.unwrap_or(None);
             let key = key.unwrap_or_default();
             bytes += key.len() + value.as_ref().map_or(0, Vec::len) + size_of::<Message>();
-            let (topic, updated, schema) = (Arc::clone(&self.topic), self.updated, self.schema);
-            messages.push(Message { topic, key, value, updated, schema });
+            let (topic, shape) = (Arc::clone(&self.topic), Arc::clone(&self.shape));
+            messages.push(Message { topic, key, value, updated: self.updated, shape });
         }
         Ok(messages)
     }
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_waits_comes_out_as_it_went_in() {
-        let mut spool = Spool::new("t".into(), Timestamp::default(), 7);
+        let mut spool = Spool::new("t".into(), Timestamp::default(), Arc::default());
         let put: Vec<(Vec<u8>, Option<Vec<u8>>)> = (0..20_000_u32)
             .map(|at| (at.to_le_bytes().to_vec(), (at % 3 > 0).then(|| vec![b'x'; (at % 1_000) as usize])))
             .collect();

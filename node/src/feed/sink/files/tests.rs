@@ -5,6 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use async_trait::async_trait;
+use grantd_catalog::object::ColumnType;
+use grantd_raft::rows::Value;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -16,6 +20,10 @@ use crate::cloud::lease::{Class as LeaseClass, Fetch, FetchError, Fetched, Lease
 use crate::cloud::settings::NodeSettings;
 use crate::cloud::storage::{Patience, StorageSettings, Storages};
 use crate::cloud::uri::{Purpose, Uri};
+use crate::feed::encode::tests::table;
+use crate::feed::encode::{Encoder, Row, shown};
+use crate::feed::options::Options;
+use crate::feed::shape::Types;
 
 struct Nobody;
 
@@ -28,6 +36,16 @@ impl Fetch for Nobody {
 }
 
 async fn sink(root: &Path, query: &str, codec: Option<Codec>) -> Files {
+    sink_of(root, query, codec, &[]).await
+}
+
+/// With options of messages.
+async fn sink_of(root: &Path, query: &str, codec: Option<Codec>, given: &[&str]) -> Files {
+    let given = given.iter().map(|option| match option.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => ((*option).to_owned(), None),
+    });
+    let form = Options::parse(&given.collect::<Vec<_>>(), time(0)).unwrap().message;
     let settings = NodeSettings { external_io_dir: Some(root.to_path_buf()), ..NodeSettings::nowhere() };
     let uri = format!("nodelocal://self/feed{query}");
     let uri = Uri::parse(&uri, Purpose::Sink { unordered: false }, &settings).unwrap();
@@ -35,7 +53,7 @@ async fn sink(root: &Path, query: &str, codec: Option<Codec>) -> Files {
     let broker = Broker::start(Arc::new(Nobody), 7, Audit::default());
     let storages = Storages::new(7, settings, broker, StorageSettings::default);
     let storage = storages.open(&uri, None, "a test", Patience::Job).await.unwrap();
-    Files::new(storage, local.files.clone(), Format::Json, codec, 7)
+    Files::new(storage, local.files.clone(), form, codec, 7)
 }
 
 fn time(nanos: u64) -> Timestamp {
@@ -45,7 +63,8 @@ fn time(nanos: u64) -> Timestamp {
 fn message(topic: &str, key: u64, nanos: u64, schema: u32) -> Message {
     let value = format!("{{\"key\": [{key}], \"at\": {nanos}}}").into_bytes();
     let key = format!("[{key}]").into_bytes();
-    Message { topic: topic.into(), key, value: Some(value), updated: time(nanos), schema }
+    let shape = Arc::new(Shape { id: schema, ..Shape::default() });
+    Message { topic: topic.into(), key, value: Some(value), updated: time(nanos), shape }
 }
 
 /// All files below, in the order of their names, with what is in them.
@@ -119,6 +138,59 @@ async fn files_are_packed_as_asked() {
             Codec::Zstd => zstd::Decoder::new(&packed[..]).unwrap().read_to_end(&mut unpacked).unwrap(),
         };
         assert_eq!(unpacked, plain);
+    }
+}
+
+/// Each value in the type that a reader expects, and of a row that is gone the key; packed within the file, under one name.
+#[tokio::test]
+async fn files_of_parquet_have_columns() {
+    let object = table(
+        &[
+            ("n", ColumnType::Decimal { bound: None }),
+            ("id", ColumnType::Int8),
+            ("at", ColumnType::TimestampTz),
+        ],
+        &[1],
+    );
+    let shape = Arc::new(Shape::of("t", &object, &Types::new()).unwrap());
+    let options = ["format=parquet", "updated", "diff"];
+    for codec in [None, Some(Codec::Gzip), Some(Codec::Zstd)] {
+        let directory = TempDir::new().unwrap();
+        let mut sink = sink_of(directory.path(), "?partition_format=flat", codec, &options).await;
+        let encoder = Encoder::new(sink.form);
+        let row = |number: &str| {
+            vec![Value::Text(number.to_owned()), Value::Integer(7), Value::Integer(1_585_866_298_072_107)]
+        };
+        let (old, new) = (row("1.50"), row("2"));
+        let of = |before: bool, after: bool, nanos: u64| {
+            let (before, after) = (before.then_some((&*shape, &*old)), after.then_some((&*shape, &*new)));
+            let row = Row { before, after, updated: time(nanos), topic: "t" };
+            let (key, value) = (encoder.key(&row).unwrap(), encoder.value(&row).unwrap());
+            Message { topic: "t".into(), key, value, updated: time(nanos), shape: Arc::clone(&shape) }
+        };
+        sink.begin(time(0)).await.unwrap();
+        sink.emit(vec![of(false, true, 1), of(true, true, 2), of(true, false, 3)]).await.unwrap();
+        sink.flush(time(3)).await.unwrap();
+        let found = all(directory.path());
+        let [(name, bytes)] = found.as_slice() else { panic!("{} files", found.len()) };
+        assert!(name.ends_with(".parquet"), "{name}");
+        let reader = SerializedFileReader::new(Bytes::copy_from_slice(bytes)).unwrap();
+        let rows: Vec<String> =
+            reader.get_row_iter(None).unwrap().map(|row| row.unwrap().to_string()).collect();
+        let about = |event: &str, nanos, before: &str| {
+            let updated = shown(time(nanos));
+            format!(
+                r#"__crdb__event_type: "{event}", __crdb__updated: "{updated}", __crdb__before: {before}"#
+            )
+        };
+        let whole = r#"n: "2", id: 7, at: 2020-04-02 22:24:58.072107 +00:00"#;
+        let before = r#""{"at": "2020-04-02T22:24:58.072107Z", "id": 7, "n": 1.50}""#;
+        let expected = [
+            format!("{{{whole}, {}}}", about("c", 1, "null")),
+            format!("{{{whole}, {}}}", about("u", 2, before)),
+            format!("{{n: null, id: 7, at: null, {}}}", about("d", 3, before)),
+        ];
+        assert_eq!(rows, expected);
     }
 }
 

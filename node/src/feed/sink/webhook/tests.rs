@@ -106,7 +106,7 @@ fn messages(keys: std::ops::Range<u32>) -> Vec<Message> {
         key: format!("[{key}]").into_bytes(),
         value: Some(format!("{{\"after\": {{\"id\": {key}}}}}").into_bytes()),
         updated: Timestamp::default(),
-        schema: 1,
+        shape: Arc::default(),
     })
     .collect()
 }
