@@ -32,6 +32,7 @@ pub(super) async fn run(cluster: &mut Cluster) -> Result<(), Failure> {
     tour.again_and_again().await?;
     tour.a_follower_writes().await?;
     tour.the_leader_is_lost().await?;
+    tour.dropped_and_restored().await?;
     println!("\nAll {} statements did what this tour said they would.", tour.verified);
     Ok(())
 }
@@ -201,6 +202,20 @@ impl Tour<'_> {
         self.is_refused(lost, "mia", "SELECT card FROM shop.customers").await
     }
 
+    async fn dropped_and_restored(&mut self) -> Result<(), Failure> {
+        self.begin(
+            "Backed up, dropped, restored",
+            "Into files of node 2, as a job; into a bucket any node would go on with it. To read a table is not to take it away. \
+             What is restored is all there or not at all, and who may read it is said anew.",
+        );
+        self.is_refused(3, "mia", "BACKUP TABLE shop.orders INTO 'nodelocal://2/shop'").await?;
+        self.succeeds(2, "root", "BACKUP DATABASE shop INTO 'nodelocal://2/shop'").await?;
+        self.succeeds(1, "root", "DROP TABLE shop.orders").await?;
+        self.succeeds(2, "root", "RESTORE TABLE shop.orders FROM LATEST IN 'nodelocal://2/shop'").await?;
+        self.returns(2, "root", READ, "5").await?;
+        self.is_refused(3, "mia", READ).await
+    }
+
     fn followers(&self) -> Vec<NodeId> {
         let leader = self.cluster.leader();
         self.cluster.running().into_iter().filter(|node| Some(*node) != leader).collect()
@@ -314,7 +329,7 @@ fn first_value(parts: Vec<Part>) -> String {
 
 /// One line of the tour: where, who, what, what came of it, and what it cost.
 fn line(node: NodeId, user: &str, sql: &str, result: &str, took: Duration) {
-    println!("    node {node}  {user:<5} {sql:<62} {result:<8} {:>9}", shown(took));
+    println!("    node {node}  {user:<5} {sql:<66} {result:<8} {:>9}", shown(took));
 }
 
 fn print_spread(node: NodeId, user: &str, what: &str, mut times: Vec<Duration>) {
