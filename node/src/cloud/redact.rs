@@ -40,8 +40,12 @@ pub fn repeated(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
     let steps: [(&Regex, Shown); 3] = [
         (&ADDRESS, |found| {
-            let shown =
-                |(at, quote)| found.get(at).map(|uri| format!("{quote}{}{quote}", address(uri.as_str())));
+            let shown = |(at, quote): (usize, &str)| {
+                let uri = found.get(at)?.as_str();
+                // What ends a part of a sentence is no part of what stands alone in it.
+                let end = if quote.is_empty() { uri.trim_end_matches([':', ',', ';', '.']) } else { uri };
+                Some(format!("{quote}{}{quote}{}", address(end), &uri[end.len()..]))
+            };
             (1..).zip(QUOTES).find_map(shown).unwrap_or_default()
         }),
         (&WHOLE, |_| REDACTED.to_owned()),

@@ -50,6 +50,7 @@ fn what_sdks_and_services_say_keeps_its_sense_and_loses_its_secrets() {
             Some("POST https://hooks.example:8443/redacted failed"),
         ),
         ("https://amy:hunter2@h/p", Some("https://redacted")),
+        ("cannot be used: nodelocal://2: it is elsewhere, see https://h:8443.", None),
         (
             "/b/k?X-Amz-Credential=hunter2&X-Amz-Date=1&X-Amz-Signature=0f",
             Some("/b/k?X-Amz-Credential=redacted&X-Amz-Date=1&X-Amz-Signature=redacted"),
