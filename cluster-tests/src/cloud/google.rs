@@ -281,6 +281,13 @@ impl Google {
         self.lock().part_bytes_min = bytes;
     }
 
+    /// The names of the objects whose names begin so, in their order.
+    pub fn names(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let state = self.lock();
+        let objects = state.buckets.get(bucket).into_iter().flat_map(|bucket| bucket.objects.keys());
+        objects.filter(|name| name.starts_with(prefix)).cloned().collect()
+    }
+
     /// The bytes of an object.
     pub fn object(&self, bucket: &str, name: &str) -> Option<Bytes> {
         Some(self.lock().buckets.get(bucket)?.objects.get(name)?.bytes.clone())

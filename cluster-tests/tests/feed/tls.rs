@@ -21,8 +21,15 @@ pub struct Front {
 }
 
 impl Front {
+    #[allow(dead_code, reason = "not every test names it so")]
     pub async fn start() -> Self {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        Self::named(&["localhost"]).await
+    }
+
+    /// With a certificate for these names.
+    pub async fn named(names: &[&str]) -> Self {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let certificate = made.cert.der().clone();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -68,15 +75,24 @@ impl Front {
         self.is_cut.send_replace(is_cut);
     }
 
+    #[allow(dead_code, reason = "not every test says it so")]
     pub fn host(&self) -> String {
         format!("localhost:{}", self.port)
     }
 
+    /// Who is to be trusted.
+    #[allow(dead_code, reason = "not every test says it so")]
+    pub fn ca(&self) -> &str {
+        &self.pem
+    }
+
+    #[allow(dead_code, reason = "not every test says it so")]
     pub fn ca_base64(&self) -> String {
         STANDARD.encode(&self.pem)
     }
 
     /// For who trusts it.
+    #[allow(dead_code, reason = "not every test reads by it")]
     pub fn client(&self) -> Arc<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();

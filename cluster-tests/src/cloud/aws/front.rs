@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 
 use super::Shared;
 use super::log::{Outcome, Record};
-use super::s3::Passing;
+use super::s3::{Passing, bucket_of_host};
 use super::{kms, sts};
 use crate::cloud::fault::{Service, Trouble};
 use crate::cloud::wire;
@@ -67,8 +67,9 @@ async fn answer(
     } else {
         Service::S3
     };
-    let operation = operation(service, &parts, &body);
-    let mut record = Record::new(began, service, &operation, parts.uri.path());
+    let path = path(&parts);
+    let operation = operation(service, &parts, &path, &body);
+    let mut record = Record::new(began, service, &operation, &path);
     record.access_key_id = access_key_id(&parts);
     let record = Arc::new(Mutex::new(record));
     let passing = Passing { began, record };
@@ -81,7 +82,7 @@ async fn answer(
             None
         }
         Some(hang @ (Trouble::Hang | Trouble::HangAnswer)) => {
-            let what = format!("{operation} {}", parts.uri.path());
+            let what = format!("{operation} {path}");
             if hang == Trouble::HangAnswer {
                 parts.extensions.insert(passing.clone());
                 proper(&shared, &storage, parts, body, service, &passing).await;
@@ -293,7 +294,7 @@ fn xml(status: u16, text: String, after: Option<u32>) -> Response<Body> {
 }
 
 /// What is asked for, from what can be seen before it is understood.
-fn operation(service: Service, parts: &Parts, body: &[u8]) -> String {
+fn operation(service: Service, parts: &Parts, path: &str, body: &[u8]) -> String {
     if service == Service::Sts {
         let fields = wire::form(&String::from_utf8_lossy(body));
         return fields
@@ -306,8 +307,7 @@ fn operation(service: Service, parts: &Parts, body: &[u8]) -> String {
     }
     let query = wire::form(parts.uri.query().unwrap_or_default());
     let has = |name: &str| query.iter().any(|(known, _)| known == name);
-    let object =
-        parts.uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
+    let object = path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
     let name = match (&parts.method, object) {
         (&Method::PUT, true) if has("partNumber") => "UploadPart",
         (&Method::PUT, true) if parts.headers.contains_key("x-amz-copy-source") => "CopyObject",
@@ -326,6 +326,13 @@ fn operation(service: Service, parts: &Parts, body: &[u8]) -> String {
         (other, _) => other.as_str(),
     };
     name.to_owned()
+}
+
+/// The path of a request, with its bucket first also where the host has it.
+fn path(parts: &Parts) -> String {
+    let path = parts.uri.path();
+    let host = parts.headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default();
+    bucket_of_host(host).map_or_else(|| path.to_owned(), |bucket| format!("/{bucket}{path}"))
 }
 
 /// The id of the key that a request says it is signed with.

@@ -13,6 +13,7 @@ use s3s::dto::{
     AbortMultipartUploadInput, CompleteMultipartUploadInput, CreateMultipartUploadInput, DeleteObjectsInput,
     ListPartsInput, UploadPartCopyInput, UploadPartInput,
 };
+use s3s::host::{S3Host, VirtualHost};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
@@ -53,10 +54,30 @@ pub(super) fn service(shared: &Arc<Shared>, objects: &Path) -> S3Service {
     let mut config = S3Config::default();
     config.presigned_url_max_skew_time_secs = u32::MAX;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+    builder.set_host(Hosts);
     builder.set_auth(Checks(shared.clone()));
     builder.set_access(Checks(shared.clone()));
     builder.set_route(Sts(shared.clone()));
     builder.build()
+}
+
+/// AWS's own names, which may begin with that of a bucket. Under every other name the bucket stands in the path.
+struct Hosts;
+
+impl S3Host for Hosts {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
+        let named = VirtualHost::new(host);
+        Ok(match bucket_of_host(host) {
+            Some(bucket) => named.with_bucket(bucket),
+            None => named,
+        })
+    }
+}
+
+/// The bucket that a host name begins with, as `bucket.s3.us-east-1.amazonaws.com` does.
+pub(super) fn bucket_of_host(host: &str) -> Option<&str> {
+    let (bucket, domain) = host.split_once(".s3.")?;
+    domain.ends_with("amazonaws.com").then_some(bucket)
 }
 
 /// The session token of a request, in its head or in its signed URL.
