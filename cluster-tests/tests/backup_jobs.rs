@@ -10,135 +10,45 @@ mod bytes;
 mod damaged;
 #[path = "backup_jobs/killed.rs"]
 mod killed;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "jobs/stage.rs"]
+mod stage;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use grantd_cluster_tests::cloud::aws::Aws;
 use grantd_cluster_tests::cloud::fault::{Fault, Service, Trouble};
-use grantd_cluster_tests::cloud::world::{Chained, World, trust};
-use grantd_cluster_tests::process::{Cluster, PATIENCE, until};
+use grantd_cluster_tests::cloud::world::trust;
+use grantd_cluster_tests::process::until;
 use grantd_cluster_tests::scan::Scanner;
-use tokio_postgres::{Client, SimpleQueryMessage};
 
-const BUCKET: &str = "first";
+use stage::{BUCKET, Cloud, Row, Stage, all, rows_of};
+
 /// How many tables `big` has: each is a file at least.
 const TABLES: usize = 12;
 /// How long a put takes in tests that do something meanwhile.
 const SLOW: Duration = Duration::from_millis(300);
 
-/// A row of a result, by the names of its columns.
-type Row = BTreeMap<String, String>;
-
-/// Three nodes that are the user of the chain.
-struct Stage {
-    aws: Aws,
-    chained: Chained,
-    cluster: Cluster,
-    client: Client,
+async fn three_nodes() -> Stage {
+    Stage::new(&Cloud::new().await, 3).await
 }
 
 impl Stage {
-    async fn new() -> Self {
-        let (world, chained) = World::chain("backup", 2, BUCKET);
-        let (aws, keys) = Aws::of(&world).await;
-        let keys = &keys[&chained.user];
-        let endpoint = aws.endpoint();
-        let arguments =
-            ["--aws-source", "environment", "--aws-sts-endpoint", &endpoint, "--aws-region", "us-east-1"];
-        let mut cluster = Cluster::prepare(3, &arguments);
-        for node in &mut cluster.nodes {
-            node.environment = vec![
-                ("AWS_ACCESS_KEY_ID".to_owned(), keys.access_key_id.clone()),
-                ("AWS_SECRET_ACCESS_KEY".to_owned(), keys.secret_access_key.clone()),
-                ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
-                ("HOME".to_owned(), "/nonexistent".to_owned()),
-            ];
-            node.arguments.extend(["--log-filter".to_owned(), "debug".to_owned()]);
-        }
-        cluster.launch().await;
-        let client = cluster.root(&cluster.nodes[0]).await.expect("root logs in");
-        let stage = Self { aws, chained, cluster, client };
-        for setting in [
-            "grantd.jobs.claim_lease = '2s'",
-            "jobs.registry.interval.adopt = '200ms'",
-            "jobs.registry.retry.initial_delay = '500ms'",
-            "cloud.credentials.duration = '12s'",
-        ] {
-            stage.run(&format!("SET CLUSTER SETTING {setting}")).await;
-        }
-        stage
-    }
-
-    /// Asks another node than this one from now on.
-    async fn connect_elsewhere(&mut self, than: u64) {
-        let other = self.cluster.nodes.iter().find(|node| node.id != than).unwrap();
-        self.client = self.connected(other.id).await;
-    }
-
-    /// A client of a node that may have begun a moment ago.
-    async fn connected(&self, id: u64) -> Client {
-        let deadline = Instant::now() + PATIENCE;
-        let node = self.cluster.nodes.iter().find(|node| node.id == id).unwrap();
-        while Instant::now() < deadline {
-            if let Ok(client) = self.cluster.root(node).await {
-                return client;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("node {id} lets nobody in");
-    }
-
     /// A collection in the bucket.
     fn uri(&self, path: &str) -> String {
-        let (roles, endpoint) = (self.chained.roles.join(","), self.aws.endpoint());
-        format!(
-            "s3://{BUCKET}/{path}?AUTH=implicit&AWS_REGION=us-east-1&AWS_ENDPOINT={endpoint}&ASSUME_ROLE={roles}"
-        )
+        self.cloud.uri(path)
     }
 
     /// The files of a collection, relative to it.
     fn files(&self, path: &str) -> Vec<String> {
-        let root = self.aws.bucket(BUCKET).join(path);
+        let root = self.cloud.aws.bucket(BUCKET).join(path);
         let mut found = Vec::new();
         all(&root, &mut found);
         let relative = |file: &PathBuf| file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
         let mut names: Vec<_> = found.iter().map(relative).collect();
         names.sort();
         names
-    }
-
-    async fn run(&self, statement: &str) -> Vec<Row> {
-        let ran = rows_of(&self.client, statement).await;
-        ran.unwrap_or_else(|error| panic!("{statement}: {error}"))
-    }
-
-    /// What only reads, asked again while nobody leads.
-    async fn asked(&self, statement: &str) -> Vec<Row> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match rows_of(&self.client, statement).await {
-                Err(error) if error.starts_with("57P03") && Instant::now() < deadline => {}
-                other => return other.unwrap_or_else(|error| panic!("{statement}: {error}")),
-            }
-        }
-    }
-
-    /// SQLSTATE and message.
-    async fn refused(&self, statement: &str) -> String {
-        rows_of(&self.client, statement).await.expect_err(statement)
-    }
-
-    async fn job(&self, id: &str) -> Row {
-        self.run(&format!("SHOW JOB {id}")).await.remove(0)
-    }
-
-    async fn until_status(&self, id: &str, status: &str) {
-        let show = format!("SHOW JOB {id}");
-        // While a leader is chosen there is no answer.
-        let is_so = async || rows_of(&self.client, &show).await.is_ok_and(|rows| rows[0]["status"] == status);
-        until(&format!("job {id} is {status}"), is_so).await;
     }
 
     /// The database `big`, with a row in each table.
@@ -172,35 +82,10 @@ impl Stage {
     }
 }
 
-fn all(directory: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() { all(&path, found) } else { found.push(path) }
-    }
-}
-
-async fn rows_of(client: &Client, statement: &str) -> Result<Vec<Row>, String> {
-    let messages = client.simple_query(statement).await.map_err(|error| match error.as_db_error() {
-        Some(error) => format!("{} {}", error.code().code(), error.message()),
-        None => error.to_string(),
-    })?;
-    let row = |message: &SimpleQueryMessage| match message {
-        SimpleQueryMessage::Row(row) => {
-            let cell = |(at, column): (usize, &tokio_postgres::SimpleColumn)| {
-                (column.name().to_owned(), row.get(at).unwrap_or("NULL").to_owned())
-            };
-            Some(row.columns().iter().enumerate().map(cell).collect())
-        }
-        _ => None,
-    };
-    Ok(messages.iter().filter_map(row).collect())
-}
-
 /// Cases 112, 113, 115, 116, 127; 118 and 119 as far as SHOW BACKUP goes.
 #[tokio::test(flavor = "multi_thread")]
 async fn backups_are_made_and_shown_by_statements() {
-    let stage = Stage::new().await;
+    let stage = three_nodes().await;
     stage.run("CREATE DATABASE shop").await;
     stage.run("CREATE TABLE shop.public.t (k INT PRIMARY KEY, v TEXT)").await;
     stage.run("INSERT INTO shop.public.t VALUES (1, 'one'), (2, 'two')").await;
@@ -295,7 +180,7 @@ async fn one_is_begun_when_its_transaction_commits(stage: &Stage) {
     stage.run("COMMIT").await;
     let meanwhile = meanwhile.await.unwrap().unwrap().remove(0);
     for (told, path) in [(told, "detached"), (meanwhile, "meanwhile")] {
-        stage.until_status(&told["job_id"], "succeeded").await;
+        stage.until_status(&told["job_id"], &["succeeded"]).await;
         let description = stage.job(&told["job_id"]).await["description"].clone();
         assert!(description.contains(&format!("/{path}?")), "{description}");
     }
@@ -322,7 +207,7 @@ async fn nothing_new_is_an_empty_layer(stage: &Stage) {
 
 /// `feature.backup.enabled`: what runs goes on, and what is there can be looked at.
 async fn an_administrator_may_switch_it_off(stage: &Stage, uri: &str) {
-    stage.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
     let begun = stage.run(&format!("BACKUP DATABASE shop INTO '{}' WITH detached", stage.uri("runs"))).await;
     stage.run("SET CLUSTER SETTING feature.backup.enabled = false").await;
     let off = "57000 feature BACKUP was disabled by the database administrator";
@@ -331,8 +216,8 @@ async fn an_administrator_may_switch_it_off(stage: &Stage, uri: &str) {
         assert_eq!(stage.refused(&statement).await, off);
     }
     assert!(!stage.run(&format!("SHOW BACKUPS IN '{uri}'")).await.is_empty());
-    stage.until_status(&begun[0]["job_id"], "succeeded").await;
-    stage.aws.heal(Service::S3);
+    stage.until_status(&begun[0]["job_id"], &["succeeded"]).await;
+    stage.cloud.aws.heal(Service::S3);
     stage.run("RESET CLUSTER SETTING feature.backup.enabled").await;
 }
 
@@ -414,7 +299,7 @@ async fn what_is_wrong_is_told(stage: &Stage, uri: &str, full: &str) {
 /// Cases 49, 50, 56; and whoever loses the right to back up stops at the next step.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_may_is_asked_at_each_step() {
-    let stage = Stage::new().await;
+    let stage = three_nodes().await;
     stage.big().await;
     stage.run("CREATE USER amy").await;
     let uri = stage.uri("amy");
@@ -445,38 +330,38 @@ async fn who_may_is_asked_at_each_step() {
 
     // The right to the URI was asked for once; that to the rows is asked for again and again.
     stage.run("GRANT BACKUP ON DATABASE big TO amy").await;
-    stage.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
     stage.run("SET ROLE amy").await;
     let id = stage.begun("steps").await;
     stage.run("RESET ROLE").await;
     stage.run("REVOKE SYSTEM EXTERNALIOIMPLICITACCESS FROM amy").await;
     stage.run("REVOKE BACKUP ON DATABASE big FROM amy").await;
-    stage.until_status(&id, "paused").await;
+    stage.until_status(&id, &["paused"]).await;
     let paused = stage.run(&format!("SHOW JOB {id} WITH DETAILS")).await;
     assert_eq!(paused[0]["pause_reason"], "user amy does not have BACKUP privilege on database big");
-    stage.aws.heal(Service::S3);
+    stage.cloud.aws.heal(Service::S3);
     stage.run("GRANT BACKUP ON DATABASE big TO amy").await;
     stage.run(&format!("RESUME JOB {id}")).await;
-    stage.until_status(&id, "succeeded").await;
+    stage.until_status(&id, &["succeeded"]).await;
     stage.is_whole("steps").await;
 }
 
 /// Case 121: it goes on from where it was. Cancelled, it leaves no backup.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_backup_goes_on_and_a_cancelled_one_is_none() {
-    let stage = Stage::new().await;
+    let stage = three_nodes().await;
     stage.big().await;
-    stage.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
     let id = stage.begun("paused").await;
     stage.run(&format!("PAUSE JOB {id}")).await;
-    stage.until_status(&id, "paused").await;
+    stage.until_status(&id, &["paused"]).await;
     let data = |stage: &Stage| -> BTreeSet<String> {
         stage.files("paused").into_iter().filter(|file| file.ends_with(".parquet")).collect()
     };
     let before = data(&stage);
     assert!(!before.is_empty() && before.len() < TABLES, "it was in the middle: {before:?}");
     stage.run(&format!("RESUME JOB {id}")).await;
-    stage.until_status(&id, "succeeded").await;
+    stage.until_status(&id, &["succeeded"]).await;
     let after = data(&stage);
     assert_eq!(after.len(), TABLES, "each table was written once: {after:?}");
     assert!(after.is_superset(&before));
@@ -484,7 +369,7 @@ async fn a_paused_backup_goes_on_and_a_cancelled_one_is_none() {
 
     let id = stage.begun("cancelled").await;
     stage.run(&format!("CANCEL JOB {id}")).await;
-    stage.until_status(&id, "canceled").await;
+    stage.until_status(&id, &["canceled"]).await;
     let uri = stage.uri("cancelled");
     assert_eq!(stage.run(&format!("SHOW BACKUPS IN '{uri}'")).await.len(), 0);
     let shown = stage.job(&id).await;
@@ -494,9 +379,9 @@ async fn a_paused_backup_goes_on_and_a_cancelled_one_is_none() {
 /// Case 161: and the node that has the job may be killed, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_outlives_its_client_and_its_node() {
-    let mut stage = Stage::new().await;
+    let mut stage = three_nodes().await;
     stage.big().await;
-    stage.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
     let waiting = stage.cluster.root(&stage.cluster.nodes[2]).await.unwrap();
     let statement = format!("BACKUP DATABASE big INTO '{}'", stage.uri("gone"));
     let client = tokio::spawn(async move { waiting.simple_query(&statement).await.map(drop) });
@@ -504,7 +389,7 @@ async fn a_backup_outlives_its_client_and_its_node() {
     until("a file of data is there", is_under_way).await;
     client.abort();
     let id = stage.run("SHOW JOBS").await.remove(0)["job_id"].clone();
-    stage.until_status(&id, "succeeded").await;
+    stage.until_status(&id, &["succeeded"]).await;
     stage.is_whole("gone").await;
 
     for (path, files) in [("early", 1), ("late", TABLES - 2)] {
@@ -516,7 +401,7 @@ async fn a_backup_outlives_its_client_and_its_node() {
         let coordinator: u64 = stage.job(&id).await["coordinator_id"].parse().expect("a node has it");
         stage.cluster.node(coordinator).kill();
         stage.connect_elsewhere(coordinator).await;
-        stage.until_status(&id, "succeeded").await;
+        stage.until_status(&id, &["succeeded"]).await;
         assert_ne!(stage.job(&id).await["num_runs"], "1", "another node took it up");
         stage.is_whole(path).await;
         stage.cluster.node(coordinator).start();
@@ -527,26 +412,26 @@ async fn a_backup_outlives_its_client_and_its_node() {
 /// Trouble with credentials never fails a job: it says so while it waits, and ends well when they are back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_waits_for_credentials() {
-    let stage = Stage::new().await;
+    let stage = three_nodes().await;
     stage.big().await;
-    let last = stage.chained.roles[1].clone();
-    let trusted = stage.aws.set_trust(&last, &trust(&["arn:aws:iam::111122223333:user/nobody"]));
+    let last = stage.cloud.chained.roles[1].clone();
+    let trusted = stage.cloud.aws.set_trust(&last, &trust(&["arn:aws:iam::111122223333:user/nobody"]));
     let uri = stage.uri("waits");
     let refused = stage.refused(&format!("BACKUP DATABASE big INTO '{uri}'")).await;
     assert!(refused.contains("hop 2 of 2") && refused.contains(&last), "told at once: {refused}");
     assert_eq!(stage.run("SHOW JOBS").await.len(), 0, "and no job is made");
-    stage.aws.set_trust(&last, &trusted);
+    stage.cloud.aws.set_trust(&last, &trusted);
 
-    stage.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Slow(SLOW)).of("PutObject"));
     let made =
         async || rows_of(&stage.client, &format!("BACKUP DATABASE big INTO '{uri}' WITH detached")).await;
     until("the role is trusted again", async || made().await.is_ok()).await;
     let id = stage.run("SHOW JOBS").await.remove(0)["job_id"].clone();
-    stage.aws.inject(Fault::s3(Trouble::Deny));
+    stage.cloud.aws.inject(Fault::s3(Trouble::Deny));
     let waits = async || stage.job(&id).await["running_status"].starts_with("waiting for credentials: ");
     until("it says what it waits for", waits).await;
     assert_eq!(stage.job(&id).await["status"], "running");
-    stage.aws.heal(Service::S3);
-    stage.until_status(&id, "succeeded").await;
+    stage.cloud.aws.heal(Service::S3);
+    stage.until_status(&id, &["succeeded"]).await;
     stage.is_whole("waits").await;
 }

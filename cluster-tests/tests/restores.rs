@@ -7,7 +7,8 @@
 mod disturbed;
 #[path = "restores/hostile.rs"]
 mod hostile;
-#[path = "restores/stage.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "jobs/stage.rs"]
 mod stage;
 
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Stage, all};
+use super::{all, three_nodes};
 
 /// What a restore reads, relative to the collection: not locks, checkpoints and pointers.
 fn needed(root: &Path) -> Vec<PathBuf> {
@@ -28,14 +28,14 @@ fn swap(one: &Path, other: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_file_that_is_missing_damaged_or_swapped_is_named() {
-    let stage = Stage::new().await;
+    let stage = three_nodes().await;
     stage.run("CREATE DATABASE shop").await;
     for table in ["a", "b"] {
         stage.run(&format!("CREATE TABLE shop.public.{table} (k INT PRIMARY KEY, v TEXT)")).await;
         stage.run(&format!("INSERT INTO shop.public.{table} VALUES (1, '{table}'), (2, 'two')")).await;
     }
     let uri = stage.uri("damaged");
-    let root = stage.aws.bucket(super::BUCKET).join("damaged");
+    let root = stage.cloud.aws.bucket(super::BUCKET).join("damaged");
     stage.run(&format!("BACKUP DATABASE shop INTO '{uri}'")).await;
     stage.run("UPDATE shop.public.a SET v = 'zwei' WHERE k = 2").await;
     stage.run("DELETE FROM shop.public.b WHERE k = 1").await;

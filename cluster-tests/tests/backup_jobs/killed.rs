@@ -10,7 +10,7 @@ use grantd_node::backup::cipher::Keys;
 use grantd_node::backup::collection::Collection;
 use grantd_raft::rows::Value;
 
-use super::{BUCKET, Row, Stage, bytes, rows_of};
+use super::{BUCKET, Row, Stage, bytes, rows_of, three_nodes};
 
 /// Each has rows in one file of data at least.
 const TABLES: [&str; 3] = ["a", "b", "c"];
@@ -32,7 +32,7 @@ struct Point {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_whose_node_is_killed_at_any_request_ends_on_another_or_is_none() {
-    let mut stage = Stage::new().await;
+    let mut stage = three_nodes().await;
     stage.run("CREATE DATABASE shop").await;
     for table in TABLES {
         stage.run(&format!("CREATE TABLE shop.public.{table} (k INT PRIMARY KEY, v TEXT)")).await;
@@ -79,24 +79,24 @@ async fn killed_at(stage: &mut Stage, point: Point) -> Option<(String, bool)> {
         false => Fault::s3(Trouble::Hang),
         true => Fault::s3(Trouble::HangAnswer).of("PutObject"),
     };
-    let before = stage.aws.hanging().len();
+    let before = stage.cloud.aws.hanging().len();
     let gateway = stage.cluster.nodes[after % 3].id;
     let client = stage.connected(gateway).await;
     stage.connect_elsewhere(gateway).await;
-    stage.aws.inject(fault.after(after).times(1));
+    stage.cloud.aws.inject(fault.after(after).times(1));
     let upon = if incremental { "LATEST IN " } else { "" };
     let statement = format!("BACKUP DATABASE shop INTO {upon}'{uri}'");
     let running = tokio::spawn(async move { rows_of(&client, &statement).await });
-    while stage.aws.hanging().len() == before {
+    while stage.cloud.aws.hanging().len() == before {
         if running.is_finished() {
             running.await.unwrap().expect("nothing was wrong");
-            stage.aws.heal(Service::S3);
+            stage.cloud.aws.heal(Service::S3);
             is_whole(stage, &place, incremental).await;
             return None;
         }
         tokio::time::sleep(LOOK).await;
     }
-    let request = stage.aws.hanging()[before].clone();
+    let request = stage.cloud.aws.hanging()[before].clone();
     let job = job_of(stage, &place, incremental).await;
     let runs = job.as_ref().is_some_and(|job| job["status"] == "running");
     let victim = match &job {
@@ -112,7 +112,7 @@ async fn killed_at(stage: &mut Stage, point: Point) -> Option<(String, bool)> {
     }
     match job {
         Some(job) => {
-            stage.until_status(&job["job_id"], "succeeded").await;
+            stage.until_status(&job["job_id"], &["succeeded"]).await;
             let now = stage.job(&job["job_id"]).await;
             assert!(!runs || now["num_runs"] != job["num_runs"], "another node took it up: {now:?}");
             is_whole(stage, &place, incremental).await;
@@ -145,7 +145,7 @@ async fn is_whole(stage: &Stage, place: &str, incremental: bool) {
     let shown = stage.asked(&format!("SHOW BACKUP FROM LATEST IN '{uri}' WITH check_files")).await;
     let layers = shown.iter().filter(|row| row["object_name"] == TABLES[0]).count();
     assert_eq!(layers, 1 + usize::from(incremental), "{shown:?}");
-    let files = bytes::files(&stage.aws.bucket(BUCKET).join(place)).await;
+    let files = bytes::files(&stage.cloud.aws.bucket(BUCKET).join(place)).await;
     let backup = bytes::open(&Collection::new(files, None), None, &Keys::None).await.unwrap();
     let contents = bytes::contents(&backup).await;
     assert_eq!(contents.len(), TABLES.len());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use grantd_cluster_tests::cloud::aws::Aws;
@@ -15,14 +16,16 @@ pub const BUCKET: &str = "first";
 pub type Row = BTreeMap<String, String>;
 
 /// A cloud with one bucket behind a chain of two roles.
+#[derive(Clone)]
 pub struct Cloud {
-    pub aws: Aws,
-    chained: Chained,
+    pub aws: Arc<Aws>,
+    pub chained: Chained,
     keys: (String, String),
 }
 
 /// Nodes that are the user of the chain.
 pub struct Stage {
+    pub cloud: Cloud,
     pub cluster: Cluster,
     pub client: Client,
 }
@@ -33,7 +36,7 @@ impl Cloud {
         let (aws, keys) = Aws::of(&world).await;
         let keys = &keys[&chained.user];
         let keys = (keys.access_key_id.clone(), keys.secret_access_key.clone());
-        Self { aws, chained, keys }
+        Self { aws: Arc::new(aws), chained, keys }
     }
 
     /// A collection in the bucket.
@@ -53,7 +56,8 @@ impl Cloud {
     }
 }
 
-fn all(directory: &Path, found: &mut Vec<PathBuf>) {
+/// All files below a directory.
+pub fn all(directory: &Path, found: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
@@ -63,10 +67,19 @@ fn all(directory: &Path, found: &mut Vec<PathBuf>) {
 
 impl Stage {
     pub async fn new(cloud: &Cloud, nodes: u64) -> Self {
+        Self::launched(cloud, Self::prepared(cloud, nodes)).await
+    }
+
+    /// Nodes that do not run yet.
+    pub fn prepared(cloud: &Cloud, nodes: u64) -> Cluster {
         let endpoint = cloud.aws.endpoint();
-        let arguments =
-            ["--aws-source", "environment", "--aws-sts-endpoint", &endpoint, "--aws-region", "us-east-1"];
-        let mut cluster = Cluster::prepare(nodes, &arguments);
+        let arguments = [
+            ["--aws-source", "environment"],
+            ["--aws-sts-endpoint", &endpoint],
+            ["--aws-region", "us-east-1"],
+            ["--log-filter", "debug"],
+        ];
+        let mut cluster = Cluster::prepare(nodes, arguments.as_flattened());
         for node in &mut cluster.nodes {
             node.environment = vec![
                 ("AWS_ACCESS_KEY_ID".to_owned(), cloud.keys.0.clone()),
@@ -75,11 +88,16 @@ impl Stage {
                 ("HOME".to_owned(), "/nonexistent".to_owned()),
             ];
         }
+        cluster
+    }
+
+    /// Of nodes that begin now.
+    pub async fn launched(cloud: &Cloud, mut cluster: Cluster) -> Self {
         cluster.launch().await;
         let client = cluster.root(&cluster.nodes[0]).await.expect("root logs in");
-        let stage = Self { cluster, client };
+        let stage = Self { cloud: cloud.clone(), cluster, client };
         for setting in [
-            "grantd.jobs.claim_lease = '1s'",
+            "grantd.jobs.claim_lease = '2s'",
             "jobs.registry.interval.adopt = '200ms'",
             "jobs.registry.retry.initial_delay = '500ms'",
             "cloud.credentials.duration = '12s'",
@@ -91,21 +109,37 @@ impl Stage {
 
     /// Asks another node than this one from now on.
     pub async fn connect_elsewhere(&mut self, than: u64) {
+        let other = self.cluster.nodes.iter().find(|node| node.id != than && node.is_running()).unwrap();
+        self.client = self.connected(other.id).await;
+    }
+
+    /// A client of a node that may have begun a moment ago.
+    pub async fn connected(&self, id: u64) -> Client {
         let deadline = Instant::now() + PATIENCE;
-        let other = self.cluster.nodes.iter().find(|node| node.id != than).unwrap();
+        let node = self.cluster.nodes.iter().find(|node| node.id == id).unwrap();
         while Instant::now() < deadline {
-            if let Ok(client) = self.cluster.root(other).await {
-                self.client = client;
-                return;
+            if let Ok(client) = self.cluster.root(node).await {
+                return client;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("node {} lets nobody in", other.id);
+        panic!("node {id} lets nobody in");
     }
 
     pub async fn run(&self, statement: &str) -> Vec<Row> {
         let ran = rows_of(&self.client, statement).await;
         ran.unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// What only reads, asked again while nobody leads.
+    pub async fn asked(&self, statement: &str) -> Vec<Row> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match rows_of(&self.client, statement).await {
+                Err(error) if error.starts_with("57P03") && Instant::now() < deadline => {}
+                other => return other.unwrap_or_else(|error| panic!("{statement}: {error}")),
+            }
+        }
     }
 
     /// Each row as one text.
