@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use grantd_catalog::id::ObjectId;
-use grantd_catalog::job::FRACTION_PPM_MAX;
+use grantd_catalog::job::{self as catalog, FRACTION_PPM_MAX};
 use grantd_catalog::refusal::{Refusal, state};
 use grantd_catalog::view::View;
 
@@ -93,6 +93,15 @@ impl Work for Writing {
 
     async fn revert(&self, _running: &Running) -> Result<(), Stopped> {
         Ok(())
+    }
+
+    fn lacks(&self, view: &View, job: &catalog::Job) -> Option<String> {
+        let details = Details::decode(&job.asked.details).ok()?;
+        let places: Vec<_> = [Some(&*details.collection), details.incremental_location.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.outside.lacks_storage(view, &places)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Everything that a statement does outside goes through here; the parts are below: `connection` reads URIs, `route` makes
 //! chains of them, `broker` keeps the chains' credentials, `storage` signs requests, `preflight` tries places.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -13,7 +14,8 @@ use grantd_catalog::object::ConnectionUri;
 use grantd_catalog::refusal::{Refusal, SqlState, state};
 use grantd_catalog::view::View;
 
-use crate::cloud::broker::{Broker, StepReport};
+use crate::cloud::broker::{Broker, Credentials, StepReport};
+use crate::cloud::chain::{Chain, Source};
 use crate::cloud::connection::Target;
 use crate::cloud::everywhere::{CHECK_GRACE, CredentialRow};
 use crate::cloud::kms::{MasterKey, Way};
@@ -28,6 +30,8 @@ use crate::gate::Gate;
 const EXTERNAL_ROUTINE_EXCEPTION: SqlState = SqlState::new("38000");
 /// What checks are called in the cloud's audit log and in SHOW CREDENTIALS.
 const TASK: &str = "check";
+/// What asks who this node is, before it takes a job, in SHOW CREDENTIALS.
+const JOBS: &str = "jobs";
 /// How long the sentinel may take: a chain that is new, and three small requests. Whoever makes a connection waits for it.
 pub const SENTINEL_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -47,6 +51,26 @@ struct Shared {
 struct Reached {
     broker: Broker,
     storages: Arc<Storages>,
+    /// What this node is in a cloud, where a job needed to know it: at most one of each cloud.
+    own: Mutex<HashMap<Source, Credentials>>,
+}
+
+impl Reached {
+    /// Why this node cannot be who a way says it is, as far as it knows. It is found out from the first question on.
+    fn lacks(&self, way: &Uri) -> Option<String> {
+        let source = route::own_source(way)?;
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if !own.contains_key(&source) {
+            // So many chains that there is no place for one more: then it is not known.
+            let opened = self.broker.open(&Chain::new(source.clone(), []), JOBS).ok()?;
+            own.insert(source.clone(), opened);
+        }
+        let credentials = own.get(&source)?;
+        if credentials.current().is_some() {
+            return None;
+        }
+        credentials.trouble().map(|trouble| trouble.to_string())
+    }
 }
 
 /// What a place is opened for.
@@ -100,7 +124,8 @@ impl Outside {
         let seen = gate.clone();
         let said = move || StorageSettings::of(&seen.applied_view());
         let storages = Storages::new(gate.node_id(), settings.clone(), broker.clone(), said);
-        Self { shared: Arc::new(Shared { gate, settings, reached: Some(Reached { broker, storages }) }) }
+        let reached = Some(Reached { broker, storages, own: Mutex::default() });
+        Self { shared: Arc::new(Shared { gate, settings, reached }) }
     }
 
     /// By which its users are decided.
@@ -166,6 +191,23 @@ impl Outside {
         }
         // A target has a way: that none was denied and none came back does not happen.
         Err(denied.map_or_else(|| NotOpened::Refused(nowhere()), NotOpened::Storage))
+    }
+
+    /// Why this node gets to one of these places by none of its ways, as it knows without asking there: it has no identity in the
+    /// cloud that they begin with, or that has ended. None: it knows of nothing.
+    pub fn lacks(&self, targets: &[Target]) -> Option<String> {
+        let reached = self.shared.reached.as_ref()?;
+        targets.iter().find_map(|target| {
+            let mut ways = target.ways.iter().map(|way| reached.lacks(way));
+            let first = ways.next()??;
+            ways.all(|lacks| lacks.is_some()).then_some(first)
+        })
+    }
+
+    /// The same of places of storage, as they are written.
+    pub fn lacks_storage(&self, view: &View, uris: &[&str]) -> Option<String> {
+        let read = |uri: &&str| Target::of_used(uri, Purpose::Storage, view, &self.shared.settings).ok();
+        self.lacks(&uris.iter().filter_map(read).collect::<Vec<_>>())
     }
 
     /// The key of a URI on `view`, if `actor` may use it there. Nothing is asked of the cloud yet.

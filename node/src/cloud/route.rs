@@ -109,6 +109,19 @@ pub fn route(
     }
 }
 
+/// What a way begins with, if that is what the node is in a cloud, and nothing that a URI brings.
+pub fn own_source(uri: &Uri) -> Option<Source> {
+    match uri {
+        Uri::S3(S3 { auth: AwsAuth::Implicit, .. }) | Uri::AwsKms(AwsKms { auth: AwsAuth::Implicit, .. }) => {
+            Some(Source::AwsNode)
+        }
+        Uri::Gs(Gs { auth: GcpAuth::Implicit, .. })
+        | Uri::GcpKms(GcpKms { auth: GcpAuth::Implicit, .. })
+        | Uri::PubSub(PubSub { auth: GcpAuth::Implicit, .. }) => Some(Source::GcpNode),
+        _ => None,
+    }
+}
+
 fn aws(
     auth: &AwsAuth,
     roles: &[AwsRole],

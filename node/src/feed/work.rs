@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use grantd_catalog::command::Actor;
-use grantd_catalog::job::JobId;
+use grantd_catalog::job::{Job, JobId};
 use grantd_catalog::refusal::{Refusal, no_such_job, state};
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
@@ -116,6 +116,12 @@ impl Work for Changefeeds {
     /// What was sent cannot be taken back.
     async fn revert(&self, _running: &Running) -> Result<(), Stopped> {
         Ok(())
+    }
+
+    fn lacks(&self, view: &View, job: &Job) -> Option<String> {
+        let details = Details::open(&job.asked.details)?;
+        let (target, _options) = resolve(&self.outside, view, &details).ok()?;
+        self.outside.lacks(&[target])
     }
 }
 

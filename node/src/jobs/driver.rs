@@ -99,6 +99,11 @@ struct Driver {
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     tasks: BTreeMap<JobId, Task>,
     seen: (Version, Vec<Seen>),
+    /// What this node lacks, by job, and when that was looked at last.
+    lacks: BTreeMap<JobId, String>,
+    looked: Option<Instant>,
+    /// Whether there was no other node then.
+    alone: bool,
     meters: Meters,
 }
 
@@ -129,6 +134,9 @@ impl Driver {
             events,
             tasks,
             seen: (Version(0), Vec::new()),
+            lacks: BTreeMap::new(),
+            looked: None,
+            alone: true,
             meters,
         }
     }
@@ -170,12 +178,37 @@ impl Driver {
             self.seen = (view.version(), seen(&view));
             self.meters.set(&self.seen.1, self.me.node);
         }
+        self.look(&view);
         if let Event::Ended { id, .. } = &event {
             self.tasks.remove(id);
         }
         let now = Now { steady: self.began.elapsed(), log: log_now() };
-        for act in self.plan.step(now, rules(&view), &self.seen.1, event) {
+        for act in self.plan.step(now, rules(&view, self.alone), &self.seen.1, event) {
             self.act(&view, act);
+        }
+    }
+
+    /// Finds out what this node lacks for the jobs that it has, or that nobody has: once a tick, as it takes reading what they are.
+    fn look(&mut self, view: &View) {
+        if self.looked.is_none_or(|at| at.elapsed() >= TICK) {
+            self.looked = Some(Instant::now());
+            self.alone = self.gate.status().is_none_or(|status| status.members.len() < 2);
+            let now = log_now();
+            let is_other = |job: &Seen| job.claim.is_some_and(|claim| claim.node != self.me.node);
+            let is_held = |job: &Seen| is_other(job) && job.claimed_until.is_some_and(|until| now < until);
+            let asked = self.seen.1.iter().filter(|job| job.status.is_claimable() && !is_held(job));
+            let lacks = |job: &Seen| {
+                let record = view.state().job(job.id)?;
+                Some((job.id, self.works.get(&job.kind)?.lacks(view, record)?))
+            };
+            let found: BTreeMap<_, _> = asked.filter_map(lacks).collect();
+            for (id, what) in found.iter().filter(|(id, _)| !self.lacks.contains_key(id)) {
+                tracing::info!(job = id.0, "this node lacks what a job needs: {what}");
+            }
+            self.lacks = found;
+        }
+        for job in &mut self.seen.1 {
+            job.lacks = self.lacks.get(&job.id).cloned();
         }
     }
 
@@ -270,16 +303,18 @@ fn seen(view: &View) -> Vec<Seen> {
         next_run: job.next_run,
         waiting_since: job.waiting_since,
         denied: state.may_run_job(id).err().map(|refusal| refusal.message),
+        lacks: None,
     })
     .collect()
 }
 
-fn rules(view: &View) -> Rules {
+fn rules(view: &View, alone: bool) -> Rules {
     let of = |setting| Duration::from_millis(view.state().setting_ms(setting));
     Rules {
         lease: of(Setting::JobsClaimLease),
         adopt: of(Setting::JobsAdoptInterval),
         collect: of(Setting::JobsCollectInterval),
         grace: of(Setting::JobsCredentialGrace),
+        alone,
     }
 }

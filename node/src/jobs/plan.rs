@@ -4,6 +4,10 @@
 //! node. A node renews its claims three times in the life of one, and counts that life by its own clock from before it
 //! asked: when it may be over the node stops its work at once, whatever it sees. When it sees that it has lost a claim, too.
 //! Somebody's wish, a right that is gone, and the node's own end stop work gently: it is reported when it has ended.
+//!
+//! A node that lacks what a job needs, its identity in a cloud, leaves the job to others: it claims it later than they would, and
+//! hands over what it has. What nobody takes it keeps for a while, and says why it waits, so that a job that no node can do
+//! does not go from hand to hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +23,10 @@ pub const JOBS_AT_ONCE: usize = 64;
 const MARGIN_PARTS: u32 = 6;
 /// A claim is renewed so many times in its life.
 const RENEWALS: u32 = 3;
+/// A node that lacks what a job needs waits so many times as long as others may before it claims it.
+const LEAVES_PARTS: u32 = 5;
+/// It keeps a job for so long that it handed over before, or that nobody took.
+const KEEPS: Duration = Duration::from_secs(120);
 /// A report, or a renewal, that no leader took is tried again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -31,7 +39,7 @@ pub struct Now {
     pub log: Timestamp,
 }
 
-/// What the settings of the cluster say.
+/// What the cluster and its settings say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// The life of a claim.
@@ -42,6 +50,8 @@ pub struct Rules {
     pub collect: Duration,
     /// How long credentials are waited for.
     pub grace: Duration,
+    /// Whether there is no other node.
+    pub alone: bool,
 }
 
 /// A job that has not ended, as the newest view has it.
@@ -59,6 +69,8 @@ pub struct Seen {
     pub waiting_since: Option<Timestamp>,
     /// Why its owner may not do it; none: it may.
     pub denied: Option<String>,
+    /// What this node lacks for it, and others may have; none: nothing that is known.
+    pub lacks: Option<String>,
 }
 
 /// What happened.
@@ -166,8 +178,19 @@ enum Phase {
         report: Report,
         sent: bool,
         not_before: Duration,
-        then: Option<Duration>,
+        then: Then,
     },
+}
+
+/// What follows when a report was taken.
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// The job is not this node's any more.
+    Gone,
+    /// It is tried again after this long.
+    Again(Duration),
+    /// It is handed over.
+    HandOver,
 }
 
 /// The state machine of one node.
@@ -183,6 +206,8 @@ pub struct Plan {
     /// Since when nobody has what could be worked on.
     free_since: BTreeMap<JobId, Duration>,
     told: BTreeSet<JobId>,
+    /// What was left to others, and until when it is not again.
+    kept: BTreeMap<JobId, Duration>,
     /// Until when this node has what it claimed, by its own clock.
     held_until: Option<Duration>,
     renewing: bool,
@@ -202,6 +227,7 @@ impl Plan {
             shy: BTreeMap::new(),
             free_since: BTreeMap::new(),
             told: BTreeSet::new(),
+            kept: BTreeMap::new(),
             held_until: None,
             renewing: false,
             renew_at: Duration::ZERO,
@@ -228,8 +254,9 @@ impl Plan {
             Event::Answered { asked, sent, outcome } => self.answered(now, rules, asked, sent, outcome),
         }
         self.shy.retain(|_, until| *until > now.steady);
-        self.tend(now, seen, &mut acts);
-        self.take_up(now, seen, &mut acts);
+        self.kept.retain(|_, until| *until > now.steady);
+        self.tend(now, rules, seen, &mut acts);
+        self.take_up(now, rules, seen, &mut acts);
         self.claim_free(now, rules, seen, &mut acts);
         self.renew(now, seen, &mut acts);
         self.collector(now, rules, seen, &mut acts);
@@ -264,12 +291,15 @@ impl Plan {
             self.mine.remove(&id);
             return;
         };
-        let mut then = None;
-        let report = match (self.wish(seen), came) {
+        let mut then = Then::Gone;
+        let report = match (self.wish(rules, seen), came) {
             (_, Ok(())) if revert => Some(Report::Reverted),
-            (Some(Report::Canceling), Ok(())) => Some(Report::Canceling),
+            (Some((Report::Canceling, _)), Ok(())) => Some(Report::Canceling),
             (_, Ok(())) => Some(Report::Succeeded),
-            (Some(wish), Err(_)) => Some(wish),
+            (Some((wish, after)), Err(_)) => {
+                then = after;
+                Some(wish)
+            }
             (None, Err(Stopped::Asked)) => None,
             (None, Err(Stopped::Retry { error, after })) => {
                 Some(Report::Retry { error, delay_ms: after.map(milliseconds) })
@@ -279,7 +309,7 @@ impl Plan {
                 if u128::from(waited) >= rules.grace.as_nanos() && seen.waiting_since.is_some() {
                     Some(Report::Paused { reason: Some(status) })
                 } else {
-                    then = Some(after);
+                    then = Then::Again(after);
                     Some(Report::WaitsForCredentials { running_status: status })
                 }
             }
@@ -289,25 +319,41 @@ impl Plan {
             (None, Err(Stopped::Failed(error))) => Some(Report::Failed { error }),
         };
         match report {
-            Some(report) => self.will_report(id, epoch, report, then),
+            Some(report) => self.will_report(now, (id, epoch), report, then),
             None => {
                 self.mine.remove(&id);
             }
         }
     }
 
-    /// What somebody, or something, wants of a job that this node has.
-    fn wish(&self, seen: &Seen) -> Option<Report> {
+    /// What somebody, or something, wants of a job that this node has, and what follows.
+    fn wish(&self, rules: Rules, seen: &Seen) -> Option<(Report, Then)> {
+        let gone = |report| Some((report, Then::Gone));
         match (seen.status, &seen.denied) {
-            (JobStatus::PauseRequested, _) => Some(Report::Paused { reason: None }),
-            (JobStatus::CancelRequested, _) => Some(Report::Canceling),
-            (_, Some(reason)) => Some(Report::Paused { reason: Some(reason.clone()) }),
-            (_, None) if self.draining => Some(Report::HandOver),
-            (_, None) => None,
+            (JobStatus::PauseRequested, _) => gone(Report::Paused { reason: None }),
+            (JobStatus::CancelRequested, _) => gone(Report::Canceling),
+            (_, Some(reason)) => gone(Report::Paused { reason: Some(reason.clone()) }),
+            (_, None) if self.draining => gone(Report::HandOver),
+            (_, None) => {
+                let lacks = seen.lacks.as_ref().filter(|_| self.may_leave(rules, seen))?;
+                let node = self.me.node;
+                let running_status =
+                    format!("waiting for credentials: {lacks}; node {node} leaves the job to others");
+                Some((Report::WaitsForCredentials { running_status }, Then::HandOver))
+            }
         }
     }
 
-    fn will_report(&mut self, id: JobId, epoch: u64, report: Report, then: Option<Duration>) {
+    /// Whether a job may be left to other nodes now, if this one lacks something for it.
+    fn may_leave(&self, rules: Rules, seen: &Seen) -> bool {
+        let is_work = matches!(seen.status, JobStatus::Pending | JobStatus::Running);
+        is_work && !rules.alone && !self.kept.contains_key(&seen.id)
+    }
+
+    fn will_report(&mut self, now: Now, (id, epoch): (JobId, u64), report: Report, then: Then) {
+        if matches!(then, Then::HandOver) {
+            self.kept.insert(id, now.steady + KEEPS);
+        }
         let phase = Phase::Reporting { report, sent: false, not_before: Duration::ZERO, then };
         self.mine.insert(id, Mine { epoch, phase });
     }
@@ -354,9 +400,12 @@ impl Plan {
         let Some(mine) = self.mine.get_mut(&id).filter(|mine| mine.epoch == epoch) else { return };
         let Phase::Reporting { sent, not_before, then, .. } = &mut mine.phase else { return };
         match (outcome, *then) {
-            (Outcome::Done, Some(after)) => mine.phase = Phase::Waiting { until: now.steady + after },
-            (Outcome::Done, None) => {
+            (Outcome::Done, Then::Again(after)) => mine.phase = Phase::Waiting { until: now.steady + after },
+            (Outcome::Done, Then::Gone) => {
                 self.mine.remove(&id);
+            }
+            (Outcome::Done, Then::HandOver) => {
+                self.will_report(now, (id, epoch), Report::HandOver, Then::Gone);
             }
             (Outcome::Refused, _) => {
                 self.mine.remove(&id);
@@ -370,7 +419,7 @@ impl Plan {
     }
 
     /// What this node does already.
-    fn tend(&mut self, now: Now, seen: &[Seen], acts: &mut Vec<Act>) {
+    fn tend(&mut self, now: Now, rules: Rules, seen: &[Seen], acts: &mut Vec<Act>) {
         let over = self.is_over(now);
         let ids: Vec<_> = self.mine.keys().copied().collect();
         for id in ids {
@@ -380,15 +429,15 @@ impl Plan {
                 (Phase::Working { .. }, None) => acts.push(Act::Stop { id, at_once: true }),
                 (Phase::Working { .. }, Some(_)) if over => acts.push(Act::Stop { id, at_once: true }),
                 (Phase::Working { stopping, .. }, Some(job)) => {
-                    if !*stopping && self.wish(job).is_some() {
+                    if !*stopping && self.wish(rules, job).is_some() {
                         *stopping = true;
                         acts.push(Act::Stop { id, at_once: false });
                     }
                     self.mine.insert(id, mine);
                 }
                 (Phase::Waiting { .. } | Phase::Reporting { .. }, None) => {}
-                (Phase::Waiting { until }, Some(job)) => match self.wish(job) {
-                    Some(wish) => self.will_report(id, mine.epoch, wish, None),
+                (Phase::Waiting { until }, Some(job)) => match self.wish(rules, job) {
+                    Some((wish, then)) => self.will_report(now, (id, mine.epoch), wish, then),
                     None if now.steady < *until => drop(self.mine.insert(id, mine)),
                     // It is taken up again below.
                     None => {}
@@ -396,6 +445,11 @@ impl Plan {
                 (Phase::Reporting { .. }, Some(_)) => drop(self.mine.insert(id, mine)),
             }
         }
+        self.say(now, acts);
+    }
+
+    /// Reports that are due.
+    fn say(&mut self, now: Now, acts: &mut Vec<Act>) {
         for (id, mine) in &mut self.mine {
             if let Phase::Reporting { report, sent, not_before, .. } = &mut mine.phase
                 && !*sent
@@ -408,7 +462,7 @@ impl Plan {
     }
 
     /// What this node has claimed and does not do yet.
-    fn take_up(&mut self, now: Now, seen: &[Seen], acts: &mut Vec<Act>) {
+    fn take_up(&mut self, now: Now, rules: Rules, seen: &[Seen], acts: &mut Vec<Act>) {
         if self.is_over(now) {
             return;
         }
@@ -417,10 +471,9 @@ impl Plan {
             if !self.has(job) || self.mine.contains_key(&id) || self.shy.contains_key(&id) {
                 continue;
             }
-            if let Some(report) = self.wish(job) {
-                acts.push(Act::Report { id, epoch, report: report.clone() });
-                let phase = Phase::Reporting { report, sent: true, not_before: Duration::ZERO, then: None };
-                self.mine.insert(id, Mine { epoch, phase });
+            if let Some((report, then)) = self.wish(rules, job) {
+                self.will_report(now, (id, epoch), report, then);
+                self.say(now, acts);
                 continue;
             }
             let revert = job.status == JobStatus::Reverting;
@@ -450,9 +503,18 @@ impl Plan {
         }
         for id in free {
             let since = *self.free_since.entry(id).or_insert(now.steady);
-            let due = self.told.contains(&id) || now.steady >= since + wait(rules.adopt, self.me.node, id);
+            let leaves = find(seen, id)
+                .is_some_and(|job| job.lacks.is_some() && !rules.alone && !job.status.is_requested());
+            let due = match leaves {
+                true => now.steady >= since + rules.adopt * LEAVES_PARTS,
+                false => self.told.contains(&id) || now.steady >= since + wait(rules.adopt, self.me.node, id),
+            };
             let has_place = self.mine.len() + self.claiming.len() < JOBS_AT_ONCE;
             if due && has_place && !self.shy.contains_key(&id) && self.claiming.insert(id) {
+                if leaves {
+                    // Nobody else took it: it is not handed over at once.
+                    self.kept.insert(id, now.steady + KEEPS);
+                }
                 acts.push(Act::Claim(id));
             }
         }

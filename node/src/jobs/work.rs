@@ -25,6 +25,10 @@ pub trait Work: Send + Sync + 'static {
     async fn run(&self, running: &Running) -> Result<(), Stopped>;
     /// Takes back what it did: it failed, or was cancelled. What is taken back already is none of its business.
     async fn revert(&self, running: &Running) -> Result<(), Stopped>;
+    /// What this node lacks for it, in words, as far as the node knows by itself: another may have it. None: it knows of nothing.
+    fn lacks(&self, _view: &View, _job: &Job) -> Option<String> {
+        None
+    }
 }
 
 /// Why work ends before its end. Texts are redacted.

@@ -34,7 +34,7 @@ use crate::jobs::{Advance, Running, Stopped, Work};
 use crate::restore::bring::Brought;
 use crate::restore::choice::choose;
 use crate::restore::content::Content;
-use crate::restore::details::{Details, Extent};
+use crate::restore::details::{Asked, Details, Extent};
 use crate::restore::rows::Fitting;
 
 /// From how many bytes on the rows or things of a step are enough. Much less than an entry of the log takes: what comes after it
@@ -144,6 +144,13 @@ impl Work for Restoring {
             }
             running.shelve(0, Opaque::default(), ShelfStep::Clear).await?;
         }
+    }
+
+    fn lacks(&self, view: &View, job: &catalog::Job) -> Option<String> {
+        let Asked { collection, incremental_location, .. } = Details::decode(&job.asked.details).ok()?.asked;
+        let places: Vec<_> =
+            [Some(&*collection), incremental_location.as_deref()].into_iter().flatten().collect();
+        self.outside.lacks_storage(view, &places)
     }
 }
 

@@ -9,6 +9,7 @@ const RULES: Rules = Rules {
     adopt: Duration::from_secs(2),
     collect: Duration::from_secs(3_600),
     grace: Duration::from_secs(60),
+    alone: false,
 };
 
 fn at(seconds: u64) -> Now {
@@ -27,6 +28,7 @@ fn free() -> Seen {
         next_run: None,
         waiting_since: None,
         denied: None,
+        lacks: None,
     }
 }
 
@@ -214,6 +216,62 @@ fn work_without_credentials_is_tried_again_and_paused_after_the_grace() {
     assert_eq!(acts, [Act::Start { id: JOB, epoch: 1, revert: false }]);
     let paused = report(Report::Paused { reason: Some("hop 2/3".to_owned()) });
     assert_eq!(plan.step(at(61), rules, &[waiting], ended(Err(trouble()))), paused);
+}
+
+const NOBODY: &str = "the source: there is none";
+
+fn lacking(seen: Seen) -> Seen {
+    Seen { lacks: Some(NOBODY.to_owned()), ..seen }
+}
+
+/// Case 94.
+#[test]
+fn who_lacks_what_a_job_needs_comes_after_all_others() {
+    let free = [lacking(free())];
+    let mut plan = plan();
+    assert_eq!(plan.step(at(0), RULES, &free, Event::Told(JOB)), [], "although it was told");
+    assert_eq!(plan.step(at(9), RULES, &free, Event::Looked), []);
+    assert_eq!(plan.step(at(10), RULES, &free, Event::Looked), [Act::Claim(JOB)], "nobody took it");
+    let held = [lacking(held(1))];
+    let acts = plan.step(at(10), RULES, &held, done(Asked::Claim(JOB), 10));
+    assert_eq!(acts, [Act::Start { id: JOB, epoch: 1, revert: false }], "and it is not handed over at once");
+    // Nobody else is there; somebody waits for its end; it has it by now.
+    let alone = Rules { alone: true, ..RULES };
+    assert_eq!(self::plan().step(at(0), alone, &free, Event::Told(JOB)), [Act::Claim(JOB)]);
+    let asked = [Seen { status: JobStatus::CancelRequested, ..free[0].clone() }];
+    assert_eq!(self::plan().step(at(0), RULES, &asked, Event::Told(JOB)), [Act::Claim(JOB)]);
+    let mut plan = self::plan();
+    assert_eq!(plan.step(at(0), RULES, &free, Event::Told(JOB)), []);
+    assert_eq!(plan.step(at(1), RULES, &[self::free()], Event::Looked), [Act::Claim(JOB)]);
+}
+
+/// Case 94.
+#[test]
+fn who_has_lost_what_a_job_needs_says_so_and_hands_it_over_once_in_a_while() {
+    let rules = Rules { lease: Duration::from_secs(6_000), ..RULES };
+    let mut plan = plan();
+    plan.step(at(0), rules, &[free()], Event::Told(JOB));
+    plan.step(at(0), rules, &[held(1)], done(Asked::Claim(JOB), 0));
+    let lost = [lacking(held(1))];
+    assert_eq!(plan.step(at(1), rules, &lost, Event::Looked), [Act::Stop { id: JOB, at_once: false }]);
+    let running_status = format!("waiting for credentials: {NOBODY}; node 1 leaves the job to others");
+    let says = report(Report::WaitsForCredentials { running_status });
+    assert_eq!(plan.step(at(1), rules, &lost, ended(Err(Stopped::Asked))), says);
+    let asked = Asked::Report { id: JOB, epoch: 1 };
+    assert_eq!(plan.step(at(1), rules, &lost, done(asked, 1)), report(Report::HandOver));
+    let gone = [lacking(Seen { epoch: 1, ..free() })];
+    assert_eq!(plan.step(at(1), rules, &gone, done(asked, 1)), []);
+    // It comes back to this node, which keeps it now, for two minutes.
+    assert_eq!(plan.step(at(11), rules, &gone, Event::Looked), [Act::Claim(JOB)]);
+    let back = [lacking(held(2))];
+    let acts = plan.step(at(11), rules, &back, done(Asked::Claim(JOB), 11));
+    assert_eq!(acts, [Act::Start { id: JOB, epoch: 2, revert: false }]);
+    assert_eq!(plan.step(at(130), rules, &back, Event::Looked), []);
+    assert_eq!(plan.step(at(131), rules, &back, Event::Looked), [Act::Stop { id: JOB, at_once: false }]);
+    // What comes to its end meanwhile has ended.
+    let ended = Event::Ended { id: JOB, epoch: 2, came: Ok(()) };
+    let acts = plan.step(at(131), rules, &back, ended);
+    assert_eq!(acts, [Act::Report { id: JOB, epoch: 2, report: Report::Succeeded }]);
 }
 
 #[test]

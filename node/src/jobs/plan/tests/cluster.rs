@@ -13,6 +13,8 @@ use super::*;
 const STEP: Duration = Duration::from_millis(100);
 const CHAOS_STEPS: u32 = 900;
 const QUIET_STEPS: u32 = 400;
+/// Five minutes.
+const LONG_STEPS: u32 = 3_000;
 const JOBS: i64 = 3;
 
 /// Numbers for one timeline.
@@ -38,6 +40,8 @@ struct Node {
     ahead_ms: u64,
     down_until: Duration,
     cut_until: Duration,
+    /// What it lacks for every job until then.
+    lacks_until: Duration,
     view: State,
     works: BTreeMap<JobId, u64>,
     /// What arrives when.
@@ -53,6 +57,7 @@ struct Cluster {
     version: u64,
     state: State,
     nodes: Vec<Node>,
+    handed_over: u64,
     /// Proposals on their way: when they arrive, of whom, which.
     sent: Vec<(Duration, u64, u64, Asked, Duration, Command)>,
 }
@@ -67,6 +72,7 @@ impl Cluster {
             version: 1,
             state: State::bootstrap(),
             nodes: Vec::new(),
+            handed_over: 0,
             sent: Vec::new(),
         };
         for token in 1..=JOBS {
@@ -95,6 +101,7 @@ impl Cluster {
                 ahead_ms,
                 down_until: now,
                 cut_until: now,
+                lacks_until: now,
                 view: state,
                 works: BTreeMap::new(),
                 inbox: Vec::new(),
@@ -130,6 +137,9 @@ impl Cluster {
             (node.down_until, node.began) = (self.now + long, self.now + long);
             node.works.clear();
             node.inbox.clear();
+        }
+        if self.dice.once_in(80) {
+            self.nodes[at].lacks_until = self.now + long;
         }
         if self.dice.once_in(20) {
             let id = JobId(1 + self.dice.below(JOBS.unsigned_abs()).cast_signed());
@@ -187,7 +197,10 @@ impl Cluster {
             }
             let log = Timestamp::default().later_ms((milliseconds(now) + node.ahead_ms).saturating_sub(500));
             let told = Now { steady: now.saturating_sub(node.began), log };
-            let seen = seen(&node.view);
+            let mut seen = seen(&node.view);
+            if node.lacks_until > now {
+                seen.iter_mut().for_each(|seen| seen.lacks = Some("it has no identity".to_owned()));
+            }
             for act in node.plan.step(told, RULES, &seen, event) {
                 self.act(at, act);
             }
@@ -206,6 +219,7 @@ impl Cluster {
             Act::Claim(id) => propose(Asked::Claim(id), Command::ClaimJob { id, node: number, boot }),
             Act::Renew => propose(Asked::Renew, Command::RenewClaims { node: number, boot }),
             Act::Report { id, epoch, report } => {
+                self.handed_over += u64::from(report == Report::HandOver);
                 propose(Asked::Report { id, epoch }, Command::ReportJob { id, epoch, report });
             }
             Act::Collector => {}
@@ -245,6 +259,7 @@ fn seen(state: &State) -> Vec<Seen> {
         next_run: job.next_run,
         waiting_since: job.waiting_since,
         denied: None,
+        lacks: None,
     })
     .collect()
 }
@@ -276,6 +291,38 @@ proptest! {
             let stands = job.status == JobStatus::Paused;
             let lately = job.modified.later_ms(20_000) > cluster.log;
             prop_assert!(stands || lately || !cluster.workers(id).is_empty(), "{job:?}");
+        }
+    }
+    /// Case 94.
+    #[test]
+    fn jobs_go_to_who_has_what_they_need_and_from_hand_to_hand_seldom(seed in any::<u64>(), have in 0..8_u8) {
+        let mut cluster = Cluster::new(seed);
+        cluster.calm = true;
+        let has = |number: u64| have & (1 << (number - 1)) != 0;
+        for node in cluster.nodes.iter_mut().filter(|node| !has(node.number)) {
+            node.lacks_until = Duration::MAX;
+        }
+        for _ in 0..LONG_STEPS {
+            cluster.now += STEP;
+            cluster.deliver();
+            for at in 0..3 {
+                cluster.step(at);
+            }
+            for id in (1..=JOBS).map(JobId) {
+                let workers = cluster.workers(id);
+                prop_assert!(workers.len() <= 1, "job {id} at {:?}: nodes {workers:?}", cluster.now);
+                let well = have == 0 || workers.iter().all(|number| has(*number));
+                prop_assert!(well, "job {id} at {:?}: node {workers:?} of {have:b}", cluster.now);
+            }
+        }
+        // Each node keeps for a while what it handed over before.
+        let rounds = u64::from(LONG_STEPS) * 100 / milliseconds(KEEPS) + 1;
+        let most = 3 * JOBS.unsigned_abs() * rounds;
+        prop_assert!(cluster.handed_over <= most, "{} times", cluster.handed_over);
+        prop_assert!(have == 0 || cluster.handed_over == 0, "{} times", cluster.handed_over);
+        for id in (1..=JOBS).map(JobId) {
+            let job = cluster.state.job(id).expect("it was made");
+            prop_assert!(job.epoch > 0, "job {id} was never worked on");
         }
     }
 }
