@@ -314,6 +314,44 @@ fn users_come_with_their_memberships_but_not_into_roles_that_who_restores_may_no
     assert_eq!(restoring.world.state.principal_id(&RoleName::from("eve")), None);
 }
 
+/// A cluster's backup that somebody made to become admin: eve in admin by herself and by a role that is there, and another
+/// password for an admin. Of who is admin itself all of it comes.
+#[test]
+fn who_is_no_admin_restores_a_cluster_without_making_anybody_one() {
+    for (by, comes) in [("amy", false), ("root", true)] {
+        let mut first = World::new();
+        for name in ["amy", "ada"] {
+            first.ok("root", create_user(name, ""));
+        }
+        first.ok("root", create_user("crew", ""));
+        first.ok("root", grant("RESTORE", Targets::System, "amy"));
+        for name in ["ada", "crew"] {
+            first.ok("root", grant_role("admin", name));
+        }
+        let id = |name: &str| first.state.principal_id(&RoleName::from(name)).expect("it was made");
+        let (ada, crew) = (id("ada"), id("crew"));
+        let mut restoring = Restoring::by(first, by);
+        let (_, eve) = restoring.begin(Scope::Cluster, 0, 1).unwrap();
+        let eve = PrincipalId(eve);
+        let member = |role, member| Shelved::Membership { role, member, admin_option: true };
+        let other = Principal { options: RoleOptions::EMPTY.with(RoleOption::CreateDb), ..user("ada") };
+        restoring
+            .step(ShelfStep::Put(vec![
+                Shelved::Principal { id: eve, principal: user("eve") },
+                Shelved::Principal { id: ada, principal: other.clone() },
+                member(PrincipalId::ADMIN, eve),
+                member(crew, eve),
+            ]))
+            .unwrap();
+        restoring.publish().unwrap();
+        let state = &restoring.world.state;
+        assert_eq!(state.principal_id(&RoleName::from("eve")), Some(eve), "{by}: the user comes");
+        assert_eq!(state.index().is_admin(eve), comes, "{by}");
+        assert_eq!(state.principal(ada) == Some(&other), comes, "{by}");
+        assert!(state.index().is_admin(ada), "{by}");
+    }
+}
+
 #[test]
 fn users_bring_no_options_that_who_restores_may_not_give_and_no_names_that_are_none() {
     let mut first = world();

@@ -303,7 +303,9 @@ impl Model {
         let own = (shelf.first_principal..shelf.first_principal + shelf.principals).contains(&id.0);
         match self.principals.iter().position(|known| known.name == principal.name) {
             Some(at) if self.principals[at].id == id && shelf.scope == Scope::Cluster => {
-                if id != PrincipalId::ROOT && id != PrincipalId::ADMIN {
+                let fixed = id == PrincipalId::ROOT || id == PrincipalId::ADMIN;
+                let untouchable = self.is_admin(id) && !self.is_admin(owner);
+                if !fixed && !untouchable {
                     self.principals[at] = made;
                 }
                 Ok(())
@@ -336,6 +338,9 @@ impl Model {
         }
         if self.acts_as(edge.role).contains(&edge.member) {
             return Err(say::backup_is_bad("a role is a member of itself"));
+        }
+        if shelf.scope == Scope::Cluster && self.is_admin(edge.role) && !self.is_admin(owner) {
+            return Ok(());
         }
         let own = (shelf.first_principal..shelf.first_principal + shelf.principals).contains(&edge.role.0);
         let acts_as = self.acts_as(owner);

@@ -5,6 +5,8 @@
 //! Sh3: publishing puts all of it in place and ends the job, or is refused and changes nothing.
 //! Sh4: what is published names nothing that was there before, but types that its owner may use: a view reads by the right of
 //! who made it, and a backup must not say that somebody made one.
+//! Sh5: of a cluster's backup who is no admin brings all but what makes admins: nobody becomes a member of admin, and those who
+//! are stay as they are, with their passwords.
 //!
 //! Whether a step is right is not left to who says it: what a backup brings may have been written by anybody.
 
@@ -406,6 +408,11 @@ impl Work<'_> {
             if self.state.index.acts_as(*role, *member) {
                 return Err(refusal::shelf_malformed("a role is a member of itself"));
             }
+            // Sh5.
+            let is_above = self.state.index.is_admin(*role) && !self.state.index.is_admin(job.owner);
+            if is_above && shelf.scope == Scope::Cluster {
+                continue;
+            }
             // The roles of the backup are who restores' to give; those that are there are not.
             let is_new = shelf.principals.contains(role.0);
             let may = is_new
@@ -443,7 +450,9 @@ impl Work<'_> {
         let there = self.state.principal_id(&principal.name);
         match there {
             Some(there) if there == id && shelf.scope == Scope::Cluster => {
-                if !is_fixed {
+                // Sh5.
+                let is_above = self.state.index.is_admin(id) && !self.state.index.is_admin(owner);
+                if !is_fixed && !is_above {
                     self.put_principal(id, principal.clone());
                 }
                 Ok(())

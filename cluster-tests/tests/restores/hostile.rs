@@ -95,3 +95,46 @@ async fn what_somebody_wrote_into_a_backup_is_planned_checked_and_not_believed()
     let jobs = stage.run("SHOW JOBS").await;
     assert!(jobs.iter().all(|job| ["failed", "succeeded"].contains(&&*job["status"])), "{jobs:?}");
 }
+
+/// Somebody who may restore a cluster, and no more, brings a backup of a cluster of its own, in which eve is an admin and ada, an admin
+/// here, has another password.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_no_admin_becomes_none_by_a_backup() {
+    let cloud = Cloud::new().await;
+    let elsewhere = Stage::new(&cloud, 1).await;
+    for statement in [
+        "CREATE USER eve",
+        "CREATE USER ada WITH PASSWORD 'known to whoever made it' CREATEROLE",
+        "GRANT admin TO eve, ada",
+        "CREATE DATABASE shop",
+        "CREATE TABLE shop.public.t (k INT PRIMARY KEY)",
+    ] {
+        elsewhere.run(statement).await;
+    }
+    let uri = cloud.uri("made-up");
+    let with = "WITH encryption_passphrase = 'p'";
+    elsewhere.run(&format!("BACKUP INTO '{uri}' {with}")).await;
+    drop(elsewhere);
+
+    for (by, comes) in [("eve", false), ("root", true)] {
+        let stage = Stage::new(&cloud, 1).await;
+        for statement in [
+            "CREATE USER eve",
+            "CREATE USER ada",
+            "GRANT admin TO ada",
+            "GRANT SYSTEM RESTORE, EXTERNALIOIMPLICITACCESS TO eve",
+        ] {
+            stage.run(statement).await;
+        }
+        stage.run(&format!("SET ROLE {by}")).await;
+        stage.run(&format!("RESTORE FROM LATEST IN '{uri}' {with}")).await;
+        stage.run("RESET ROLE").await;
+        let users = stage.run("SHOW USERS").await;
+        let shown = |name: &str| users.iter().find(|user| user["username"] == name).unwrap().clone();
+        assert_eq!(shown("eve")["member_of"], if comes { "{admin}" } else { "{}" }, "{by}");
+        let ada = shown("ada");
+        assert_eq!((&*ada["member_of"], ada["options"].contains("CREATEROLE")), ("{admin}", comes), "{by}");
+        assert!(stage.databases().await.contains(&"shop".to_owned()), "all else comes");
+        assert_eq!(stage.run("SELECT k FROM shop.public.t").await.len(), 0);
+    }
+}

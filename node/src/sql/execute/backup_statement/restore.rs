@@ -5,7 +5,7 @@ use grantd_catalog::refusal::Refusal;
 use grantd_catalog::require::Requirement;
 use grantd_catalog::view::View;
 
-use super::{Place, alone_or_detached, as_of, opened_by, refused, row, token, which};
+use super::{Place, SUCCESSFUL_COMPLETION, alone_or_detached, as_of, opened_by, refused, row, token, which};
 use crate::activity::redact as statements;
 use crate::backup::cipher::{DataKey, Keys};
 use crate::backup::manifest::Time;
@@ -14,11 +14,11 @@ use crate::cloud::redact;
 use crate::error::SqlError;
 use crate::gate::log_now;
 use crate::restore::bring::Brought;
-use crate::restore::choice::{Wanted, choose};
+use crate::restore::choice::{Wanted, WantedTargets, choose};
 use crate::restore::content::Content;
 use crate::restore::details::{Asked, Details, Extent};
 use crate::restore::work::Restored;
-use crate::session::Session;
+use crate::session::{Notice, Session};
 use crate::sql::execute::{Engine, Response, unless_cancelled};
 use crate::sql::parse::backup::Restore;
 use crate::sql::plan::Origin;
@@ -55,6 +55,10 @@ impl Engine {
         self.gate.permit(&view, session.actor, &requirement).map_err(said)?;
         let place = self.backup_place(session, &asked.collection, &asked.opened, false).await?;
         let wanted = wanted(&context, asked);
+        if wanted.targets == WantedTargets::Cluster && !view.is_admin(session.actor.current) {
+            let body = Refusal::new(SUCCESSFUL_COMPLETION, NO_ADMINS);
+            session.notices.push(Notice { severity: "NOTICE", body });
+        }
         let found = self.found(&view, asked, &wanted, &place, &keys);
         let found = unless_cancelled(session, found).await?;
         // Who may is decided again where the job is made: with all that was found out.
@@ -185,3 +189,5 @@ fn finished(id: JobId, job: &Job) -> Vec<Datum> {
 }
 
 const TAG: &str = "RESTORE";
+const NO_ADMINS: &str =
+    "members of admin are not restored, and admins that are there stay as they are: who restores is no admin";
