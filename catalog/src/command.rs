@@ -8,8 +8,8 @@ use std::fmt;
 use bincode::{Decode, Encode};
 
 use crate::defaults::DefaultClass;
-use crate::id::{ObjectId, PrincipalId};
-use crate::job::{Control, JobId, NewJob, Opaque, Report};
+use crate::id::{ObjectId, PrincipalId, ScheduleId, Timestamp};
+use crate::job::{Control, JobId, JobToken, NewJob, Opaque, Report};
 use crate::name::{Name, RoleName};
 use crate::object::{ColumnType, ConnectionUri, Expression, Function, Sequence, Table, View};
 use crate::privilege::{Privilege, PrivilegeSet};
@@ -17,6 +17,7 @@ use crate::protection::{Protection, ProtectionId};
 use crate::refusal::Refusal;
 use crate::require::UriAccess;
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
+use crate::schedule::{NewSchedule, ScheduleAlteration, ScheduleControl};
 use crate::setting::Setting;
 use crate::shelf::ShelfStep;
 
@@ -555,6 +556,40 @@ pub enum Command {
         number: u64,
         position: Opaque,
         step: Box<ShelfStep>,
+    },
+    /// CREATE SCHEDULE FOR BACKUP: one that makes full layers, and beside it maybe one that makes incremental ones. Those of
+    /// this token that are there already are left as they are. `if_not_exists`: nothing is made where one of this label is.
+    CreateSchedules {
+        token: JobToken,
+        full: Box<NewSchedule>,
+        incremental: Option<Box<NewSchedule>>,
+        if_not_exists: bool,
+        ignore_existing: bool,
+    },
+    /// ALTER BACKUP SCHEDULE, of the one that makes full layers.
+    AlterSchedules {
+        id: ScheduleId,
+        to: Box<ScheduleAlteration>,
+    },
+    ControlSchedule {
+        id: ScheduleId,
+        control: ScheduleControl,
+    },
+    /// A node says when a schedule is due next, having seen it as it was changed at `as_of`; and that a run of it came to
+    /// nothing before it became a job, if one did.
+    AdvanceSchedule {
+        id: ScheduleId,
+        as_of: Timestamp,
+        next: Option<Timestamp>,
+        failed: Option<String>,
+    },
+    /// A node makes a job of a schedule that is due, as its owner, having planned it when the schedule was changed at `as_of`
+    /// last. A job of this token that is there already is left as it is.
+    RunSchedule {
+        id: ScheduleId,
+        as_of: Timestamp,
+        next: Option<Timestamp>,
+        job: Box<NewJob>,
     },
 }
 

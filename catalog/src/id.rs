@@ -21,6 +21,10 @@ pub struct PrincipalId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ObjectId(pub u32);
 
+/// A schedule. Handed out from where jobs get their ids, so that a number names one of either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct ScheduleId(pub i64);
+
 /// A commit timestamp: nanoseconds since the Unix epoch and a logical counter, strictly increasing in log
 /// order. Stamped by the leader; the catalog never reads a clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -91,6 +95,12 @@ impl fmt::Display for PrincipalId {
 }
 
 impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Display for ScheduleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }

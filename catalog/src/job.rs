@@ -11,7 +11,7 @@ use std::fmt;
 
 use bincode::{Decode, Encode};
 
-use crate::id::{ObjectId, PrincipalId, Timestamp};
+use crate::id::{ObjectId, PrincipalId, ScheduleId, Timestamp};
 use crate::name::RoleName;
 use crate::require::Requirement;
 
@@ -263,8 +263,8 @@ pub struct NewJob {
     pub requirement: Requirement,
     /// The tables that it is about.
     pub tables: Vec<ObjectId>,
-    /// The schedule that asked for it.
-    pub schedule: Option<JobId>,
+    /// The schedule that asked for it. Said where the job is made.
+    pub schedule: Option<ScheduleId>,
     /// Whether it can be cancelled.
     pub cancelable: bool,
     /// What it keeps from being collected.

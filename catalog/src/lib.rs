@@ -23,6 +23,7 @@ pub mod protection;
 pub mod system;
 pub mod require;
 pub mod job;
+pub mod schedule;
 pub mod shelf;
 pub mod refusal;
 pub mod command;

@@ -6,11 +6,12 @@ use bincode::{Decode, Encode};
 
 use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
-use crate::id::{ObjectId, PrincipalId};
+use crate::id::{ObjectId, PrincipalId, ScheduleId};
 use crate::job::{ClaimLease, Job, JobId};
 use crate::object::Object;
 use crate::protection::{Protection, ProtectionId};
 use crate::role::{Principal, RoleSettings};
+use crate::schedule::Schedule;
 use crate::setting::Setting;
 use crate::shelf::{Shelf, Shelved};
 
@@ -69,6 +70,8 @@ pub enum RecordKey {
         /// In the order in which they came.
         number: u32,
     },
+    /// A schedule.
+    Schedule(ScheduleId),
 }
 
 /// What stands there. Appended to, never reordered.
@@ -105,6 +108,8 @@ pub enum Record {
     Shelf(Arc<Shelf>),
     /// For [`RecordKey::Shelved`]. Shared with the state.
     Shelved(Arc<Shelved>),
+    /// For [`RecordKey::Schedule`]. Shared with the state.
+    Schedule(Arc<Schedule>),
 }
 
 /// The next ids. They only grow, so that no id is ever used twice.

@@ -4,11 +4,11 @@
 //! all went well and is dropped when it did not. That is how a refusal changes nothing.
 //!
 //! Submodules, in the order in which they build on each other: `named` finds ids by name · `store` is the only code that writes the maps, and keeps
-//! the index with them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
+//! the index with them, `records` reads what is kept of them · `bootstrap` makes a new cluster's catalog, `restore` one from records · `resolve` and `targets`
 //! turn names into ids · `references` says what may refer to what · `table` checks the shape of one, and `reshape` gives
 //! it another. Then one for each family of statements: `roles`, `drop_roles` and `members`; `objects` (databases, schemas,
 //! tables, and what every CREATE does), `columns`, `constraints`, `indexes`, `alter` (ALTER TABLE), `views`, `sequences`, `types`, `functions`, `connections`, `iam_roles`; `drops`, `drop_owned`; `rename` (also SET SCHEMA and COMMENT);
-//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections`, `jobs`, `shelf` (RESTORE) and `sessions`.
+//! `owners`; `privileges`; `defaults`; `settings`, `role_settings`, `protections`, `jobs`, `schedules`, `shelf` (RESTORE) and `sessions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,17 +19,18 @@ use crate::command::{Actor, Command, Done, NameContext, Outcome};
 use crate::defaults::DefaultPrivileges;
 use crate::dense::ByObject;
 use crate::grant::{Acl, Membership};
-use crate::id::{ObjectId, PrincipalId, Timestamp, Version};
+use crate::id::{ObjectId, PrincipalId, ScheduleId, Timestamp, Version};
 use crate::index::{Index, Target};
 use crate::job::{ClaimLease, Job, JobId};
 use crate::name::{Name, RoleName};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, Privilege};
 use crate::protection::{Protection, ProtectionId};
-use crate::record::{Change, Counters, Record, RecordKey};
+use crate::record::{Change, Counters, RecordKey};
 use crate::refusal::{self, Refusal};
 use crate::require::Need;
 use crate::role::{Principal, RoleOption, RoleSettings};
+use crate::schedule::Schedule;
 use crate::setting::Setting;
 use crate::shelf::{Shelf, Shelved};
 use crate::state::defaults::AlterDefaults;
@@ -37,8 +38,8 @@ use crate::state::drops::RelationKind;
 use crate::state::indexes::NewIndex;
 use crate::state::named::Named;
 use crate::state::reshape::Reshaped;
+use crate::state::schedules::NewSchedules;
 use crate::state::shelf::Claimed;
-use crate::system;
 
 mod alter;
 mod bootstrap;
@@ -61,6 +62,7 @@ mod objects;
 mod owners;
 mod privileges;
 mod protections;
+mod records;
 mod references;
 mod rename;
 mod reshape;
@@ -68,6 +70,7 @@ mod resolve;
 mod restore;
 mod role_settings;
 mod roles;
+mod schedules;
 mod sequences;
 mod sessions;
 mod settings;
@@ -111,6 +114,7 @@ pub struct State {
     next_job: JobId,
     /// By node.
     claim_leases: OrdMap<u64, ClaimLease>,
+    schedules: OrdMap<ScheduleId, Arc<Schedule>>,
     shelves: OrdMap<JobId, Arc<Shelf>>,
     /// By job, in the order in which they came.
     shelved: OrdMap<(JobId, u32), Arc<Shelved>>,
@@ -321,6 +325,7 @@ impl State {
             && self.jobs.ptr_eq(&other.jobs)
             && self.next_job == other.next_job
             && self.claim_leases.ptr_eq(&other.claim_leases)
+            && self.schedules.ptr_eq(&other.schedules)
             && self.shelves.ptr_eq(&other.shelves)
             && self.shelved.ptr_eq(&other.shelved)
             && self.counters == other.counters
@@ -434,94 +439,6 @@ impl State {
         Err(refusal::lacks_privilege(&self.principal_name(principal), privilege, kind, &name))
     }
 
-    /// All records, sorted by key.
-    pub fn records(&self) -> impl Iterator<Item = (RecordKey, Record)> {
-        let principals = self.principals.keys().map(|id| RecordKey::Principal(*id));
-        let members =
-            self.members.keys().map(|(role, member)| RecordKey::Membership { role: *role, member: *member });
-        let objects = self.objects.iter().map(|(id, _)| RecordKey::Object(id));
-        let role_settings = self
-            .role_settings
-            .keys()
-            .map(|(database, role)| RecordKey::RoleSettings { database: *database, role: *role });
-        let defaults = self
-            .defaults
-            .keys()
-            .map(|(holder, creator)| RecordKey::DefaultPrivileges { holder: *holder, creator: *creator });
-        let settings = self.settings.keys().map(|setting| RecordKey::Setting(*setting));
-        let protections = self.protections.keys().map(|id| RecordKey::Protection(*id));
-        std::iter::once(RecordKey::Counters)
-            .chain(principals)
-            .chain(members)
-            .chain(std::iter::once(RecordKey::SystemPrivileges))
-            .chain(objects)
-            .chain(role_settings)
-            .chain(defaults)
-            .chain(settings)
-            .chain(protections)
-            .chain(self.job_keys())
-            .chain(self.shelf_keys())
-            .filter_map(|key| Some((key, self.record(key)?)))
-    }
-
-    /// The record that stands at `key`.
-    pub fn record(&self, key: RecordKey) -> Option<Record> {
-        match key {
-            RecordKey::Counters => Some(Record::Counters(self.counters)),
-            RecordKey::Principal(id) => self.principal(id).cloned().map(Record::Principal),
-            RecordKey::Membership { role, member } => {
-                self.members.get(&(role, member)).map(|option| Record::Membership { admin_option: *option })
-            }
-            RecordKey::SystemPrivileges => Some(Record::SystemPrivileges(self.system_acl.clone())),
-            RecordKey::Object(id) => {
-                self.objects.get(id).filter(|object| !is_built_in(id, object)).cloned().map(Record::Object)
-            }
-            RecordKey::RoleSettings { database, role } => {
-                self.role_settings(database, role).cloned().map(Record::RoleSettings)
-            }
-            RecordKey::DefaultPrivileges { holder, creator } => {
-                self.default_privileges(holder, creator).cloned().map(Record::DefaultPrivileges)
-            }
-            RecordKey::Setting(setting) => self.settings.get(&setting).cloned().map(Record::Setting),
-            RecordKey::Protection(id) => self.protections.get(&id).cloned().map(Record::Protection),
-            RecordKey::NextJob => (self.next_job != JobId::FIRST).then_some(Record::NextJob(self.next_job)),
-            RecordKey::Job(id) => self.jobs.get(&id).cloned().map(Record::Job),
-            RecordKey::ClaimLease { node } => self.claim_leases.get(&node).copied().map(Record::ClaimLease),
-            RecordKey::Shelf(job) => self.shelves.get(&job).cloned().map(Record::Shelf),
-            RecordKey::Shelved { job, number } => {
-                self.shelved.get(&(job, number)).cloned().map(Record::Shelved)
-            }
-        }
-    }
-
-    /// Whether the same record stands at `key` here and there. Compares without copying.
-    fn has_same_record(&self, other: &Self, key: RecordKey) -> bool {
-        match key {
-            RecordKey::Counters => self.counters == other.counters,
-            RecordKey::Principal(id) => self.principals.get(&id) == other.principals.get(&id),
-            RecordKey::Membership { role, member } => {
-                self.members.get(&(role, member)) == other.members.get(&(role, member))
-            }
-            RecordKey::SystemPrivileges => self.system_acl == other.system_acl,
-            RecordKey::Object(id) => self.objects.get(id) == other.objects.get(id),
-            RecordKey::RoleSettings { database, role } => {
-                self.role_settings.get(&(database, role)) == other.role_settings.get(&(database, role))
-            }
-            RecordKey::DefaultPrivileges { holder, creator } => {
-                self.defaults.get(&(holder, creator)) == other.defaults.get(&(holder, creator))
-            }
-            RecordKey::Setting(setting) => self.settings.get(&setting) == other.settings.get(&setting),
-            RecordKey::Protection(id) => self.protections.get(&id) == other.protections.get(&id),
-            RecordKey::NextJob => self.next_job == other.next_job,
-            RecordKey::Job(id) => self.jobs.get(&id) == other.jobs.get(&id),
-            RecordKey::ClaimLease { node } => self.claim_leases.get(&node) == other.claim_leases.get(&node),
-            RecordKey::Shelf(job) => self.shelves.get(&job) == other.shelves.get(&job),
-            RecordKey::Shelved { job, number } => {
-                self.shelved.get(&(job, number)) == other.shelved.get(&(job, number))
-            }
-        }
-    }
-
     fn kind_and_name(&self, id: ObjectId) -> Result<(ObjectKind, Name), Refusal> {
         match id {
             ObjectId::CLUSTER => Ok((ObjectKind::Cluster, Name::from(""))),
@@ -531,11 +448,6 @@ impl State {
             }
         }
     }
-}
-
-/// Whether every cluster has exactly this without a record.
-fn is_built_in(id: ObjectId, object: &Object) -> bool {
-    id.is_virtual() && system::object(id) == Some(object)
 }
 
 /// One command on its way: the clone that it changes, and what it leaves to say and to do.
@@ -674,6 +586,16 @@ impl Work<'_> {
             Command::Shelve { job, epoch, number, position, step } => {
                 self.shelve(*job, Claimed { epoch: *epoch, number: *number }, position, step)
             }
+            Command::CreateSchedules { token, full, incremental, if_not_exists, ignore_existing } => {
+                let new = NewSchedules { token: *token, full, incremental: incremental.as_deref() };
+                self.create_schedules(&new, *if_not_exists, *ignore_existing)
+            }
+            Command::AlterSchedules { id, to } => self.alter_schedules(*id, to),
+            Command::ControlSchedule { id, control } => self.control_schedule(*id, *control),
+            Command::AdvanceSchedule { id, as_of, next, failed } => {
+                self.advance_schedule(*id, *as_of, *next, failed.as_deref())
+            }
+            Command::RunSchedule { id, as_of, next, job } => self.run_schedule(*id, *as_of, *next, job),
         }
     }
 

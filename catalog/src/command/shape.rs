@@ -63,9 +63,25 @@ impl Command {
             | Self::RenewClaims { .. }
             | Self::ReportJob { .. }
             | Self::CollectJobs
+            | Self::CreateSchedules { .. }
+            | Self::AlterSchedules { .. }
+            | Self::ControlSchedule { .. }
+            | Self::AdvanceSchedule { .. }
+            | Self::RunSchedule { .. }
             | Self::Comment { .. }
             | Self::CommentOnIndex { .. } => false,
         }
+    }
+
+    /// Whether it may hand out ids of jobs, which schedules have as well.
+    pub fn makes_jobs(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateJob { .. }
+                | Self::CreateSchedules { .. }
+                | Self::AlterSchedules { .. }
+                | Self::RunSchedule { .. }
+        )
     }
 
     /// Whether it does something in the row store that may not be possible there, so that it has to be tried upon exactly the

@@ -59,14 +59,19 @@ impl Command {
             | Self::CommentOnIndex { .. }
             | Self::ProtectHistory { .. }
             | Self::ReleaseHistory { .. }
-            // Jobs hold no rights: each step of one is decided by what its owner holds then.
+            // Jobs and schedules hold no rights: each step of one is decided by what its owner holds then.
             | Self::CreateJob { .. }
             | Self::ControlJob { .. }
             | Self::AlterJobOwner { .. }
             | Self::ClaimJob { .. }
             | Self::RenewClaims { .. }
             | Self::ReportJob { .. }
-            | Self::CollectJobs => false,
+            | Self::CollectJobs
+            | Self::CreateSchedules { .. }
+            | Self::AlterSchedules { .. }
+            | Self::ControlSchedule { .. }
+            | Self::AdvanceSchedule { .. }
+            | Self::RunSchedule { .. } => false,
         }
     }
 }

@@ -53,6 +53,7 @@ impl State {
             jobs: imbl::OrdMap::new(),
             next_job: crate::job::JobId::FIRST,
             claim_leases: imbl::OrdMap::new(),
+            schedules: imbl::OrdMap::new(),
             shelves: imbl::OrdMap::new(),
             shelved: imbl::OrdMap::new(),
             shelved_objects: imbl::OrdMap::new(),

@@ -36,7 +36,12 @@ impl Work<'_> {
             match id {
                 Some(PrincipalId::ADMIN) => return Err(refusal::special_role(name)),
                 Some(PrincipalId::ROOT) => return Err(refusal::special_user(name)),
-                Some(_) => {}
+                Some(id) => {
+                    let owned = self.state.schedules().filter(|(_, schedule)| schedule.owner == id).count();
+                    if owned > 0 {
+                        return Err(refusal::role_owns_schedules(name, owned));
+                    }
+                }
                 None if if_exists => {}
                 None => return Err(refusal::no_such_role(name)),
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::command::{LIST_MAX, RoleSpec};
-use crate::id::{PrincipalId, Timestamp};
+use crate::id::{PrincipalId, ScheduleId, Timestamp};
 use crate::job::{
     Alteration, CHECKPOINT_BYTES_MAX, COLLECT_MAX, Claim, ClaimLease, Control, DETAILS_BYTES_MAX,
     ExecutionError, FRACTION_PPM_MAX, FinalError, JOBS_MAX, Job, JobId, JobKind, JobStatus, JobToken, NewJob,
@@ -39,6 +39,11 @@ impl State {
     /// The job that was made with this token. Cost: linear in the jobs; the newest are looked at first.
     pub fn job_of(&self, token: JobToken) -> Option<(JobId, &Arc<Job>)> {
         self.jobs().rev().find(|(_, job)| job.asked.token == token)
+    }
+
+    /// Whether a job or a schedule was made with this token.
+    pub(super) fn is_token_taken(&self, token: JobToken) -> bool {
+        self.job_of(token).is_some() || self.schedule_of(token).is_some()
     }
 
     /// The keys of everything about jobs, sorted.
@@ -108,6 +113,11 @@ impl State {
 
 impl Work<'_> {
     pub(super) fn create_job(&mut self, asked: &NewJob) -> Result<(), Refusal> {
+        self.make_job(asked, None)
+    }
+
+    /// Makes one for who acts, and for the schedule that asked for it if one did.
+    pub(super) fn make_job(&mut self, asked: &NewJob, schedule: Option<ScheduleId>) -> Result<(), Refusal> {
         let by_node = self.actor.current == PrincipalId::NODE;
         if asked.kind.is_automatic() && !by_node {
             return Err(refusal::job_kind_is_the_clusters(asked.kind.word()));
@@ -115,7 +125,7 @@ impl Work<'_> {
         for need in &asked.requirement.needs {
             self.state.check(self.actor.current, need)?;
         }
-        if self.state.job_of(asked.token).is_some() {
+        if self.state.is_token_taken(asked.token) {
             return Ok(());
         }
         check_size(asked)?;
@@ -123,7 +133,7 @@ impl Work<'_> {
             return Err(refusal::too_many_jobs(JOBS_MAX));
         }
         let id = self.new_job_id()?;
-        let mut asked = asked.clone();
+        let mut asked = NewJob { schedule, ..asked.clone() };
         if let Some(protects) = asked.protects.take() {
             let protection =
                 Protection { since: protects.since, tables: protects.tables, holder: format!("job {id}") };
@@ -307,7 +317,7 @@ impl Work<'_> {
         changed.status = status;
         self.take_report(changed, report)?;
         if status.is_terminal() {
-            self.end(changed);
+            self.end(id, changed);
         }
         self.put_changed(id, job);
         Ok(())
@@ -400,13 +410,18 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Nothing of an ended job holds anything up any more.
-    pub(super) fn end(&mut self, job: &mut Job) {
+    /// Nothing of an ended job holds anything up any more. What it was to do is kept of a feed only, which is shown by it:
+    /// that of the others has the keys of what they wrote and read.
+    pub(super) fn end(&mut self, id: JobId, job: &mut Job) {
         job.finished = Some(self.time);
         job.waiting_since = None;
         job.progress.checkpoint = Opaque::default();
         job.progress.running_status = String::new();
+        if job.asked.kind != JobKind::Changefeed {
+            job.asked.details = Opaque::default();
+        }
         let_go(job, None);
+        self.note_end_of_run(id, job);
         let protection = protection_of(job.asked.token);
         if self.state.protection(protection).is_some() {
             self.put_protection(protection, None);

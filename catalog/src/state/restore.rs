@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use crate::grant::Acl;
-use crate::id::{ObjectId, PrincipalId};
+use crate::id::{ObjectId, PrincipalId, ScheduleId};
 use crate::job::{Job, JobId};
 use crate::object::{Body, Object};
 use crate::privilege::ObjectKind;
 use crate::record::{Counters, Record, RecordKey};
 use crate::refusal::Refusal;
 use crate::role::{Principal, RoleSettings};
+use crate::schedule::Schedule;
 use crate::state::store::key_name;
 use crate::state::{Namespace, State};
 
@@ -94,6 +95,9 @@ impl State {
                 (RecordKey::Shelved { job, number }, Record::Shelved(item)) => {
                     state.put_shelved((job, number), Some(item));
                 }
+                (RecordKey::Schedule(id), Record::Schedule(schedule)) => {
+                    state.restore_schedule(id, schedule)?;
+                }
                 (
                     RecordKey::Counters
                     | RecordKey::Principal(_)
@@ -108,7 +112,8 @@ impl State {
                     | RecordKey::Job(_)
                     | RecordKey::ClaimLease { .. }
                     | RecordKey::Shelf(_)
-                    | RecordKey::Shelved { .. },
+                    | RecordKey::Shelved { .. }
+                    | RecordKey::Schedule(_),
                     Record::Counters(_)
                     | Record::Principal(_)
                     | Record::Membership { .. }
@@ -122,7 +127,8 @@ impl State {
                     | Record::Job(_)
                     | Record::ClaimLease(_)
                     | Record::Shelf(_)
-                    | Record::Shelved(_),
+                    | Record::Shelved(_)
+                    | Record::Schedule(_),
                 ) => return Err(RestoreError::Mismatch(key)),
             }
         }
@@ -164,6 +170,14 @@ impl State {
             return Err(RestoreError::UnknownId(RecordKey::Job(id)));
         }
         self.put_job(id, Some(job));
+        Ok(())
+    }
+
+    fn restore_schedule(&mut self, id: ScheduleId, schedule: Arc<Schedule>) -> Result<(), RestoreError> {
+        if !(JobId::FIRST..self.next_job).contains(&JobId(id.0)) {
+            return Err(RestoreError::UnknownId(RecordKey::Schedule(id)));
+        }
+        self.put_schedule(id, Some(schedule));
         Ok(())
     }
 

@@ -362,7 +362,7 @@ impl Work<'_> {
         let changed = Arc::make_mut(&mut job);
         changed.status = JobStatus::Succeeded;
         changed.progress.fraction_ppm = Some(FRACTION_PPM_MAX);
-        self.end(changed);
+        self.end(id, changed);
         // Nothing goes on from there: it is what came of the job, for who waits for it.
         changed.progress.checkpoint = position.clone();
         self.put_changed(id, job);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::defaults::DefaultPrivileges;
 use crate::grant::Acl;
-use crate::id::{ObjectId, PrincipalId};
+use crate::id::{ObjectId, PrincipalId, ScheduleId};
 use crate::index::Index;
 use crate::job::{ClaimLease, Job, JobId};
 use crate::name::Name;
@@ -15,6 +15,7 @@ use crate::protection::{Protection, ProtectionId};
 use crate::record::RecordKey;
 use crate::refusal::{self, Refusal};
 use crate::role::{Principal, RoleSettings};
+use crate::schedule::Schedule;
 use crate::setting::Setting;
 use crate::shelf::{Shelf, Shelved};
 use crate::state::{Namespace, State, Work};
@@ -178,6 +179,14 @@ impl State {
         match lease {
             Some(lease) => self.claim_leases.insert(node, lease),
             None => self.claim_leases.remove(&node),
+        };
+    }
+
+    /// Sets a schedule; none: there is none.
+    pub(super) fn put_schedule(&mut self, id: ScheduleId, schedule: Option<Arc<Schedule>>) {
+        match schedule {
+            Some(schedule) => self.schedules.insert(id, schedule),
+            None => self.schedules.remove(&id),
         };
     }
 
@@ -427,6 +436,12 @@ impl Work<'_> {
     pub(super) fn put_claim_lease(&mut self, node: u64, lease: Option<ClaimLease>) {
         self.touched.push(RecordKey::ClaimLease { node });
         self.state.put_claim_lease(node, lease);
+    }
+
+    /// [`State::put_schedule`], remembered.
+    pub(super) fn put_schedule(&mut self, id: ScheduleId, schedule: Option<Arc<Schedule>>) {
+        self.touched.push(RecordKey::Schedule(id));
+        self.state.put_schedule(id, schedule);
     }
 
     /// [`State::put_shelf`], remembered.

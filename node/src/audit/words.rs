@@ -49,7 +49,7 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
             ("ALTER DEFAULT PRIVILEGES", what)
         }
         // What it brings may be users and grants; the description has no secrets.
-        Command::CreateJob { job } if job.kind == JobKind::Restore => {
+        Command::CreateJob { job } | Command::RunSchedule { job, .. } if job.kind == JobKind::Restore => {
             ("RESTORE", job.description.strip_prefix("RESTORE ").unwrap_or(&job.description).to_owned())
         }
         Command::CreateDatabase { .. }
@@ -91,6 +91,11 @@ pub(super) fn of(command: &Command) -> Option<(&'static str, String)> {
         | Command::RenewClaims { .. }
         | Command::ReportJob { .. }
         | Command::CollectJobs
+        | Command::CreateSchedules { .. }
+        | Command::AlterSchedules { .. }
+        | Command::ControlSchedule { .. }
+        | Command::AdvanceSchedule { .. }
+        | Command::RunSchedule { .. }
         | Command::Shelve { .. } => return None,
     })
 }

@@ -122,7 +122,7 @@ impl<'s> Lines<'s> {
 
     fn is_wanted(&self, key: RecordKey) -> bool {
         match (key, &self.wanted) {
-            // Counters are the cluster's own; protections and jobs are of what runs there.
+            // Counters are the cluster's own; protections, jobs and schedules are of what runs there.
             (
                 RecordKey::Counters
                 | RecordKey::NextJob
@@ -130,6 +130,7 @@ impl<'s> Lines<'s> {
                 | RecordKey::ClaimLease { .. }
                 | RecordKey::Shelf(_)
                 | RecordKey::Shelved { .. }
+                | RecordKey::Schedule(_)
                 | RecordKey::Protection(_),
                 _,
             ) => false,

@@ -597,12 +597,13 @@ impl Changed {
             RecordKey::DefaultPrivileges { holder, creator } => Some(Self::Defaults { holder, creator }),
             RecordKey::Setting(_) => Some(Self::Setting),
             RecordKey::Protection(_) => Some(Self::Protection),
-            // Jobs hold no rights, and nobody any on what is on a shelf.
+            // Jobs and schedules hold no rights, and nobody any on what is on a shelf.
             RecordKey::NextJob
             | RecordKey::Job(_)
             | RecordKey::ClaimLease { .. }
             | RecordKey::Shelf(_)
-            | RecordKey::Shelved { .. } => None,
+            | RecordKey::Shelved { .. }
+            | RecordKey::Schedule(_) => None,
         }
     }
 

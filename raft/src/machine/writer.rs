@@ -124,10 +124,9 @@ pub enum Work {
 impl Work {
     /// Whether it is a change of the catalog that waits for open transactions: what changes tables, and what makes jobs (T5).
     pub fn takes_turns(&self) -> bool {
-        let makes_job = |command: &Command| matches!(command, Command::CreateJob { .. });
         match self {
             Self::Catalog(proposal) => {
-                proposal.commands.iter().any(|command| command.changes_shape() || makes_job(command))
+                proposal.commands.iter().any(|command| command.changes_shape() || command.makes_jobs())
             }
             Self::Rows(_) | Self::Begin { .. } => false,
         }
