@@ -11,6 +11,7 @@ use crate::id::{ObjectId, PrincipalId};
 use crate::job::{JobId, JobKind, JobStatus};
 use crate::object::Object;
 use crate::privilege::{ObjectKind, PrivilegeSet};
+use crate::schedule::{Paused, Schedule};
 use crate::shelf::Shelved;
 use crate::state::{State, protection_of};
 use crate::system;
@@ -43,7 +44,7 @@ pub fn check_all(state: &State) -> Vec<Violation> {
 
 type Check = fn(&State, &mut Vec<String>);
 
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 17] = [
     ("C1", closures_are_what_memberships_say),
     ("C2", targets_are_what_objects_say),
     ("C3", memberships_have_no_cycle_and_join_principals),
@@ -60,6 +61,7 @@ const CHECKS: [(&str, Check); 16] = [
     ("C14", shapes_are_whole),
     ("C15", jobs_are_whole),
     ("C16", shelves_are_apart),
+    ("C17", schedules_are_whole),
 ];
 
 /// C1: for each principal the index holds exactly itself and what it reaches through memberships, sorted.
@@ -307,6 +309,36 @@ pub fn jobs_are_whole(state: &State, found: &mut Vec<String>) {
         }
         if job.claim.is_some_and(|claim| job.epoch == 0 || state.claim_lease(claim.node).is_none()) {
             found.push(format!("job {id} is claimed by a node that has no claims"));
+        }
+    }
+}
+
+/// C17: every schedule's id was handed out, and is no job's; its owner exists; what is paused is not due; an incremental one has a
+/// full one, of the same token, owner and place, which has no other.
+pub fn schedules_are_whole(state: &State, found: &mut Vec<String>) {
+    for (id, schedule) in state.schedules() {
+        let number = JobId(id.0);
+        if number >= state.next_job() || number < JobId::FIRST || state.job(number).is_some() {
+            found.push(format!("schedule {id} was never handed out, or is a job"));
+        }
+        if schedule.owner != PrincipalId::NODE && state.principal(schedule.owner).is_none() {
+            found.push(format!("principal {} owns schedule {id}", schedule.owner));
+        }
+        if schedule.paused.is_some() && schedule.next_run.is_some() {
+            found.push(format!("schedule {id} is paused and due"));
+        }
+        let waits = schedule.paused == Some(Paused::WaitsForFull);
+        let Some(full) = schedule.full else {
+            if waits || state.schedule_of(schedule.token).map(|(first, _)| first) != Some(id) {
+                found.push(format!("schedule {id} waits for a full layer, or has another's token"));
+            }
+            continue;
+        };
+        let of = |schedule: &Schedule| (schedule.token, schedule.owner, schedule.asked.place);
+        let fits = |full: &Schedule| full.full.is_none() && of(full) == of(schedule);
+        let only = state.incremental_of(full).map(|(first, _)| first) == Some(id);
+        if !only || !state.schedule(full).is_some_and(|full| fits(full)) {
+            found.push(format!("schedule {id} is upon schedule {full}, which is not its own"));
         }
     }
 }

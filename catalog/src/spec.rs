@@ -24,6 +24,7 @@ mod owners;
 mod principals;
 mod resolve;
 mod say;
+mod schedules;
 mod settings;
 mod shapes;
 mod shelf;
@@ -35,7 +36,7 @@ pub mod records;
 use crate::command::{Actor, Command, Done, NameContext, Outcome, RoleSpec, StorageChange};
 use crate::decide::Decision;
 use crate::defaults::DefaultClass;
-use crate::id::{ObjectId, PrincipalId, Timestamp};
+use crate::id::{ObjectId, PrincipalId, ScheduleId, Timestamp};
 use crate::job::{ClaimLease, Job, JobId};
 use crate::name::{Name, RoleName};
 use crate::object::Body;
@@ -44,6 +45,7 @@ use crate::protection::{Protection, ProtectionId};
 use crate::refusal::Refusal;
 use crate::require::{Need, Requirement};
 use crate::role::{PasswordVerifier, RoleOption, ValidUntil};
+use crate::schedule::Schedule;
 use crate::setting::Setting;
 use crate::system;
 
@@ -76,6 +78,8 @@ pub struct Model {
     pub jobs: Vec<(JobId, Job)>,
     /// Until when nodes hold what they claimed, by node.
     pub claim_leases: Vec<(u64, ClaimLease)>,
+    /// Schedules, by id.
+    pub schedules: Vec<(ScheduleId, Schedule)>,
     /// What RESTOREs brought so far, by job.
     pub shelves: Vec<ModelShelf>,
     /// What time it is, as whoever tells it commands says.
@@ -195,6 +199,11 @@ impl Model {
             Command::RenewClaims { node, boot } => self.renew_claims(actor, *node, *boot),
             Command::ReportJob { id, epoch, report } => self.report_job(actor, *id, *epoch, report),
             Command::CollectJobs => self.collect_jobs(actor),
+            Command::CreateSchedules { .. }
+            | Command::AlterSchedules { .. }
+            | Command::ControlSchedule { .. }
+            | Command::AdvanceSchedule { .. }
+            | Command::RunSchedule { .. } => self.attempt_on_schedules(actor, command),
             Command::Shelve { job, epoch, number, position, step } => {
                 self.shelve(actor, *job, (*epoch, *number), position, step)
             }

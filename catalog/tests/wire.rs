@@ -17,7 +17,7 @@ use grantd_catalog::command::{
 };
 use grantd_catalog::defaults::{DefaultClass, DefaultPrivileges, DefaultsFor};
 use grantd_catalog::grant::AclEntry;
-use grantd_catalog::id::{ObjectId, PrincipalId, Timestamp, Version};
+use grantd_catalog::id::{ObjectId, PrincipalId, ScheduleId, Timestamp, Version};
 use grantd_catalog::job::{
     Alteration, Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus,
     JobToken, NewJob, Opaque, Progress, Protects, Report,
@@ -34,6 +34,9 @@ use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
 use grantd_catalog::require::{FeedTo, Need, Requirement, UriAccess};
 use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions, RoleSettings, ValidUntil};
+use grantd_catalog::schedule::{
+    NewSchedule, OnFailure, OnPrevious, Paused, Schedule, ScheduleAlteration, ScheduleControl,
+};
 use grantd_catalog::setting::Setting;
 use grantd_catalog::shelf::{Ids, Scope, Shelf, ShelfStep, Shelved};
 use grantd_catalog::wire::{self, WireError};
@@ -448,7 +451,7 @@ fn new_job() -> NewJob {
         details: Opaque::new(vec![1, 2]),
         requirement: requirement(),
         tables: vec![ObjectId(104)],
-        schedule: Some(JobId(3)),
+        schedule: Some(ScheduleId(3)),
         cancelable: true,
         protects: Some(Protects {
             since: Timestamp { nanos: 1 << 60, logical: 7 },
@@ -542,6 +545,68 @@ fn commands_of_jobs() -> Vec<(&'static str, Command)> {
         let (job, position) = (id, Opaque::new(vec![7]));
         ("Shelve", Command::Shelve { job, epoch: 300, number: 1 << 40, position, step: Box::new(step) })
     }));
+    all.extend(commands_of_schedules());
+    all
+}
+
+fn new_schedule(on_failure: OnFailure, on_previous: OnPrevious) -> NewSchedule {
+    NewSchedule {
+        label: "nightly".to_owned(),
+        statement: "BACKUP INTO 's3://b'".to_owned(),
+        details: Opaque::new(vec![1, 2]),
+        requirement: Requirement::NOTHING,
+        cadence: Some("@daily".to_owned()),
+        first_run: Some(Timestamp { nanos: 1 << 60, logical: 7 }),
+        on_failure,
+        on_previous,
+        place: [9; 32],
+        updates_metric: true,
+    }
+}
+
+fn schedule() -> Schedule {
+    let at = |nanos| Timestamp { nanos, logical: 7 };
+    Schedule {
+        token: JobToken(1 << 100),
+        asked: new_schedule(OnFailure::Reschedule, OnPrevious::Wait),
+        owner: PrincipalId(300),
+        owner_name: RoleName::from("amy"),
+        created: at(1),
+        modified: at(2),
+        full: Some(ScheduleId(3)),
+        next_run: Some(at(3)),
+        paused: Some(Paused::WaitsForFull),
+        first_job: JobId(7),
+        succeeded: Some(at(4)),
+        failed: Some("e".to_owned()),
+        failures: 300,
+    }
+}
+
+fn commands_of_schedules() -> Vec<(&'static str, Command)> {
+    let id = ScheduleId(7);
+    let at = Timestamp { nanos: 1, logical: 2 };
+    let full = new_schedule(OnFailure::Retry, OnPrevious::Start);
+    let incremental = Some(new_schedule(OnFailure::Pause, OnPrevious::Skip));
+    let create = Command::CreateSchedules {
+        token: JobToken(1 << 100),
+        full: Box::new(full.clone()),
+        incremental: incremental.clone().map(Box::new),
+        if_not_exists: true,
+        ignore_existing: false,
+    };
+    let to = ScheduleAlteration { as_of: at, full, incremental, ignore_existing: true };
+    let mut all = vec![
+        ("CreateSchedules", create),
+        ("AlterSchedules", Command::AlterSchedules { id, to: Box::new(to) }),
+    ];
+    let controls =
+        [ScheduleControl::Pause, ScheduleControl::Resume, ScheduleControl::Execute, ScheduleControl::Drop];
+    all.extend(controls.map(|control| ("ControlSchedule", Command::ControlSchedule { id, control })));
+    let failed = Some("e".to_owned());
+    all.push(("AdvanceSchedule", Command::AdvanceSchedule { id, as_of: at, next: Some(at), failed }));
+    let job = Box::new(new_job());
+    all.push(("RunSchedule", Command::RunSchedule { id, as_of: at, next: None, job }));
     all
 }
 
@@ -770,6 +835,7 @@ fn records() -> Vec<(RecordKey, Record)> {
         let key = RecordKey::Shelved { job: JobId(7), number };
         (key, Record::Shelved(std::sync::Arc::new(item)))
     }));
+    records.push((RecordKey::Schedule(ScheduleId(7)), Record::Schedule(std::sync::Arc::new(schedule()))));
     records
 }
 
@@ -946,11 +1012,11 @@ fn every_variant_of_commands_keys_and_records_has_golden_bytes() {
     assert_eq!(commands.last().map(|number| usize::from(*number)), Some(last), "a number is left out");
     // Whoever appends a variant to `Command` appends it here and above.
     let (_, newest) = commands_of_jobs().pop().expect("there are some");
-    assert_eq!(variant(&newest), "Shelve");
+    assert_eq!(variant(&newest), "RunSchedule");
     assert_eq!(encoded(&newest)[0], commands[last], "the newest command has no golden bytes");
     let keys: std::collections::BTreeSet<_> = records().iter().map(|(key, _)| variant(key)).collect();
     let kinds: std::collections::BTreeSet<_> = records().iter().map(|(_, record)| variant(record)).collect();
-    assert_eq!((keys.len(), kinds.len()), (14, 14));
+    assert_eq!((keys.len(), kinds.len()), (15, 15));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod commands;
 mod jobs;
 mod names;
+mod schedules;
 mod shapes;
 mod shelf;
 
@@ -47,7 +48,7 @@ pub struct Step {
 pub fn history(length: usize) -> BoxedStrategy<Vec<Step>> {
     let all = beginning();
     let one = step().prop_map(|step| vec![step]);
-    let several = prop_oneof![60 => one, 1 => shelf::restore()];
+    let several = prop_oneof![60 => one, 1 => shelf::restore(), 1 => schedules::life()];
     (subsequence(all.clone(), all.len() * 2 / 3..=all.len()), vec(several, 0..=2 * length))
         .prop_map(|(mut steps, rest)| {
             steps.extend(rest.into_iter().flatten());
@@ -107,7 +108,8 @@ fn focused_command() -> BoxedStrategy<Command> {
 /// One statement by anybody.
 pub fn step() -> BoxedStrategy<Step> {
     let asked = (actor(), context(), commands::command());
-    let said_by_nodes = (Just(("node".into(), "node".into())), context(), jobs::said_by_nodes());
+    let of_nodes = prop_oneof![9 => jobs::said_by_nodes(), 1 => schedules::said_by_nodes()];
+    let said_by_nodes = (Just(("node".into(), "node".into())), context(), of_nodes);
     prop_oneof![20 => asked, 2 => said_by_nodes]
         .prop_map(|((session, current), context, command)| Step { session, current, context, command })
         .boxed()
@@ -313,6 +315,11 @@ pub fn bind(command: &Command, model: &Model) -> Command {
         }
         Command::ClaimJob { id, .. } | Command::ControlJob { id, .. } if *id == shelf::NEWEST_JOB => {
             *id = shelf::newest(model);
+        }
+        Command::ControlSchedule { id, .. } => schedules::bind(model, id, None),
+        Command::AlterSchedules { id, to } => schedules::bind(model, id, Some(&mut to.as_of)),
+        Command::AdvanceSchedule { id, as_of, .. } | Command::RunSchedule { id, as_of, .. } => {
+            schedules::bind(model, id, Some(as_of));
         }
         Command::Shelve { job, epoch, number, step, .. } => {
             shelf::bind(model, (job, epoch, number), step);

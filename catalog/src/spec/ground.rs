@@ -21,6 +21,7 @@ impl Model {
             protections: Vec::new(),
             jobs: Vec::new(),
             claim_leases: Vec::new(),
+            schedules: Vec::new(),
             shelves: Vec::new(),
             now: crate::id::Timestamp::default(),
             next_job: 1,

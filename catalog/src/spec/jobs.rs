@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::command::{Actor, RoleSpec};
-use crate::id::{ObjectId, PrincipalId, Timestamp};
+use crate::id::{ObjectId, PrincipalId, ScheduleId, Timestamp};
 use crate::job::{
     Alteration, Claim, ClaimLease, Control, ExecutionError, FinalError, Job, JobId, JobKind, JobStatus,
     NewJob, Opaque, Progress, Report,
@@ -17,18 +17,28 @@ use crate::spec::{Model, Told, say};
 
 impl Model {
     pub(super) fn create_job(&mut self, actor: Actor, asked: &NewJob) -> Result<Told, Refusal> {
+        self.make_job(actor, asked, None)
+    }
+
+    pub(super) fn make_job(
+        &mut self,
+        actor: Actor,
+        asked: &NewJob,
+        schedule: Option<ScheduleId>,
+    ) -> Result<Told, Refusal> {
         if asked.kind == JobKind::AutoCollectJobs && actor.current != PrincipalId::NODE {
             return Err(say::only_the_cluster_makes("AUTO COLLECT JOBS"));
         }
         for need in &asked.requirement.needs {
             self.check(actor.current, need)?;
         }
-        if self.jobs.iter().any(|(_, job)| job.asked.token == asked.token) {
+        if self.is_known(asked.token) {
             return Ok(Told::default());
         }
         let id = JobId(self.next_job);
         self.next_job += 1;
         let mut asked = asked.clone();
+        asked.schedule = schedule;
         if let Some(protects) = asked.protects.take() {
             let protection = Protection {
                 since: protects.since,
@@ -239,7 +249,7 @@ impl Model {
         match report {
             Report::Progress { .. } => self.come_forward(&mut job, report),
             Report::Reverted | Report::RevertFailed { .. } | Report::Succeeded => {
-                self.come_to_end(&mut job, report);
+                self.come_to_end(id, &mut job, report);
             }
             _ => self.stop(&mut job, report),
         }
@@ -321,24 +331,24 @@ impl Model {
         }
     }
 
-    fn come_to_end(&mut self, job: &mut Job, report: &Report) {
+    fn come_to_end(&mut self, id: JobId, job: &mut Job, report: &Report) {
         match report {
             Report::Reverted => {
                 let canceled = job.error == Some(FinalError::Canceled);
-                self.finish(job, if canceled { JobStatus::Canceled } else { JobStatus::Failed });
+                self.finish(id, job, if canceled { JobStatus::Canceled } else { JobStatus::Failed });
             }
             Report::RevertFailed { error } => {
                 let first = error_text(job.error.as_ref());
                 let text = format!("{first}; what it did could not be taken back: {error}");
                 job.error = Some(FinalError::Failed(text));
-                self.finish(job, JobStatus::RevertFailed);
+                self.finish(id, job, JobStatus::RevertFailed);
             }
             Report::Succeeded => {
                 let endless = job.progress.fraction_ppm.is_none() && job.progress.high_water.is_some();
                 if !endless {
                     job.progress.fraction_ppm = Some(1_000_000);
                 }
-                self.finish(job, JobStatus::Succeeded);
+                self.finish(id, job, JobStatus::Succeeded);
             }
             other => unreachable!("{other:?} is no end"),
         }
@@ -368,7 +378,7 @@ impl Model {
         job.waiting_since = None;
     }
 
-    pub(super) fn finish(&mut self, job: &mut Job, status: JobStatus) {
+    pub(super) fn finish(&mut self, id: JobId, job: &mut Job, status: JobStatus) {
         job.status = status;
         job.finished = Some(self.now);
         job.claim = None;
@@ -376,6 +386,11 @@ impl Model {
         job.waiting_since = None;
         job.progress.running_status = String::new();
         job.progress.checkpoint = Opaque::default();
+        // A feed is shown by what it was to do; of the others that has secrets.
+        if job.asked.kind != JobKind::Changefeed {
+            job.asked.details = Opaque::default();
+        }
+        self.run_ended(id, job);
         self.protections.retain(|(known, _)| known.0 != job.asked.token.0);
     }
 
@@ -438,11 +453,11 @@ impl Model {
         self.claim_leases.sort_by_key(|(node, _)| *node);
     }
 
-    fn after(&self, ms: u64) -> Timestamp {
+    pub(super) fn after(&self, ms: u64) -> Timestamp {
         Timestamp { nanos: self.now.nanos + ms * 1_000_000, logical: self.now.logical }
     }
 
-    fn duration(&self, setting: Setting) -> u64 {
+    pub(super) fn duration(&self, setting: Setting) -> u64 {
         match setting.row().setting_type.value(self.value(setting)) {
             Some(SettingValue::Milliseconds(ms)) => ms,
             _ => 0,

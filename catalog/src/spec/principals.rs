@@ -141,6 +141,11 @@ impl Model {
             if ["root", "admin"].contains(&name.as_str()) {
                 return Err(say::special_role(name));
             }
+            if let Some(id) = self.find_principal(name)
+                && self.owns_schedules(id) > 0
+            {
+                return Err(say::role_owns_schedules(name, self.owns_schedules(id)));
+            }
             if self.find_principal(name).is_none() && !if_exists {
                 return Err(say::unknown_role(name));
             }

@@ -62,6 +62,9 @@ impl Model {
         for (node, lease) in &self.claim_leases {
             records.insert(RecordKey::ClaimLease { node: *node }, Record::ClaimLease(*lease));
         }
+        for (id, schedule) in &self.schedules {
+            records.insert(RecordKey::Schedule(*id), Record::Schedule(Arc::new(schedule.clone())));
+        }
         records.extend(self.shelf_records());
         records
     }

@@ -8,10 +8,12 @@ use crate::refusal::{Refusal, SqlState};
 use crate::setting::Row;
 
 mod jobs;
+mod schedules;
 mod shapes;
 mod shelf;
 
 pub(super) use self::jobs::*;
+pub(super) use self::schedules::*;
 pub(super) use self::shapes::*;
 pub(super) use self::shelf::*;
 

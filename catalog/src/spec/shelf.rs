@@ -269,7 +269,7 @@ impl Model {
             }
         }
         job.progress.fraction_ppm = Some(1_000_000);
-        self.finish(&mut job, JobStatus::Succeeded);
+        self.finish(shelf.job, &mut job, JobStatus::Succeeded);
         job.progress.checkpoint = position.clone();
         let told = self.replace_job(shelf.job, job)?;
         Ok(Told { storage, ..told })

@@ -345,7 +345,7 @@ impl World {
 }
 
 /// The names of the variants of `Command`; `variant` does not compile without a new one.
-const COMMANDS: [&str; 52] = [
+const COMMANDS: [&str; 57] = [
     "CreateRole",
     "AlterRole",
     "DropRoles",
@@ -398,6 +398,11 @@ const COMMANDS: [&str; 52] = [
     "ReportJob",
     "CollectJobs",
     "Shelve",
+    "CreateSchedules",
+    "AlterSchedules",
+    "ControlSchedule",
+    "AdvanceSchedule",
+    "RunSchedule",
 ];
 
 /// The name of the variant of a command.
@@ -455,6 +460,11 @@ pub fn variant(command: &Command) -> &'static str {
         Command::ReportJob { .. } => 49,
         Command::CollectJobs => 50,
         Command::Shelve { .. } => 51,
+        Command::CreateSchedules { .. } => 52,
+        Command::AlterSchedules { .. } => 53,
+        Command::ControlSchedule { .. } => 54,
+        Command::AdvanceSchedule { .. } => 55,
+        Command::RunSchedule { .. } => 56,
     };
     COMMANDS[position]
 }

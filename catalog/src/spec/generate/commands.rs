@@ -9,7 +9,7 @@ use super::names::{
     function_name, grantee, iam_role_name, in_a_schema, made_arguments, name_of, owned_name, pattern, place,
     plain_role, relation_name, role, role_name, schema_name, uri_access, virtual_name,
 };
-use super::{column, expression, function, jobs, sequence, shapes, table, view};
+use super::{column, expression, function, jobs, schedules, sequence, shapes, table, view};
 use crate::command::{
     Command, Creators, DefaultAct, DropBehavior, LabelChange, OwnedName, RoleOptionClause, RoleSpec,
     SequenceOptions, Targets, VariableChange,
@@ -40,6 +40,7 @@ pub(super) fn command() -> BoxedStrategy<Command> {
         3 => connection_command(),
         2 => iam_role_command(),
         2 => jobs::asked(),
+        1 => schedules::asked(),
     ]
     .boxed()
 }

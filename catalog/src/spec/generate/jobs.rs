@@ -85,7 +85,7 @@ fn new_job() -> impl Strategy<Value = NewJob> {
             kind,
             description: "d".to_owned(),
             statement: "s".to_owned(),
-            details: Opaque::default(),
+            details: Opaque::new(vec![2]),
             requirement: Requirement { needs },
             tables,
             schedule: None,

@@ -90,7 +90,7 @@ fn said(number: u64, step: ShelfStep) -> Command {
     Command::Shelve { job: NEWEST_JOB, epoch: NEWEST_EPOCH, number, position, step: Box::new(step) }
 }
 
-fn by(name: &str, command: Command) -> Step {
+pub(super) fn by(name: &str, command: Command) -> Step {
     let name = RoleName::normalize(name);
     let context = NameContext { database: Some("shop".into()), search_path: vec!["public".into()] };
     Step { session: name.clone(), current: name, context, command }
