@@ -14,6 +14,7 @@ use grantd_catalog::job::{JobKind, JobToken, NewJob, Opaque};
 use grantd_catalog::object::Expression;
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::require::Requirement;
+use grantd_catalog::schedule::{NewSchedule, OnFailure, OnPrevious};
 use grantd_raft::handle::{OpenTransaction, Ran, ReadSet, Receipt, TransactionError, Unavailable};
 use grantd_raft::rows::Value;
 
@@ -266,6 +267,29 @@ fn create_job(token: u128) -> Command {
     }
 }
 
+/// Its number is from where jobs get theirs.
+fn create_schedule(token: u128) -> Command {
+    let full = NewSchedule {
+        label: String::new(),
+        statement: String::new(),
+        details: Opaque::default(),
+        requirement: Requirement::NOTHING,
+        cadence: None,
+        first_run: None,
+        on_failure: OnFailure::Reschedule,
+        on_previous: OnPrevious::Wait,
+        place: [0; 32],
+        updates_metric: false,
+    };
+    Command::CreateSchedules {
+        token: JobToken(token),
+        full: Box::new(full),
+        incremental: None,
+        if_not_exists: false,
+        ignore_existing: false,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_number_of_a_job_that_a_transaction_was_told_is_the_one_that_it_has_after_commit() {
     let cluster = Cluster::of_three().await;
@@ -275,8 +299,10 @@ async fn the_number_of_a_job_that_a_transaction_was_told_is_the_one_that_it_has_
     propose(&mut transaction, create_job(1)).await;
     let told = transaction.view().await.unwrap().state().job_of(JobToken(1)).map(|(id, _)| id);
     for node in [leader, cluster.node(follower)] {
-        let other = node.handle.propose(proposal(root(), vec![create_job(2)])).await;
-        assert!(matches!(other, Err(Unavailable::Busy)), "{other:?}");
+        for other in [create_job(2), create_schedule(3)] {
+            let other = node.handle.propose(proposal(root(), vec![other])).await;
+            assert!(matches!(other, Err(Unavailable::Busy)), "{other:?}");
+        }
     }
     leader.ok(create_role("amy")).await;
     assert_eq!(code(&transaction.commit().await.unwrap()), "done");
