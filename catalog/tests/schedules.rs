@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use grantd_catalog::command::{Actor, Command, Outcome, Targets};
+use grantd_catalog::command::{Actor, Command, DropBehavior, Outcome, Targets};
 use grantd_catalog::id::{ObjectId, PrincipalId, ScheduleId, Timestamp};
 use grantd_catalog::job::{
     Control, FinalError, JobId, JobKind, JobStatus, JobToken, NewJob, Opaque, Protects, Report,
@@ -400,6 +400,10 @@ fn admins_and_owners_control_a_schedule_and_dropping_the_full_one_drops_both() {
 fn a_role_that_owns_schedules_is_not_dropped() {
     let mut world = nightly();
     let no = "2BP01 cannot drop role/user amy; it owns 2 scheduled jobs.";
+    assert_eq!(world.refused("root", drop_role("amy")), no);
+    // Both leave them as they are.
+    world.ok("root", Command::ReassignOwned { from: vec![role("amy")], to: role("ben") });
+    world.ok("root", Command::DropOwned { by: vec![role("amy")], behavior: DropBehavior::Restrict });
     assert_eq!(world.refused("root", drop_role("amy")), no);
     world.ok("root", control(FULL, ScheduleControl::Drop));
     world.ok("root", drop_role("amy"));

@@ -255,7 +255,8 @@ impl Work<'_> {
         failed: Option<&str>,
     ) -> Result<(), Refusal> {
         self.require_node()?;
-        let mut changed = Schedule::clone(&self.schedule_as_of(id, as_of)?);
+        let seen = self.schedule_as_of(id, as_of)?;
+        let mut changed = Schedule::clone(&seen);
         changed.next_run = next;
         if let Some(failed) = failed {
             self.run_failed(&mut changed, failed);
