@@ -70,6 +70,7 @@ trait Runs {
     fn schedule(&self, id: ScheduleId) -> Schedule;
     fn run_of(&self, id: ScheduleId, next: u64, job: NewJob) -> Command;
     fn node(&mut self, command: Command) -> Result<bool, String>;
+    fn node_says(&mut self, command: Command);
     fn advance(&mut self, id: ScheduleId, next: u64, failed: Option<&str>);
     fn end(&mut self, job: i64, end: Report);
     fn succeed(&mut self, job: i64, high_water: u64);
@@ -99,24 +100,28 @@ impl Runs for World {
         }
     }
 
+    fn node_says(&mut self, command: Command) {
+        self.node(command).expect("nothing stands against it");
+    }
+
     fn advance(&mut self, id: ScheduleId, next: u64, failed: Option<&str>) {
         let (as_of, failed) = (self.schedule(id).modified, failed.map(str::to_owned));
-        self.node(Command::AdvanceSchedule { id, as_of, next: Some(at(next)), failed }).unwrap();
+        self.node_says(Command::AdvanceSchedule { id, as_of, next: Some(at(next)), failed });
     }
 
     fn end(&mut self, job: i64, end: Report) {
         let id = JobId(job);
-        self.node(Command::ClaimJob { id, node: 1, boot: 1 }).unwrap();
+        self.node_says(Command::ClaimJob { id, node: 1, boot: 1 });
         let reverts = matches!(end, Report::Failed { .. });
-        self.node(Command::ReportJob { id, epoch: 1, report: end }).unwrap();
+        self.node_says(Command::ReportJob { id, epoch: 1, report: end });
         if reverts {
-            self.node(Command::ReportJob { id, epoch: 1, report: Report::Reverted }).unwrap();
+            self.node_says(Command::ReportJob { id, epoch: 1, report: Report::Reverted });
         }
     }
 
     fn succeed(&mut self, job: i64, high_water: u64) {
         let id = JobId(job);
-        self.node(Command::ClaimJob { id, node: 1, boot: 1 }).unwrap();
+        self.node_says(Command::ClaimJob { id, node: 1, boot: 1 });
         let done = Report::Progress {
             fraction_ppm: None,
             high_water: Some(at(high_water)),
@@ -124,8 +129,8 @@ impl Runs for World {
             checkpoint: None,
             protect_since: None,
         };
-        self.node(Command::ReportJob { id, epoch: 1, report: done }).unwrap();
-        self.node(Command::ReportJob { id, epoch: 1, report: Report::Succeeded }).unwrap();
+        self.node_says(Command::ReportJob { id, epoch: 1, report: done });
+        self.node_says(Command::ReportJob { id, epoch: 1, report: Report::Succeeded });
     }
 
     fn kept(&self) -> Option<(u64, String)> {
