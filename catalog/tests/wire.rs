@@ -4,6 +4,7 @@
 //! If a golden line changes, the format changed: append to the enum instead, or take a new format number.
 
 mod common;
+mod wires;
 
 use std::fmt::Write as _;
 
@@ -34,12 +35,10 @@ use grantd_catalog::record::{Counters, Record, RecordKey};
 use grantd_catalog::refusal;
 use grantd_catalog::require::{FeedTo, Need, Requirement, UriAccess};
 use grantd_catalog::role::{PasswordVerifier, Principal, RoleOption, RoleOptions, RoleSettings, ValidUntil};
-use grantd_catalog::schedule::{
-    NewSchedule, OnFailure, OnPrevious, Paused, Schedule, ScheduleAlteration, ScheduleControl,
-};
 use grantd_catalog::setting::Setting;
 use grantd_catalog::shelf::{Ids, Scope, Shelf, ShelfStep, Shelved};
 use grantd_catalog::wire::{self, WireError};
+use wires::{commands_of_schedules, schedule};
 
 /// Every kind of value with its bytes, one a line. Set `UPDATE_GOLDEN` to write it anew.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire.golden");
@@ -524,7 +523,7 @@ fn reports() -> Vec<Report> {
     ]
 }
 
-/// Those of jobs, of which the newest command is one.
+/// Those of jobs and schedules.
 fn commands_of_jobs() -> Vec<(&'static str, Command)> {
     let id = JobId(7);
     let pause = Control::Pause { reason: Some("r".to_owned()) };
@@ -545,68 +544,7 @@ fn commands_of_jobs() -> Vec<(&'static str, Command)> {
         let (job, position) = (id, Opaque::new(vec![7]));
         ("Shelve", Command::Shelve { job, epoch: 300, number: 1 << 40, position, step: Box::new(step) })
     }));
-    all.extend(commands_of_schedules());
-    all
-}
-
-fn new_schedule(on_failure: OnFailure, on_previous: OnPrevious) -> NewSchedule {
-    NewSchedule {
-        label: "nightly".to_owned(),
-        statement: "BACKUP INTO 's3://b'".to_owned(),
-        details: Opaque::new(vec![1, 2]),
-        requirement: Requirement::NOTHING,
-        cadence: Some("@daily".to_owned()),
-        first_run: Some(Timestamp { nanos: 1 << 60, logical: 7 }),
-        on_failure,
-        on_previous,
-        place: [9; 32],
-        updates_metric: true,
-    }
-}
-
-fn schedule() -> Schedule {
-    let at = |nanos| Timestamp { nanos, logical: 7 };
-    Schedule {
-        token: JobToken(1 << 100),
-        asked: new_schedule(OnFailure::Reschedule, OnPrevious::Wait),
-        owner: PrincipalId(300),
-        owner_name: RoleName::from("amy"),
-        created: at(1),
-        modified: at(2),
-        full: Some(ScheduleId(3)),
-        next_run: Some(at(3)),
-        paused: Some(Paused::WaitsForFull),
-        first_job: JobId(7),
-        succeeded: Some(at(4)),
-        failed: Some("e".to_owned()),
-        failures: 300,
-    }
-}
-
-fn commands_of_schedules() -> Vec<(&'static str, Command)> {
-    let id = ScheduleId(7);
-    let at = Timestamp { nanos: 1, logical: 2 };
-    let full = new_schedule(OnFailure::Retry, OnPrevious::Start);
-    let incremental = Some(new_schedule(OnFailure::Pause, OnPrevious::Skip));
-    let create = Command::CreateSchedules {
-        token: JobToken(1 << 100),
-        full: Box::new(full.clone()),
-        incremental: incremental.clone().map(Box::new),
-        if_not_exists: true,
-        ignore_existing: false,
-    };
-    let to = ScheduleAlteration { as_of: at, full, incremental, ignore_existing: true };
-    let mut all = vec![
-        ("CreateSchedules", create),
-        ("AlterSchedules", Command::AlterSchedules { id, to: Box::new(to) }),
-    ];
-    let controls =
-        [ScheduleControl::Pause, ScheduleControl::Resume, ScheduleControl::Execute, ScheduleControl::Drop];
-    all.extend(controls.map(|control| ("ControlSchedule", Command::ControlSchedule { id, control })));
-    let failed = Some("e".to_owned());
-    all.push(("AdvanceSchedule", Command::AdvanceSchedule { id, as_of: at, next: Some(at), failed }));
-    let job = Box::new(new_job());
-    all.push(("RunSchedule", Command::RunSchedule { id, as_of: at, next: None, job }));
+    all.extend(commands_of_schedules(new_job()));
     all
 }
 
