@@ -265,7 +265,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Makes the job, and says when the next one is due: both or neither, so that each time it is due there is one job.
+    /// J3: makes the job, and says when the next one is due: both or neither, so that each time it is due there is one job.
     pub(super) fn run_schedule(
         &mut self,
         id: ScheduleId,
