@@ -54,7 +54,7 @@ const JOB_STATEMENTS: &str = "node/tests/jobs.rs";
 const BACKUPS: &str = "cluster-tests/tests/backup_jobs.rs";
 const MADE: &str = "backups_are_made_and_shown_by_statements";
 const RESTORES: &str = "cluster-tests/tests/restores.rs";
-const SCHEDULES: &str = "there are no schedules yet: CREATE SCHEDULE is 0A000";
+const SCHEDULES: &str = "cluster-tests/tests/schedules.rs";
 
 const CASES: &[(u16, How)] = &[
     (1, By(URI, "a_bucket_has_a_name")),
@@ -184,8 +184,8 @@ const CASES: &[(u16, How)] = &[
     (125, By(RESTORES, "a_cluster_comes_back_as_it_was_where_there_is_nothing")),
     (127, By(BACKUPS, MADE)),
     (128, By(RESTORES, "databases_and_tables_come_back_to_who_restores_them")),
-    (130, Not(SCHEDULES)),
-    (131, Not(SCHEDULES)),
+    (130, By(SCHEDULES, "an_hourly_schedule_has_a_daily_full_one_and_waits_for_it")),
+    (131, By(SCHEDULES, "two_schedules_do_not_share_a_collection")),
     (133, By(FEEDS, "a_feed_whose_node_is_killed_three_times_has_exactly_the_history")),
     (134, By("node/src/feed/sink/files/tests.rs", "files_are_called_as_in_the_original")),
     (136, By("node/src/feed/encode/tests.rs", "a_wrapped_message_has_its_members_in_order")),

@@ -2,9 +2,8 @@
 //! by statements that fail in every way. Then everything that comes out of them is searched: what clients were sent, logs at
 //! level debug, audit logs, data directories with snapshots, another node that began with one, metrics, pages for a debugger, the
 //! operator's socket, the command line, and what was written into the cloud.
-//!
-//! One thing is stored, and said so in `docs/known-attacks.md`: the URI of an external connection, in files that only the node's
-//! user may read. That it is found there, and nowhere else, is a part of the test.
+//! Two things are stored, and said so in `docs/known-attacks.md`: the URI of an external connection, and a schedule's statement, in
+//! files that only the node's user may read. That they are found there, and nowhere else, is a part of the test.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -334,7 +333,7 @@ fn slow(stage: &mut Stage) -> JoinHandle<Vec<String>> {
     tokio::spawn(async move { running.join_all().await.concat() })
 }
 
-/// Statements that make jobs. One that is taken may store its URIs, and nothing else.
+/// Statements that make jobs. One that is taken may store its URIs, a schedule its passphrase too, and nothing else.
 async fn jobs(stage: &mut Stage, at: usize, kind: &str) {
     let statements = [
         ("BACKUP", "BACKUP INTO {uri} WITH encryption_passphrase = {extra}"),
@@ -354,8 +353,9 @@ async fn jobs(stage: &mut Stage, at: usize, kind: &str) {
         ("SHOW BACKUP", "SHOW BACKUP FROM LATEST IN {uri} WITH encryption_passphrase = {extra}"),
     ];
     for (of, statement) in statements {
-        let fresh = stage.planted.uri(kind, of, &stage.places);
+        let mut fresh = stage.planted.uri(kind, of, &stage.places);
         let name = format!("the option of {of} for {kind}");
+        fresh.names.extend((of == "SCHEDULE").then(|| name.clone()));
         let extra = match of {
             "registry" => format!("https://u:{}@127.0.0.1:1", encoded(&stage.planted.secret(name))),
             "CHANGEFEED" => format!("Basic {}", BASE64.encode(stage.planted.secret(name))),

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Sorted by name.
-pub const TABLE: [Metric; 24] = [
+pub const TABLE: [Metric; 30] = [
     metric(
         "grantd_audit_lost_total",
         Kind::Counter,
@@ -119,6 +119,42 @@ pub const TABLE: [Metric; 24] = [
         Kind::Counter,
         "type; phase: resume, fail_or_cancel; result: completed, failed, retry_error, credentials, rest, stopped",
         "how work on jobs ended on this node; it may begin again",
+    ),
+    metric(
+        "grantd_schedules_backup_failed_total",
+        Kind::Counter,
+        "",
+        "runs of schedules that came to nothing: by the node that led when no job was made, or that worked on the job",
+    ),
+    metric(
+        "grantd_schedules_backup_last_completed_time_seconds",
+        Kind::Gauge,
+        "",
+        "when, since 1970, a backup of a schedule with updates_cluster_last_backup_time_metric was done last",
+    ),
+    metric(
+        "grantd_schedules_backup_started_total",
+        Kind::Counter,
+        "",
+        "jobs that schedules made while this node led",
+    ),
+    metric(
+        "grantd_schedules_backup_succeeded_total",
+        Kind::Counter,
+        "",
+        "jobs of schedules that this node ended well",
+    ),
+    metric(
+        "grantd_schedules_round_reschedule_skip_total",
+        Kind::Counter,
+        "",
+        "times that a schedule left out, as its job before had not ended",
+    ),
+    metric(
+        "grantd_schedules_round_reschedule_wait_total",
+        Kind::Counter,
+        "",
+        "times that a schedule waited for its job before",
     ),
     metric(
         "grantd_storage_bytes_total",

@@ -57,6 +57,7 @@ use crate::pgwire::backend::Cluster;
 use crate::pgwire::{Limits, Plaintext, Server, ServerConfig};
 use crate::probe;
 use crate::restore::work::Restoring;
+use crate::scheduler::Scheduler;
 use crate::sql::execute::Engine;
 use crate::sql::plan::restore::AsCreated;
 use crate::sql::system;
@@ -76,6 +77,8 @@ pub struct Node {
     sql: Server,
     admin: AdminServer,
     jobs: Jobs,
+    /// Makes the jobs of schedules.
+    scheduler: Scheduler,
     /// Ends the sessions of roles that may not log in any more.
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
@@ -129,7 +132,7 @@ impl Node {
                 return Err(failure);
             }
         };
-        let Parts { sql, admin, jobs, logins, http, checks, endpoint, audit } = parts;
+        let Parts { sql, admin, jobs, scheduler, logins, http, checks, endpoint, audit } = parts;
         let drain_timeout = settings.drain_timeout;
         grantd_raft::memory::set_total(settings.sql_memory);
         let measured = {
@@ -144,6 +147,7 @@ impl Node {
             sql,
             admin,
             jobs,
+            scheduler,
             logins,
             upkeep: metrics::keep_up(),
             _measured: measured,
@@ -187,6 +191,7 @@ impl Node {
         self.logins.abort();
         self.stopping.send_replace(true);
         self.upkeep.abort();
+        drop(self.scheduler);
         if let Some(checks) = self.checks {
             checks.stop().await;
         }
@@ -250,6 +255,7 @@ struct Parts {
     sql: Server,
     admin: AdminServer,
     jobs: Jobs,
+    scheduler: Scheduler,
     logins: JoinHandle<()>,
     http: Option<HttpServer>,
     checks: Option<CheckServer>,
@@ -308,12 +314,13 @@ async fn serve(
         }
     };
     let engine = engine.telling_jobs(jobs.nudge());
+    let scheduler = Scheduler::start(engine.clone(), handle.watch());
     let backend = Cluster { engine, handle: handle.clone() };
     match Server::start(listener, config, backend) {
         Ok(sql) => {
             let (versions, viewed) = (handle.watch(), handle.clone());
             let logins = tokio::spawn(logins::watch(activity, versions, move || viewed.view()));
-            Ok(Parts { sql, admin, jobs, logins, http, checks, endpoint, audit })
+            Ok(Parts { sql, admin, jobs, scheduler, logins, http, checks, endpoint, audit })
         }
         Err(error) => {
             admin.stop().await;

@@ -87,8 +87,11 @@ impl Work for Writing {
         let steps = Steps { running, noted: Mutex::default() };
         let written = Box::pin(self.write(running, &details, &steps)).await;
         let spent = Stopped::Failed;
-        written
-            .map_err(|error| steps.stopped().unwrap_or_else(|| stopped(&error, running.job().retries, spent)))
+        written.map_err(|error| {
+            steps.stopped().unwrap_or_else(|| stopped(&error, running.job().retries, spent))
+        })?;
+        // Up to here the schedule that asked for it has everything: what it keeps of the history begins here.
+        running.report(Advance { high_water: Some(details.end.0), ..Advance::default() }).await
     }
 
     async fn revert(&self, _running: &Running) -> Result<(), Stopped> {

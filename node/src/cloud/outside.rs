@@ -165,7 +165,18 @@ impl Outside {
 
     /// What a URI of storage comes to on `view`, if `actor` may use it there.
     pub fn approved(&self, view: &View, actor: Actor, uri: &str) -> Result<Target, Refusal> {
-        let target = Target::of_used(uri, Purpose::Storage, view, &self.shared.settings)?;
+        self.approved_for(view, actor, uri, Purpose::Storage)
+    }
+
+    /// The same, of a URI that is used for `purpose`.
+    pub fn approved_for(
+        &self,
+        view: &View,
+        actor: Actor,
+        uri: &str,
+        purpose: Purpose,
+    ) -> Result<Target, Refusal> {
+        let target = Target::of_used(uri, purpose, view, &self.shared.settings)?;
         self.shared.gate.permit(view, actor, &target.requirement())?;
         Ok(target)
     }

@@ -257,7 +257,7 @@ impl Driver {
     fn start(&mut self, view: &Arc<View>, id: JobId, epoch: u64, revert: bool) {
         let Some(job) = view.state().job(id).cloned() else { return };
         let events = self.events.0.clone();
-        let kind = job.asked.kind;
+        let (kind, scheduled) = (job.asked.kind, job.asked.schedule.is_some());
         let Some(work) = self.works.get(&kind).cloned() else { return };
         let (stop, stopped) = watch::channel(false);
         let running = Running::new(id, job, self.gate.clone(), stopped);
@@ -275,6 +275,9 @@ impl Driver {
             };
             tracing::info!(job = id.0, ?came, "work on a job ended");
             meters.ended(kind, revert, &came);
+            if scheduled && !revert {
+                meters.scheduled_ended(&came);
+            }
             let _ = events.send(Event::Ended { id, epoch, came }).await;
         });
         self.tasks.insert(id, Task { stop, abort: task.abort_handle() });

@@ -54,6 +54,22 @@ impl Meters {
         ];
         counter!("grantd_jobs_ended_total", &labels).increment(1);
     }
+
+    /// How work ended that a schedule asked for.
+    pub(super) fn scheduled_ended(&self, came: &Result<(), Stopped>) {
+        let name = match came {
+            Ok(()) => "grantd_schedules_backup_succeeded_total",
+            Err(Stopped::Failed(_)) => "grantd_schedules_backup_failed_total",
+            Err(
+                Stopped::Retry { .. }
+                | Stopped::Credentials { .. }
+                | Stopped::Rest(_)
+                | Stopped::Asked
+                | Stopped::Paused(_),
+            ) => return,
+        };
+        counter!(name, "node" => self.node.clone()).increment(1);
+    }
 }
 
 fn label(kind: JobKind) -> String {

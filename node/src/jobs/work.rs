@@ -205,7 +205,7 @@ fn again(refusal: &Refusal) -> Stopped {
 
 /// What came of a proposal of the node's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// It was applied.
     Done,
     /// It was refused.
@@ -216,8 +216,13 @@ pub(super) enum Answer {
 
 /// Proposes what only nodes say.
 pub(super) async fn propose(gate: &Gate, command: Command) -> Answer {
+    propose_as(gate, Actor::of(PrincipalId::NODE), command).await
+}
+
+/// Proposes what a node says for somebody.
+pub async fn propose_as(gate: &Gate, actor: Actor, command: Command) -> Answer {
     let context = NameContext { database: None, search_path: Vec::new() };
-    let proposal = Proposal { actor: Actor::of(PrincipalId::NODE), context, commands: vec![command] };
+    let proposal = Proposal { actor, context, commands: vec![command] };
     let permit = match gate.permit_commands(proposal).await {
         Ok(permit) => permit,
         Err(refusal) => return refused(refusal),

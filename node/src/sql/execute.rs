@@ -26,7 +26,7 @@ use crate::sql::system::catalog;
 use crate::sql::system::context::{LiveRows, StatementInfo, now_micros};
 use crate::sql::system::sequence::Sequences;
 use crate::sql::system::variable::Reading;
-use crate::sql::system::{activity, backup, external, job, show, variable};
+use crate::sql::system::{activity, backup, external, job, schedule, show, variable};
 use crate::value::{ColumnInfo, Datum, SqlType};
 
 use self::inquiry::Inquiry;
@@ -315,6 +315,7 @@ impl Engine {
             Statement::External(statement) => (Vec::new(), external::columns(statement)),
             Statement::Job(statement) => (Vec::new(), job::columns(statement)),
             Statement::Backup(statement) => (Vec::new(), Some(backup::columns(statement))),
+            Statement::Schedule(statement) => (Vec::new(), schedule::columns(statement)),
             Statement::Named(statement) => self.shape_of_named(session, statement, hints).await?,
             Statement::Empty
             | Statement::Table(_)
@@ -419,6 +420,7 @@ impl Engine {
             Statement::External(statement) => self.external(session, statement).await,
             Statement::Job(statement) => self.jobs(session, statement, running).await,
             Statement::Backup(asked) => Box::pin(self.backup(session, asked, &prepared.text)).await,
+            Statement::Schedule(statement) => Box::pin(self.schedules(session, statement)).await,
             Statement::Table(statement) => self.table_statement(session, statement).await,
             Statement::CreateView(statement) => {
                 let view = self.view_for_change(session).await?;
@@ -613,6 +615,7 @@ pub fn plan_with(
         | Statement::External(_)
         | Statement::Job(_)
         | Statement::Backup(_)
+        | Statement::Schedule(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

@@ -29,6 +29,7 @@ pub mod session;
 pub mod transaction;
 pub mod activity;
 pub mod feed;
+pub mod schedule;
 pub mod job;
 pub mod named;
 pub mod show;
@@ -44,6 +45,7 @@ use self::external::ExternalStatement;
 use self::job::JobStatement;
 use self::named::NamedStatement;
 use self::role::RoleStatement;
+use self::schedule::ScheduleStatement;
 use self::session::SetStatement;
 use self::show::ShowStatement;
 use self::table::TableStatement;
@@ -86,6 +88,8 @@ pub enum Statement {
     External(Box<ExternalStatement>),
     /// BACKUP, SHOW BACKUPS, SHOW BACKUP.
     Backup(Box<BackupStatement>),
+    /// Schedules of backups.
+    Schedule(Box<ScheduleStatement>),
     /// SHOW JOBS and the like, PAUSE, RESUME and CANCEL JOB.
     Job(Box<JobStatement>),
     /// CREATE and ALTER ROLE: a password in it is still text.

@@ -12,6 +12,7 @@ pub mod external;
 pub mod feed;
 pub mod job;
 pub mod backup;
+pub mod schedule;
 pub mod catalog;
 
 use grantd_raft::rows::{Extensions, Function};

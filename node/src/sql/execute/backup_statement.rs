@@ -1,4 +1,4 @@
-//! BACKUP: decided, its place opened, its job made, and waited for; [`restore`] the same. SHOW BACKUPS and SHOW BACKUP: read from the place.
+//! BACKUP: decided, its place opened, its job made, and waited for; [`restore`] the same; [`schedule`]s. SHOW BACKUPS and SHOW BACKUP: read from the place.
 //!
 //! Who may is asked first, so that nobody learns more of a place than who may use it. What the place says of credentials is told
 //! here and now. From then on the job is on its own: it goes on if its client is gone.
@@ -36,13 +36,14 @@ use crate::feed::options;
 use crate::gate::log_now;
 use crate::session::block::{Phase, code};
 use crate::session::{Notice, Session};
-use crate::sql::parse::backup::{Backup, BackupStatement, Named, Opened};
+use crate::sql::parse::backup::{Backup, BackupStatement, Named, Of, Opened};
 use crate::sql::plan::Origin;
 use crate::sql::plan::backup::{Backed, backed, denied};
 use crate::sql::system::backup;
 use crate::value::Datum;
 
 mod restore;
+mod schedule;
 
 /// How often it is looked whether the job has ended. It costs no message: the node sees it by itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -63,6 +64,16 @@ struct Place {
     uri: String,
     incremental_location: Option<String>,
     requirement: Requirement,
+}
+
+/// A backup that is decided, and whose job is not made yet.
+struct Planned {
+    /// The job.
+    job: NewJob,
+    place: Place,
+    layer: Layer,
+    /// What the client is told besides.
+    notice: Option<String>,
 }
 
 /// The layer that is to be written.
@@ -106,36 +117,46 @@ impl Engine {
 
     async fn back_up(&self, session: &mut Session, asked: &Backup, text: &str) -> Result<Response, SqlError> {
         alone_or_detached(session, "BACKUP", asked.detached)?;
-        let keys = self.keys(session, &asked.opened).await?;
-        let view = self.view_if(session, true).await?;
-        if !view.state().setting_is_on(Setting::BackupEnabled) {
-            let message = "feature BACKUP was disabled by the database administrator";
-            return Err(SqlError::new(OPERATOR_INTERVENTION, message)
-                .with_hint(format!("The cluster setting {} says so.", Setting::BackupEnabled)));
-        }
-        let context = session.name_context();
-        let origin = Origin { view: &view, actor: session.actor, context: &context };
-        let mut backed = backed(origin, &asked.of)?;
-        let permitted = self.gate.permit(&view, session.actor, &backed.requirement);
-        permitted.map_err(|refusal| denied(&backed, refusal))?;
-        let place = self.backup_place(session, &asked.collection, &asked.opened, true).await?;
-        for need in &place.requirement.needs {
-            backed.requirement.need(need.clone());
-        }
-        let layer = self.layer(asked, &backed, &place, &keys);
-        let layer = unless_cancelled(session, layer).await?;
-        let token = token()?;
-        let job = new_job(token, asked, &backed, &place, &layer, text)?;
+        let Planned { job, place, layer, notice } = self.backup_planned(session, asked, text).await?;
         let id = self.made(session, job, "BACKUP").await?;
-        let told = backed.notice.take();
-        let notice = |text| Notice { severity: "NOTICE", body: Refusal::new(SUCCESSFUL_COMPLETION, text) };
-        session.notices.extend(told.map(notice));
+        session.notices.extend(notice.map(done_all_the_same));
         if asked.detached {
             return Ok(row("BACKUP", backup::DETACHED, vec![Datum::Int(id.0)]));
         }
         let ended = unless_cancelled(session, self.ended(id)).await?;
         let manifest = unless_cancelled(session, said(written(&place, &layer))).await.ok();
         Ok(row("BACKUP", backup::WAITED, finished(id, &ended, manifest.as_ref())))
+    }
+
+    /// Decides it, opens its place, and finds out what is to be written: all but making the job.
+    async fn backup_planned(
+        &self,
+        session: &Session,
+        asked: &Backup,
+        text: &str,
+    ) -> Result<Planned, SqlError> {
+        let keys = self.keys(session, &asked.opened).await?;
+        let view = self.view_if(session, true).await?;
+        let mut backed = self.backed(session, &view, &asked.of)?;
+        let place = self.backup_place(session, &asked.collection, &asked.opened, true).await?;
+        for need in &place.requirement.needs {
+            backed.requirement.need(need.clone());
+        }
+        let layer = self.layer(asked, &backed, &place, &keys);
+        let layer = unless_cancelled(session, layer).await?;
+        let job = new_job(token()?, asked, &backed, &place, &layer, text)?;
+        Ok(Planned { job, place, layer, notice: backed.notice.take() })
+    }
+
+    /// What it is of, for who may.
+    fn backed(&self, session: &Session, view: &View, of: &Of) -> Result<Backed, SqlError> {
+        enabled(view, "BACKUP", Setting::BackupEnabled)?;
+        let context = session.name_context();
+        let origin = Origin { view, actor: session.actor, context: &context };
+        let backed = backed(origin, of)?;
+        let permitted = self.gate.permit(view, session.actor, &backed.requirement);
+        permitted.map_err(|refusal| denied(&backed, refusal))?;
+        Ok(backed)
     }
 
     /// Makes a job, which begins at once, or when the transaction commits.
@@ -491,6 +512,16 @@ fn token() -> Result<JobToken, SqlError> {
     Ok(JobToken((u128::from(random()?) << u64::BITS) | u128::from(random()?)))
 }
 
+/// 57000, where somebody who may has switched the statement off.
+fn enabled(view: &View, word: &str, setting: Setting) -> Result<(), SqlError> {
+    if view.state().setting_is_on(setting) {
+        return Ok(());
+    }
+    let message = format!("feature {word} was disabled by the database administrator");
+    Err(SqlError::new(OPERATOR_INTERVENTION, message)
+        .with_hint(format!("The cluster setting {setting} says so.")))
+}
+
 /// What is waited for cannot be part of a transaction that others wait for.
 fn alone_or_detached(session: &Session, word: &str, detached: bool) -> Result<(), SqlError> {
     if session.block.open().is_none() || detached {
@@ -500,6 +531,11 @@ fn alone_or_detached(session: &Session, word: &str, detached: bool) -> Result<()
         format!("{word} cannot be used inside a multi-statement transaction without DETACHED option");
     Err(SqlError::new(code::ACTIVE_TRANSACTION, message)
         .with_hint("Write WITH detached: it begins when the transaction commits. Or run it by itself."))
+}
+
+/// A notice of something that was done.
+fn done_all_the_same(text: String) -> Notice {
+    Notice { severity: "NOTICE", body: Refusal::new(SUCCESSFUL_COMPLETION, text) }
 }
 
 fn refused(error: BackupError) -> SqlError {

@@ -623,6 +623,7 @@ fn changing(statement: &Statement) -> Option<&'static str> {
         Statement::External(statement) => statement.changing(),
         Statement::Job(statement) => statement.changing(),
         Statement::Backup(statement) => statement.changing(),
+        Statement::Schedule(statement) => statement.changing(),
         Statement::Command(_, tag) => Some(tag),
         Statement::Empty
         | Statement::Query(_)

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantd_catalog::command::Command;
-use grantd_catalog::job::{Control, JobId, JobKind, Requested, request};
+use grantd_catalog::id::ScheduleId;
+use grantd_catalog::job::{Control, Job, JobId, JobKind, Requested, request};
 use grantd_catalog::refusal::state;
 use grantd_catalog::view::View;
 use grantd_raft::rows::Share;
@@ -73,7 +74,8 @@ impl Engine {
         which: &Which,
     ) -> Result<Response, SqlError> {
         let ids = self.job_ids(session, which, Some(control)).await?;
-        let tag = format!("{} {}", tag(control), ids.len());
+        let of = if matches!(which, Which::OfSchedules(_)) { " FOR SCHEDULES" } else { "" };
+        let tag = format!("{}{of} {}", tag(control), ids.len());
         if ids.is_empty() {
             return Ok(Response { tag, rows: None, copy: None });
         }
@@ -101,6 +103,11 @@ impl Engine {
                     _ => Some(Err(SqlError::syntax("JOBS takes a query of one column of whole numbers"))),
                 };
                 cells.into_iter().filter_map(id).collect::<Result<Vec<_>, _>>()?
+            }
+            Which::OfSchedules(schedules) => {
+                let schedules = self.schedule_ids(session, schedules).await?;
+                let view = self.view_if(session, true).await?;
+                of_schedules(&view, session, &schedules, control)
             }
             Which::All(kind) => {
                 let view = self.view_if(session, true).await?;
@@ -137,13 +144,32 @@ impl Engine {
 
 /// Those that this session may control and to which it can be done.
 fn of_kind(view: &View, session: &Session, kind: JobKind, control: Option<&Control>) -> Vec<JobId> {
+    those(view, session, control, |job| job.asked.kind == kind)
+}
+
+/// The same, of those that these schedules have made. Without `control`: all.
+fn of_schedules(
+    view: &View,
+    session: &Session,
+    schedules: &[ScheduleId],
+    control: Option<&Control>,
+) -> Vec<JobId> {
+    those(view, session, control, |job| job.asked.schedule.is_some_and(|of| schedules.contains(&of)))
+}
+
+fn those(
+    view: &View,
+    session: &Session,
+    control: Option<&Control>,
+    meant: impl Fn(&Job) -> bool,
+) -> Vec<JobId> {
     let state = view.state();
-    let fits = |(id, job): &(JobId, &Arc<grantd_catalog::job::Job>)| {
+    let fits = |(id, job): &(JobId, &Arc<Job>)| {
         let can = control.is_none_or(|control| {
             let came = request(control, job.status, job.error.is_some(), job.asked.cancelable);
             matches!(came, Requested::Now(_))
         });
-        job.asked.kind == kind && can && state.may_control_job(session.actor.current, *id).is_ok()
+        meant(job) && can && state.may_control_job(session.actor.current, *id).is_ok()
     };
     state.jobs().filter(fits).map(|(id, _)| id).collect()
 }

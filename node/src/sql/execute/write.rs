@@ -286,6 +286,7 @@ pub(super) fn tag(statement: &Statement) -> &'static str {
         | Statement::External(_)
         | Statement::Job(_)
         | Statement::Backup(_)
+        | Statement::Schedule(_)
         | Statement::Role(_)
         | Statement::Command(..)
         | Statement::Set(_)

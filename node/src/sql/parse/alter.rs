@@ -41,6 +41,9 @@ impl Reader<'_> {
         if self.words(&["CHANGEFEED"]) {
             return self.alter_changefeed();
         }
+        if self.words(&["BACKUP", "SCHEDULE"]) {
+            return self.alter_schedule();
+        }
         if self.words(&["SCHEMA"]) {
             let if_exists = self.if_exists();
             let name = OwnedName::Schema(self.schema_name()?);

@@ -9,14 +9,16 @@ use grantd_catalog::name::Name;
 use grantd_catalog::object::ConnectionUri;
 use sqlparser::tokenizer::Token;
 
-use super::{Reader, Statement};
+use super::{Reader, Statement, is_reserved_word};
 use crate::backup::show;
 use crate::error::SqlError;
 use crate::secret::Secret;
 
 mod restore;
+mod written;
 
 pub use self::restore::{Restore, Skipped, What};
+pub use self::written::Secrets;
 
 /// The most URIs of a list: one for each locality, or for each key.
 const URIS_MAX: usize = 64;
@@ -80,15 +82,29 @@ pub enum Of {
 impl fmt::Display for Of {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pattern = |pattern: &TablePattern| match pattern {
-            TablePattern::Table(name) => name.to_string(),
-            TablePattern::All(parts) => parts.iter().map(|part| format!("{part}.")).collect::<String>() + "*",
+            TablePattern::Table(name) => name.parts.iter().map(identifier).collect::<Vec<_>>().join("."),
+            TablePattern::All(parts) => {
+                parts.iter().map(|part| format!("{}.", identifier(part))).collect::<String>() + "*"
+            }
         };
         let (word, names): (_, Vec<String>) = match self {
             Self::Cluster => return Ok(()),
-            Self::Databases(names) => ("DATABASE", names.iter().map(ToString::to_string).collect()),
+            Self::Databases(names) => ("DATABASE", names.iter().map(identifier).collect()),
             Self::Tables(patterns) => ("TABLE", patterns.iter().map(pattern).collect()),
         };
         write!(f, "{word} {} ", names.join(", "))
+    }
+}
+
+/// In quotes where it would not be read as this name without.
+fn identifier(name: &Name) -> String {
+    let text = name.as_str();
+    let is_plain = |(at, c): (usize, char)| {
+        c.is_ascii_lowercase() || c == '_' || (at > 0 && (c.is_ascii_digit() || c == '$'))
+    };
+    match text.chars().enumerate().all(is_plain) && !text.is_empty() && !is_reserved_word(text) {
+        true => text.to_owned(),
+        false => format!("\"{}\"", text.replace('"', "\"\"")),
     }
 }
 
@@ -113,10 +129,12 @@ pub struct Opened {
 }
 
 /// All options, of both statements.
-#[derive(Default)]
-struct Options {
-    opened: Opened,
-    revision_history: bool,
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How it is opened.
+    pub opened: Opened,
+    /// `revision_history`; none: nothing is said.
+    pub revision_history: Option<bool>,
     detached: bool,
     shown: show::Options,
 }
@@ -156,6 +174,7 @@ impl Reader<'_> {
         };
         let as_of = self.as_of_system_time()?;
         let Options { opened, revision_history, detached, .. } = self.backup_options(false)?;
+        let revision_history = revision_history.unwrap_or_default();
         let backup = Backup { of, upon, collection, as_of, opened, revision_history, detached };
         Ok(Statement::Backup(Box::new(BackupStatement::Backup(backup))))
     }
@@ -189,7 +208,7 @@ impl Reader<'_> {
     }
 
     /// `DATABASE a, …` or `TABLE pattern, …`.
-    fn backup_targets(&mut self) -> Result<Of, SqlError> {
+    pub(super) fn backup_targets(&mut self) -> Result<Of, SqlError> {
         if self.words(&["DATABASE"]) || self.words(&["DATABASES"]) {
             return self.list(Self::name).map(Of::Databases);
         }
@@ -219,7 +238,7 @@ impl Reader<'_> {
     }
 
     /// `'uri'` or `('uri', …)`.
-    fn backup_uris(&mut self) -> Result<Vec<ConnectionUri>, SqlError> {
+    pub(super) fn backup_uris(&mut self) -> Result<Vec<ConnectionUri>, SqlError> {
         let is_list = self.parser.consume_token(&Token::LParen);
         let mut uris = vec![ConnectionUri::new(self.uri(URI_HINT)?)];
         while is_list && self.comma() {
@@ -234,7 +253,7 @@ impl Reader<'_> {
         Ok(uris)
     }
 
-    fn as_of_system_time(&mut self) -> Result<Option<String>, SqlError> {
+    pub(super) fn as_of_system_time(&mut self) -> Result<Option<String>, SqlError> {
         if !self.words(&["AS", "OF", "SYSTEM", "TIME"]) {
             return Ok(None);
         }
@@ -248,10 +267,20 @@ impl Reader<'_> {
     }
 
     /// The options of BACKUP, or of SHOW BACKUP.
-    fn backup_options(&mut self, showing: bool) -> Result<Options, SqlError> {
+    pub(super) fn backup_options(&mut self, showing: bool) -> Result<Options, SqlError> {
         let mut options = Options::default();
         let names = if showing { SHOW_OPTIONS } else { BACKUP_OPTIONS };
         self.option_list(names, |reader, name| reader.backup_option(name, &mut options))?;
+        Ok(options)
+    }
+
+    /// `WITH option`: one of BACKUP.
+    pub(super) fn one_backup_option(&mut self) -> Result<Options, SqlError> {
+        self.expect_words(&["WITH"])?;
+        let name = BACKUP_OPTIONS.iter().find(|name| self.words(&[**name])).copied();
+        let name = name.ok_or_else(|| self.expected(&BACKUP_OPTIONS.join(", ")))?;
+        let mut options = Options::default();
+        self.backup_option(name, &mut options)?;
         Ok(options)
     }
 
@@ -288,7 +317,7 @@ impl Reader<'_> {
     fn backup_option(&mut self, name: &str, options: &mut Options) -> Result<(), SqlError> {
         match name {
             PASSPHRASE | KMS | LOCATION => self.opened_option(name, &mut options.opened)?,
-            REVISIONS => options.revision_history = self.option_flag()?,
+            REVISIONS => options.revision_history = Some(self.option_flag()?),
             DETACHED => options.detached = self.option_flag()?,
             "as_json" => options.shown.as_json = self.option_flag()?,
             "check_files" => options.shown.check_files = self.option_flag()?,

@@ -7,6 +7,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::feed::FeedStatement;
+use super::schedule::{ScheduleControl, Schedules};
 use super::{Reader, Statement};
 use crate::error::SqlError;
 
@@ -56,6 +57,8 @@ pub enum Which {
     Query(Box<ast::Query>),
     /// `ALL … JOBS`: those of a kind to which it can be done.
     All(JobKind),
+    /// `FOR SCHEDULE`, `FOR SCHEDULES`: those that schedules have made.
+    OfSchedules(Schedules),
 }
 
 impl JobStatement {
@@ -95,8 +98,11 @@ impl Reader<'_> {
             self.back_to(start);
             return Ok(None);
         }
-        if self.words(&["FOR"]) {
-            return Err(SqlError::unsupported("SHOW JOBS FOR SCHEDULES"));
+        if !one && listed == Listed::Jobs && self.words(&["FOR"]) {
+            let which = Some(self.of_schedules()?);
+            let details = self.words(&["WITH", "DETAILS"]);
+            let show = JobStatement::Show { listed, which, when_complete: false, details };
+            return Ok(Some(Statement::Job(Box::new(show))));
         }
         let when_complete = listed == Listed::Jobs && self.words(&["WHEN", "COMPLETE"]);
         let may_be_all = !one && !when_complete;
@@ -120,8 +126,13 @@ impl Reader<'_> {
             self.expect_words(&["CANCEL"])?;
             Control::Cancel
         };
-        if self.next_is("SCHEDULE") || self.next_is("SCHEDULES") {
-            return Err(SqlError::unsupported("schedules"));
+        let of_schedules = match control {
+            Control::Pause { .. } => self.control_schedules(ScheduleControl::Pause)?,
+            Control::Resume => self.control_schedules(ScheduleControl::Resume)?,
+            Control::Cancel | Control::Alter(_) => None,
+        };
+        if let Some(statement) = of_schedules {
+            return Ok(statement);
         }
         if self.words(&["ALL"]) {
             let which = Which::All(self.kind_of_jobs()?);
@@ -132,8 +143,9 @@ impl Reader<'_> {
         if !one && !self.words(&["JOBS"]) {
             return Err(self.expected("JOB, JOBS or ALL"));
         }
-        if self.words(&["FOR"]) {
-            return Err(SqlError::unsupported("JOBS FOR SCHEDULES"));
+        if !one && self.words(&["FOR"]) {
+            let which = self.of_schedules()?;
+            return Ok(Statement::Job(Box::new(JobStatement::Control { control, which })));
         }
         let which = self.which_jobs(one)?;
         let control = match control {
@@ -161,6 +173,12 @@ impl Reader<'_> {
             }
         }
         Err(self.expected("BACKUP, CHANGEFEED or RESTORE"))
+    }
+
+    /// After JOBS FOR.
+    fn of_schedules(&mut self) -> Result<Which, SqlError> {
+        let schedules = self.schedules()?;
+        schedules.map(Which::OfSchedules).ok_or_else(|| self.expected("SCHEDULE or SCHEDULES"))
     }
 
     fn which_jobs(&mut self, one: bool) -> Result<Which, SqlError> {

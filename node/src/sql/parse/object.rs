@@ -7,6 +7,7 @@ use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+use super::schedule::ScheduleControl;
 use super::{Reader, Statement};
 use crate::error::SqlError;
 
@@ -40,6 +41,9 @@ impl Reader<'_> {
         }
         if self.next_is("CHANGEFEED") {
             return self.create_changefeed();
+        }
+        if self.words(&["SCHEDULE"]) {
+            return self.create_schedule();
         }
         if self.words(&["TABLE"]) {
             return self.create_table();
@@ -147,6 +151,9 @@ impl Reader<'_> {
         self.expect_words(&["DROP"])?;
         if ["ROLE", "USER", "GROUP"].into_iter().any(|word| self.words(&[word])) {
             return self.drop_role();
+        }
+        if let Some(statement) = self.control_schedules(ScheduleControl::Drop)? {
+            return Ok(statement);
         }
         if self.words(&["OWNED", "BY"]) {
             let by = self.role_specs()?;

@@ -115,6 +115,9 @@ impl Reader<'_> {
         if let Some(statement) = self.show_backups()? {
             return Ok(statement);
         }
+        if let Some(statement) = self.show_schedules()? {
+            return Ok(statement);
+        }
         let statement = match self.show_principals()? {
             Some(statement) => statement,
             None => match self.show_objects()? {
@@ -216,8 +219,7 @@ impl Reader<'_> {
             return Ok(ShowStatement::Variable("transaction_status".to_owned()));
         }
         for (words, feature) in [
-            (&["SCHEDULES"][..], "SHOW SCHEDULES"),
-            (&["RANGES"], "SHOW RANGES"),
+            (&["RANGES"][..], "SHOW RANGES"),
             (&["REGIONS"], "SHOW REGIONS"),
             (&["ZONE"], "SHOW ZONE CONFIGURATIONS"),
             (&["STATISTICS"], "SHOW STATISTICS"),

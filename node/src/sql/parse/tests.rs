@@ -14,6 +14,7 @@ use super::*;
 
 mod backup;
 mod restore;
+mod schedule;
 mod external;
 mod feed;
 mod forms;

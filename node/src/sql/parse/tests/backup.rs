@@ -1,6 +1,6 @@
 //! BACKUP, SHOW BACKUPS, SHOW BACKUP.
 
-use super::super::backup::{Backup, BackupStatement, Named, Of};
+use super::super::backup::{Backup, BackupStatement, Named, Of, Secrets};
 use super::*;
 
 fn statement(text: &str) -> BackupStatement {
@@ -93,4 +93,21 @@ fn what_is_wrong_is_refused_and_nothing_is_repeated() {
     }
     let secrets = "BACKUP INTO 's3://b?AWS_SECRET_ACCESS_KEY=sesame' IN 's3://sesame' WITH encryption_passphrase = 'sesame'";
     assert!(!format!("{:?}", parse(secrets)).contains("sesame"));
+}
+
+/// A schedule keeps its statement as text.
+#[test]
+fn a_backup_is_written_as_it_is_read() {
+    for text in [
+        "BACKUP INTO 's3://b?AWS_SECRET_ACCESS_KEY=it''s'",
+        "BACKUP DATABASE a, \"B c\" INTO LATEST IN ('s3://b', 's3://c') WITH revision_history, detached",
+        "BACKUP TABLE t, s.*, \"D\".s.\"t\"\"u\" INTO '2026/x' IN 'c' AS OF SYSTEM TIME '-10s' WITH kms = ('k', 'l')",
+        "BACKUP INTO 'c' WITH encryption_passphrase = 'pass''word', detached, incremental_location = 'i'",
+    ] {
+        let once = backup(text).written(Secrets::Whole);
+        assert_eq!(backup(&once).written(Secrets::Whole), once, "{text}");
+        assert_eq!(once, text);
+        let hidden = backup(text).written(Secrets::Hidden);
+        assert!(!hidden.contains("it''s") && !hidden.contains("word'"), "{hidden}");
+    }
 }

@@ -681,9 +681,7 @@ fn what_is_shown_of_objects() {
     for (text, expected) in rows {
         assert_eq!(show(text), expected, "{text}");
     }
-    for text in
-        ["SHOW JOBS FOR SCHEDULE 1", "SHOW RANGES FROM TABLE t", "SHOW REGIONS", "EXPLAIN ANALYZE SELECT 1"]
-    {
+    for text in ["SHOW RANGES FROM TABLE t", "SHOW REGIONS", "EXPLAIN ANALYZE SELECT 1"] {
         assert_eq!(refused(text).0, "0A000", "{text}");
     }
     all_are_syntax_errors(&[
