@@ -65,6 +65,7 @@ pub enum Setting {
     JobsCredentialGrace,
     FeedsRequireConnection,
     BackupEnabled,
+    RestoreEnabled,
 }
 
 /// What values a setting takes.
@@ -189,7 +190,7 @@ use Setting as S;
 use SettingType as T;
 
 /// Sorted by name.
-const TABLE: [Row; 54] = [
+const TABLE: [Row; 55] = [
     row(
         S::FeedsRequireConnection,
         "changefeed.permissions.require_external_connection_sink.enabled",
@@ -270,6 +271,8 @@ const TABLE: [Row; 54] = [
         .for_admins(),
     row(S::BackupEnabled, "feature.backup.enabled", T::Bool, "true")
         .about("whether BACKUP is taken; jobs that run already go on"),
+    row(S::RestoreEnabled, "feature.restore.enabled", T::Bool, "true")
+        .about("whether RESTORE is taken; jobs that run already go on"),
     row(
         S::JobsClaimLease,
         "grantd.jobs.claim_lease",

@@ -331,6 +331,14 @@ async fn what_is_wrong_is_told(cloud: &Cloud, stage: &Stage, uri: &str) {
 
 /// B.7.4, B.7.1.
 async fn who_may_not_is_told(stage: &Stage, uri: &str) {
+    stage.run("SET CLUSTER SETTING feature.restore.enabled = false").await;
+    assert_eq!(
+        stage
+            .refused(&format!("RESTORE DATABASE shop FROM LATEST IN '{uri}' WITH new_db_name = 'off'"))
+            .await,
+        "57000 feature RESTORE was disabled by the database administrator"
+    );
+    stage.run("RESET CLUSTER SETTING feature.restore.enabled").await;
     stage.run("CREATE USER zoe").await;
     stage.run("CREATE DATABASE hers").await;
     stage.run("SET ROLE zoe").await;

@@ -3,9 +3,12 @@
 use grantd_catalog::job::{Job, JobId, JobKind, NewJob, TEXT_BYTES_MAX, cut};
 use grantd_catalog::refusal::Refusal;
 use grantd_catalog::require::Requirement;
+use grantd_catalog::setting::Setting;
 use grantd_catalog::view::View;
 
-use super::{Place, SUCCESSFUL_COMPLETION, alone_or_detached, as_of, opened_by, refused, row, token, which};
+use super::{
+    Place, SUCCESSFUL_COMPLETION, alone_or_detached, as_of, enabled, opened_by, refused, row, token, which,
+};
 use crate::activity::redact as statements;
 use crate::backup::cipher::{DataKey, Keys};
 use crate::backup::manifest::Time;
@@ -45,6 +48,7 @@ impl Engine {
         alone_or_detached(session, TAG, asked.detached)?;
         let keys = self.keys(session, &asked.opened).await?;
         let view = self.view_if(session, true).await?;
+        enabled(&view, TAG, Setting::RestoreEnabled)?;
         let context = session.name_context();
         let (mut requirement, in_words) =
             needs(Origin { view: &view, actor: session.actor, context: &context }, &asked.what);
