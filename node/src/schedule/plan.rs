@@ -37,10 +37,8 @@ pub struct Seen {
 impl Seen {
     /// Of a record. `runs`: whether a job of it has not ended.
     pub fn of(id: ScheduleId, schedule: &Schedule, runs: bool) -> Self {
-        let busy = (runs && schedule.runs_alone()).then(|| match schedule.full {
-            Some(_) => OnPrevious::Wait,
-            None => schedule.asked.on_previous,
-        });
+        let previous = if schedule.full.is_some() { OnPrevious::Wait } else { schedule.asked.on_previous };
+        let busy = (runs && schedule.runs_alone()).then_some(previous);
         Self {
             id,
             as_of: schedule.modified,
@@ -193,7 +191,7 @@ mod tests {
         assert_eq!(plan.step(Duration::ZERO, at(20), true, &due), [], "it is under way");
         plan.came(Duration::ZERO, ID, Came::Done);
         let next = Seen { as_of: at(2), ..seen(30) };
-        assert_eq!(plan.step(Duration::ZERO, at(20), true, &[next.clone()]), []);
+        assert_eq!(plan.step(Duration::ZERO, at(20), true, std::slice::from_ref(&next)), []);
         assert_eq!(plan.step(Duration::ZERO, at(30), true, &[next]), [Act::Run { id: ID, as_of: at(2) }]);
     }
 
