@@ -1,137 +1,145 @@
-//! BACKUP of a table to files of the node that is asked, beside `pg_dump | zstd` of the same rows from PostgreSQL on this machine: how
-//! many bytes of values a second, how large the files are, and the most memory that the node had.
+//! BACKUP beside `pg_dump | zstd` of the same rows from PostgreSQL on this machine: how many bytes of values a second, how large the
+//! files are, and the most memory that the node had.
 //!
-//! Both read from a database that nobody else uses, and write to the same disk without waiting for it. The two are measured in turn.
+//! Of a table to files of the node that is asked: nobody else uses the databases, both write to the same disk without waiting for
+//! it, and the two are measured in turn. Or of a cluster with many grants to MiniStack, with writers beside it: [`crowded`].
+
+mod crowded;
+mod equal;
+mod memory;
+mod ministack;
+mod table;
+mod writers;
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures::SinkExt;
 use grantd_node::backup::manifest::LEVEL;
-use grantd_node::pgclient::{self, Login};
+use grantd_node::pgclient;
 use tempfile::TempDir;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
+use self::memory::Watch;
+use self::table::fill;
 use crate::nodes::Nodes;
 use crate::postgres::Postgres;
 use crate::report::Report;
-use crate::workload::Dice;
 
 /// The node that is asked, and writes.
 const NODE: u64 = 1;
-/// Rows in one COPY: it is one transaction.
-const ROWS_IN_COPY: u64 = 50_000;
-/// Rows in one message of it.
-const ROWS_IN_MESSAGE: u64 = 500;
-const TABLE: &str = "CREATE TABLE bench_backup (k INT8 PRIMARY KEY, n INT8 NOT NULL, v TEXT NOT NULL)";
 const MIB: f64 = (1_u64 << 20) as f64;
 
 type Failed = Box<dyn std::error::Error>;
 
-/// How much.
+/// How much, and where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// Rows of the table.
     pub rows: u64,
     /// Rounds of each.
     pub rounds: usize,
+    /// Where to.
+    pub place: Place,
+    /// Grants in the catalog. Of a table to files of the node: none.
+    pub grants: usize,
+}
+
+/// Where a backup goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    /// A table, to files of the node that is asked; alone
+    Nodelocal,
+    /// The cluster, to a bucket of MiniStack under three roles with credentials of 3 s; with writers beside it, and restored
+    Ministack,
 }
 
 /// Measures and reports.
 pub async fn run(load: Load, report: &mut Report) -> Result<(), Failed> {
+    match load.place {
+        Place::Nodelocal => alone(load, report).await,
+        Place::Ministack => crowded::run(load, report).await,
+    }
+}
+
+/// A table to files of the node, and nothing else.
+async fn alone(load: Load, report: &mut Report) -> Result<(), Failed> {
     report.heading(&format!("Backup of {} rows, beside pg_dump | zstd -{LEVEL}", load.rows));
     let nodes = Nodes::start().await?;
     let login = nodes.login(NODE)?;
     let bytes = fill(&login, load.rows).await?;
     report.line(&format!("values       {:.1} MiB", bytes as f64 / MIB));
-    let peer = Postgres::start(0).await?;
-    match &peer {
-        Some(peer) => drop(fill(&peer.login(0), load.rows).await?),
-        None => report.missing("backup beside pg_dump: PostgreSQL is not installed".to_owned()),
-    }
-    let has_zstd = Command::new("zstd").arg("--version").output().is_ok();
-    if !has_zstd {
-        report.missing("backup beside pg_dump: zstd is not installed".to_owned());
-    }
+    let peer = Peer::start(load.rows, report).await?;
     let client = pgclient::connect(&login).await?;
-    let directory = TempDir::new()?;
     for round in 0..load.rounds {
-        nodes.forget_peak(NODE)?;
-        let before = nodes.peak_bytes(NODE)?;
-        let seconds = back_up(&client, round, load.rows).await?;
-        let peak = nodes.peak_bytes(NODE)?;
+        let watch = Watch::begin(nodes.process_id(NODE)?)?;
+        let statement = format!("BACKUP TABLE bench_backup INTO 'nodelocal://self/bench/{round}'");
+        let begun = Instant::now();
+        let written = back_up(&client, &statement).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let (before, most) = watch.end();
+        if written != load.rows {
+            return Err(format!("the backup has {written} rows").into());
+        }
         let size = size(&nodes.external(NODE).join(format!("bench/{round}")))?;
         report.line(&format!(
-            "BACKUP       {:.2} s, {:.1} MiB/s, {:.1} MiB of files; the node had {:.0} MiB before and {:.0} MiB at most",
-            seconds,
+            "BACKUP       {seconds:.2} s, {:.1} MiB/s, {:.1} MiB of files; the node had {before} before and {most} at most",
             bytes as f64 / MIB / seconds,
             size as f64 / MIB,
-            before as f64 / MIB,
-            peak as f64 / MIB,
         ));
-        if let Some(peer) = peer.as_ref().filter(|_| has_zstd) {
-            let file = directory.path().join(format!("{round}.sql.zst"));
-            let begun = Instant::now();
-            dump(peer, &file)?;
-            let seconds = begun.elapsed().as_secs_f64();
-            report.line(&format!(
-                "pg_dump|zstd {:.2} s, {:.1} MiB/s, {:.1} MiB in a file",
-                seconds,
-                bytes as f64 / MIB / seconds,
-                fs::metadata(&file)?.len() as f64 / MIB,
-            ));
-        }
+        peer.as_ref().map_or(Ok(()), |peer| peer.measure(bytes, report))?;
     }
     Ok(())
 }
 
-/// Makes the table, and fills it with rows that compress about as names and numbers do. Returns the bytes of their values.
-async fn fill(login: &Login, rows: u64) -> Result<u64, Failed> {
-    let client = pgclient::connect(login).await?;
-    client.batch_execute(TABLE).await?;
-    let (mut dice, mut bytes, mut key) = (Dice::new(7), 0, 0);
-    while key < rows {
-        let sink = client.copy_in("COPY bench_backup FROM STDIN").await?;
-        let mut sink = std::pin::pin!(sink);
-        let end = rows.min(key + ROWS_IN_COPY);
-        while key < end {
-            let mut text = String::new();
-            for key in key..end.min(key + ROWS_IN_MESSAGE) {
-                let number = dice.below(1 << 40);
-                let value = format!(
-                    "customer {key} of region {}, order {number:016x}, {:0>60}",
-                    number % 97,
-                    number % 9_973
-                );
-                bytes += 16 + value.len() as u64;
-                text.push_str(&format!("{key}\t{number}\t{value}\n"));
-            }
-            key = end.min(key + ROWS_IN_MESSAGE);
-            sink.send(Bytes::from(text)).await?;
-        }
-        sink.finish().await?;
-    }
-    Ok(bytes)
+/// PostgreSQL with the same rows.
+struct Peer {
+    postgres: Postgres,
+    directory: TempDir,
 }
 
-/// Seconds from the statement to its row.
-async fn back_up(client: &Client, round: usize, rows: u64) -> Result<f64, Failed> {
-    let begun = Instant::now();
-    let statement = format!("BACKUP TABLE bench_backup INTO 'nodelocal://self/bench/{round}'");
-    let messages = client.simple_query(&statement).await?;
-    let seconds = begun.elapsed().as_secs_f64();
+impl Peer {
+    /// None: something for it is not installed.
+    async fn start(rows: u64, report: &mut Report) -> Result<Option<Self>, Failed> {
+        if Command::new("zstd").arg("--version").output().is_err() {
+            report.missing("backup beside pg_dump: zstd is not installed".to_owned());
+            return Ok(None);
+        }
+        let Some(postgres) = Postgres::start(0).await? else {
+            report.missing("backup beside pg_dump: PostgreSQL is not installed".to_owned());
+            return Ok(None);
+        };
+        fill(&postgres.login(0), rows).await?;
+        Ok(Some(Self { postgres, directory: TempDir::new()? }))
+    }
+
+    fn measure(&self, bytes: u64, report: &mut Report) -> Result<(), Failed> {
+        let file = self.directory.path().join("sql.zst");
+        let begun = Instant::now();
+        dump(&self.postgres, &file)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        report.line(&format!(
+            "pg_dump|zstd {seconds:.2} s, {:.1} MiB/s, {:.1} MiB in a file",
+            bytes as f64 / MIB / seconds,
+            fs::metadata(&file)?.len() as f64 / MIB,
+        ));
+        Ok(fs::remove_file(&file)?)
+    }
+}
+
+/// Waits for the end. Returns its rows.
+async fn back_up(client: &Client, statement: &str) -> Result<u64, Failed> {
+    let messages = client.simple_query(statement).await?;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let row = row.ok_or("BACKUP told nothing")?;
+    let row = row.ok_or("the statement told nothing")?;
     match (row.get("status"), row.get("rows").map(str::parse::<u64>)) {
-        (Some("succeeded"), Some(Ok(written))) if rows == written => Ok(seconds),
-        other => Err(format!("the backup came to {other:?}").into()),
+        (Some("succeeded"), Some(Ok(rows))) => Ok(rows),
+        other => Err(format!("{statement} came to {other:?}").into()),
     }
 }
 

@@ -117,7 +117,7 @@ enum What {
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
-    /// BACKUP of a table to files of its node, beside `pg_dump | zstd`: megabytes a second, their size, the node's memory
+    /// BACKUP beside `pg_dump | zstd`: megabytes a second, their size, the node's memory; alone, or with writers and restored
     Backup {
         /// Rows, of about 130 bytes
         #[arg(long, default_value_t = 1_000_000)]
@@ -125,6 +125,12 @@ enum What {
         /// Rounds of each, in turn
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// What is backed up, where to, and who else is there
+        #[arg(long, value_enum, default_value = "nodelocal")]
+        place: backup::Place,
+        /// Grants in the catalog, where the place is MiniStack
+        #[arg(long, default_value_t = 1_000_000)]
+        grants: usize,
     },
     /// Everything but pgbench, credentials, feed and backup, and what came of the goals
     All {
@@ -182,7 +188,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             credentials::run(credentials::Load { seconds, rounds }, &mut report).await?;
         }
         What::Feed { seconds } => feed::run(seconds, &mut report).await?,
-        What::Backup { rows, rounds } => backup::run(backup::Load { rows, rounds }, &mut report).await?,
+        What::Backup { rows, rounds, place, grants } => {
+            backup::run(backup::Load { rows, rounds, place, grants }, &mut report).await?;
+        }
         What::All { quick } => {
             let length = if quick { all::QUICK } else { all::WHOLE };
             all::run(&mut report, length, &mut calibration).await?;

@@ -45,12 +45,27 @@ struct Member {
     process: Option<Process>,
     program: PathBuf,
     arguments: Vec<OsString>,
+    /// None: that of this process.
+    environment: Option<Vec<(String, String)>>,
     sql_port: u16,
+    http_port: u16,
+}
+
+/// What nodes get beside the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Arguments of `grantd start`.
+    pub arguments: Vec<String>,
+    /// All of their environment; none: that of this process.
+    pub environment: Option<Vec<(String, String)>>,
 }
 
 impl Member {
     fn spawn(&mut self) -> std::io::Result<()> {
         let mut command = Command::new(&self.program);
+        if let Some(environment) = &self.environment {
+            command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+        }
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Process(command.spawn()?));
         Ok(())
@@ -69,6 +84,11 @@ impl Nodes {
 
     /// Starts them and waits until all vote. `grantd` is the one beside this program.
     pub async fn start() -> Result<Self, Failed> {
+        Self::start_with(&Extra::default()).await
+    }
+
+    /// The same, with further arguments or another environment.
+    pub async fn start_with(extra: &Extra) -> Result<Self, Failed> {
         let program = Self::program()?;
         let directory = TempDir::new()?;
         let options = cert::Options { days: 2, overwrite: false };
@@ -79,7 +99,7 @@ impl Nodes {
         let mut joined: Vec<String> = Vec::new();
         for id in 1..=NODES {
             let address = format!("127.0.0.1:{}", UdpSocket::bind(("127.0.0.1", 0))?.local_addr()?.port());
-            nodes.add(&program, id, &address, &joined.join(","))?;
+            nodes.add(&program, id, &address, &joined.join(","), extra)?;
             joined.push(address);
         }
         let deadline = Instant::now() + PATIENCE;
@@ -158,28 +178,31 @@ impl Nodes {
         self.members.iter().filter_map(|member| Some(member.process.as_ref()?.0.id()))
     }
 
-    /// From now on the most memory is counted anew.
-    pub fn forget_peak(&self, id: u64) -> Result<(), Failed> {
-        // Linux: resets VmHWM.
-        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid(id)?), "5")?)
+    /// The number of a node's process.
+    pub fn process_id(&self, id: u64) -> Result<u32, Failed> {
+        let process = self.members[usize::try_from(id - 1)?].process.as_ref().ok_or("it does not run")?;
+        Ok(process.0.id())
     }
 
-    /// The most memory that a node had, in bytes.
-    pub fn peak_bytes(&self, id: u64) -> Result<u64, Failed> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(id)?))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib * 1_024)
+    /// What a node's counters of this name are together, as `curl` is told by its metrics.
+    pub fn counted(&self, id: u64, name: &str) -> Result<u64, Failed> {
+        let ca = self.directory.path().join("ca");
+        let port = self.members[usize::try_from(id - 1)?].http_port;
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail"]).arg("--cacert").arg(ca.join(cert::CA_CERT));
+        curl.arg("--cert").arg(ca.join("client.root.crt")).arg("--key").arg(ca.join("client.root.key"));
+        let said = curl.arg(format!("https://localhost:{port}/metrics")).output()?;
+        if !said.status.success() {
+            return Err(format!("metrics: {}", String::from_utf8_lossy(&said.stderr)).into());
+        }
+        let text = String::from_utf8(said.stdout)?;
+        let values = text.lines().filter(|line| line.starts_with(name));
+        Ok(values.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
     }
 
     /// Where a node's `nodelocal` files are.
     pub fn external(&self, id: u64) -> PathBuf {
         self.data(id).join("extern")
-    }
-
-    fn pid(&self, id: u64) -> Result<u32, Failed> {
-        let process = self.members[usize::try_from(id - 1)?].process.as_ref().ok_or("it does not run")?;
-        Ok(process.0.id())
     }
 
     fn signal(&self, id: u64, signal: Signal) -> Result<(), Failed> {
@@ -202,21 +225,31 @@ impl Nodes {
         })
     }
 
-    fn add(&mut self, program: &Path, id: u64, address: &str, join: &str) -> Result<(), Failed> {
+    fn add(
+        &mut self,
+        program: &Path,
+        id: u64,
+        address: &str,
+        join: &str,
+        extra: &Extra,
+    ) -> Result<(), Failed> {
         let certs = self.root(id).join("certs");
         std::fs::create_dir_all(&certs)?;
         let ca = self.directory.path().join("ca");
         std::fs::copy(ca.join(cert::CA_CERT), certs.join(cert::CA_CERT))?;
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         cert::create_node(&ca, &certs, id, &hosts, &cert::Options { days: 2, overwrite: false })?;
-        let port = free_port()?;
+        let (port, http_port) = (free_port()?, free_port()?);
         let mut arguments: Vec<OsString> = vec!["start".into(), "--data-dir".into(), self.data(id).into()];
         arguments.extend(["--certs-dir".into(), certs.into(), "--listen".into(), address.into()]);
         arguments.extend(["--sql-listen".into(), format!("127.0.0.1:{port}").into()]);
         if !join.is_empty() {
             arguments.extend(["--join".into(), join.into()]);
         }
-        let mut member = Member { process: None, program: program.to_owned(), arguments, sql_port: port };
+        arguments.extend(["--http-listen".into(), format!("127.0.0.1:{http_port}").into()]);
+        arguments.extend(extra.arguments.iter().map(Into::into));
+        let (program, environment) = (program.to_owned(), extra.environment.clone());
+        let mut member = Member { process: None, program, arguments, environment, sql_port: port, http_port };
         member.spawn()?;
         self.members.push(member);
         Ok(())

@@ -9,7 +9,8 @@
 //! goes on after a restart reads on at the same time. [`read`]: layers up to a time, every checksum first; rows by a table, merged
 //! in the order of the key.
 //!
-//! Bounds: a writer holds at most two files of [`FILE_BYTES`], a group of rows and a page; a reader one file and a window.
+//! Bounds: a writer holds at most two files of [`FILE_BYTES`], a group of rows and two pages, one that is read while the other becomes
+//! part of a file; a reader one file and a window.
 //!
 //! [`work`] is the job that writes one; what it was asked for is [`details`]. What is not here: statements, who may do what (a
 //! [`Job`] is asked for a permit before each step), how a KMS is asked (`cloud::kms`).
@@ -21,6 +22,7 @@ pub mod manifest;
 pub mod data;
 pub mod catalog;
 pub mod collection;
+mod worker;
 pub mod write;
 pub mod read;
 pub mod show;
@@ -134,6 +136,6 @@ pub const FILE_BYTES_MAX: usize = 32 << 20;
 /// From how many bytes of values on a group of rows is full.
 const GROUP_BYTES: usize = 2 << 20;
 /// How many bytes of rows are read at once.
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 /// The most bytes of a file that a reader takes into memory: a put is no larger.
 const READ_BYTES_MAX: u64 = crate::cloud::storage::PUT_BYTES_MAX as u64;

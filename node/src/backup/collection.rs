@@ -266,8 +266,13 @@ impl Folder {
     /// Writes a file under a name that is new.
     pub(super) async fn put(&self, name: &str, plain: Vec<u8>) -> Result<Stored, BackupError> {
         let (bytes, stored) = self.prepared(name, plain)?;
-        self.storage.put_absent(&self.shown(name), bytes).await?;
+        self.put_prepared(name, bytes).await?;
         Ok(stored)
+    }
+
+    /// The same of what was [`Folder::prepared`].
+    pub(super) async fn put_prepared(&self, name: &str, bytes: Bytes) -> Result<(), BackupError> {
+        Ok(self.storage.put_absent(&self.shown(name), bytes).await?)
     }
 
     /// The same; false: there is one of that name already.
@@ -281,7 +286,8 @@ impl Folder {
         absent(self.storage.put_absent(&self.shown(name), bytes.into()).await)
     }
 
-    fn prepared(&self, name: &str, plain: Vec<u8>) -> Result<(Bytes, Stored), BackupError> {
+    /// A file as it is written, encrypted if all are, and its sum. Cost: milliseconds of computing for a large one.
+    pub(super) fn prepared(&self, name: &str, plain: Vec<u8>) -> Result<(Bytes, Stored), BackupError> {
         let bytes = match &self.key {
             Some(key) => key.seal(&self.identity_of(name), &plain)?,
             None => plain,

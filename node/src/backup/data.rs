@@ -3,7 +3,7 @@
 //! Each stored column becomes a column of the type that other tools expect. An enum becomes two: its label, which is for them, and
 //! the number that stands for it in rows, which is what is restored. Changes have three columns more: what happened, and when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::{Type, TypePtr};
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::manifest::Content;
 use super::{BackupError, GROUP_BYTES};
@@ -164,6 +164,23 @@ impl Form {
         }
     }
 
+    /// Whether a value may stand in such a column.
+    fn holds(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Bool, Value::Integer(value)) => matches!(value, 0 | 1),
+            (Self::Int2 | Self::Int4 | Self::Date, Value::Integer(value)) => i32::try_from(*value).is_ok(),
+            (
+                Self::Int8 | Self::TimestampTz | Self::Timestamp | Self::Time | Self::Enum,
+                Value::Integer(_),
+            )
+            | (Self::Double, Value::Real(_))
+            | (Self::Text | Self::Json, Value::Text(_))
+            | (Self::Bytes, Value::Blob(_)) => true,
+            (Self::Uuid, value) => uuid(value).is_some(),
+            _ => false,
+        }
+    }
+
     const fn physical(self) -> Physical {
         match self {
             Self::Bool => Physical::BOOLEAN,
@@ -227,7 +244,9 @@ fn schema(columns: &[Column], content: Content) -> Result<TypePtr, ParquetError>
 /// A file that is being written, in memory.
 pub struct FileWriter {
     columns: Columns,
-    file: SerializedFileWriter<Vec<u8>>,
+    file_bytes: usize,
+    /// None: how its columns are written is not known before the first group.
+    file: Option<SerializedFileWriter<Vec<u8>>>,
     /// The group that is not full.
     rows: Vec<Change>,
     waiting: usize,
@@ -239,18 +258,9 @@ pub struct FileWriter {
 
 impl FileWriter {
     /// An empty one, of about so many bytes when it is full.
-    pub fn new(columns: &Columns, file_bytes: usize) -> Result<Self, BackupError> {
-        let level = ZstdLevel::try_new(super::manifest::LEVEL).map_err(|error| broken(&error))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_created_by(format!("grantd {}", env!("CARGO_PKG_VERSION")))
-            .build();
-        // What is not used of it costs nothing; to grow would hold it twice.
-        let bytes = Vec::with_capacity(file_bytes + GROUP_BYTES);
-        let file = SerializedFileWriter::new(bytes, Arc::clone(&columns.schema), Arc::new(properties));
-        let file = file.map_err(|error| broken(&error))?;
-        Ok(Self { columns: columns.clone(), file, rows: Vec::new(), waiting: 0, count: 0, bytes: 0 })
+    pub fn new(columns: &Columns, file_bytes: usize) -> Self {
+        let columns = columns.clone();
+        Self { columns, file_bytes, file: None, rows: Vec::new(), waiting: 0, count: 0, bytes: 0 }
     }
 
     /// Adds a row. Of a file of rows only the row counts.
@@ -268,22 +278,30 @@ impl FileWriter {
 
     /// How large the file is by now, without what waits.
     pub fn written(&self) -> usize {
-        self.file.bytes_written()
+        self.file.as_ref().map_or(0, SerializedFileWriter::bytes_written)
     }
 
     /// The whole file.
     pub fn finish(mut self) -> Result<Vec<u8>, BackupError> {
         self.group()?;
-        self.file.into_inner().map_err(|error| broken(&error))
+        let file = match self.file {
+            Some(file) => file,
+            None => begin(&self.columns, self.file_bytes, &[])?,
+        };
+        file.into_inner().map_err(|error| broken(&error))
     }
 
     fn group(&mut self) -> Result<(), BackupError> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.rows);
+        let mut rows = std::mem::take(&mut self.rows);
         self.waiting = 0;
         let columns = &self.columns;
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(begin(columns, self.file_bytes, &rows)?),
+        };
         let wrong = |column: &Column| {
             BackupError::new(
                 crate::error::state::INTERNAL,
@@ -291,7 +309,7 @@ impl FileWriter {
             )
         };
         let written = (|| {
-            let mut group = self.file.next_row_group()?;
+            let mut group = file.next_row_group()?;
             if columns.content == Content::Changes {
                 put::<ByteArrayType>(&mut group, rows.iter().map(|change| Some(word(change.op).into())))?;
                 put::<Int64Type>(
@@ -301,9 +319,12 @@ impl FileWriter {
                 put::<Int64Type>(&mut group, rows.iter().map(|change| Some(i64::from(change.time.logical))))?;
             }
             for (at, column) in columns.columns.iter().enumerate() {
-                let values: Vec<&Value> =
-                    rows.iter().map(|change| change.row.get(at).unwrap_or(&Value::Null)).collect();
-                if !column_of(&mut group, column, &values)? {
+                // Texts move from the rows into the column: they are not copied.
+                let taken = |change: &mut Change| match change.row.get_mut(at) {
+                    Some(value) => std::mem::replace(value, Value::Null),
+                    None => Value::Null,
+                };
+                if !column_of(&mut group, column, rows.iter_mut().map(taken).collect())? {
                     return Ok(Err(wrong(column)));
                 }
             }
@@ -314,6 +335,52 @@ impl FileWriter {
     }
 }
 
+/// A file without groups. `rows`: the first that it will have, which tell how its columns are written.
+fn begin(
+    columns: &Columns,
+    file_bytes: usize,
+    rows: &[Change],
+) -> Result<SerializedFileWriter<Vec<u8>>, BackupError> {
+    let level = ZstdLevel::try_new(super::manifest::LEVEL).map_err(|error| broken(&error))?;
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_created_by(format!("grantd {}", env!("CARGO_PKG_VERSION")));
+    for (at, column) in columns.columns.iter().enumerate() {
+        if !repeats(rows, at) {
+            let path = ColumnPath::new(vec![column.name.clone()]);
+            properties = properties.set_column_dictionary_enabled(path, false);
+        }
+    }
+    // What is not used of it costs nothing; to grow would hold it twice.
+    let bytes = Vec::with_capacity(file_bytes + GROUP_BYTES);
+    let file = SerializedFileWriter::new(bytes, Arc::clone(&columns.schema), Arc::new(properties.build()));
+    file.map_err(|error| broken(&error))
+}
+
+/// Whether a column has the same values again and again, so that a dictionary of them is worth its making. One of values that are all
+/// different costs the time to find that out, in each group, and makes the file larger.
+fn repeats(rows: &[Change], at: usize) -> bool {
+    let sample = &rows[..rows.len().min(SAMPLE_ROWS)];
+    let different: BTreeSet<&[u8]> = sample
+        .iter()
+        .filter_map(|change| match change.row.get(at)? {
+            Value::Text(text) => Some(text.as_bytes()),
+            Value::Blob(blob) => Some(blob.as_slice()),
+            Value::Null | Value::Integer(_) | Value::Real(_) => None,
+        })
+        .collect();
+    let numbers: BTreeSet<u64> = sample
+        .iter()
+        .filter_map(|change| match change.row.get(at)? {
+            Value::Integer(integer) => Some(integer.cast_unsigned()),
+            Value::Real(real) => Some(real.to_bits()),
+            Value::Null | Value::Text(_) | Value::Blob(_) => None,
+        })
+        .collect();
+    2 * (different.len() + numbers.len()) <= sample.len()
+}
+
 /// Rows of a file that stand together.
 pub(crate) type Group<'g> = SerializedRowGroupWriter<'g, Vec<u8>>;
 
@@ -321,68 +388,51 @@ pub(crate) type Group<'g> = SerializedRowGroupWriter<'g, Vec<u8>>;
 pub(crate) fn column_of(
     group: &mut Group<'_>,
     column: &Column,
-    values: &[&Value],
+    values: Vec<Value>,
 ) -> Result<bool, ParquetError> {
-    let classes =
-        |of: fn(&Value) -> bool| values.iter().all(|value| matches!(value, Value::Null) || of(value));
+    let form = column.kind;
+    let fits = values.iter().all(|value| matches!(value, Value::Null) || form.holds(value));
     let integers =
         || values.iter().map(|value| if let Value::Integer(value) = value { Some(*value) } else { None });
-    let fits = classes(|value| matches!(value, Value::Integer(_)));
-    match column.kind {
-        Form::Bool => {
-            let fits = fits && integers().flatten().all(|value| matches!(value, 0 | 1));
-            put::<BoolType>(group, integers().map(|value| value.map(|value| value != 0)))?;
-            Ok(fits)
-        }
+    match form {
+        Form::Bool => put::<BoolType>(group, integers().map(|value| value.map(|value| value != 0)))?,
         Form::Int2 | Form::Int4 | Form::Date => {
-            let fits = fits && integers().flatten().all(|value| i32::try_from(value).is_ok());
-            put::<Int32Type>(
-                group,
-                integers().map(|value| value.and_then(|value| i32::try_from(value).ok())),
-            )?;
-            Ok(fits)
+            let small = |value: Option<i64>| value.and_then(|value| i32::try_from(value).ok());
+            put::<Int32Type>(group, integers().map(small))?;
         }
         Form::Int8 | Form::TimestampTz | Form::Timestamp | Form::Time => {
             put::<Int64Type>(group, integers())?;
-            Ok(fits)
         }
         Form::Enum => {
             let label = |number: i64| Some(column.labels.as_ref()?.get(&number)?.as_str().into());
             put::<ByteArrayType>(group, integers().map(|number| number.and_then(label)))?;
             put::<Int64Type>(group, integers())?;
-            Ok(fits)
         }
         Form::Double => {
-            let doubles =
-                values.iter().map(|value| if let Value::Real(value) = value { Some(*value) } else { None });
-            put::<DoubleType>(group, doubles)?;
-            Ok(classes(|value| matches!(value, Value::Real(_))))
+            let double = |value: &Value| if let Value::Real(value) = value { Some(*value) } else { None };
+            put::<DoubleType>(group, values.iter().map(double))?;
         }
-        Form::Text | Form::Json => {
-            let texts = values
-                .iter()
-                .map(|value| if let Value::Text(value) = value { Some(value.as_str().into()) } else { None });
-            put::<ByteArrayType>(group, texts)?;
-            Ok(classes(|value| matches!(value, Value::Text(_))))
-        }
-        Form::Bytes => {
-            let blobs = values.iter().map(|value| {
-                if let Value::Blob(value) = value { Some(value.as_slice().into()) } else { None }
-            });
-            put::<ByteArrayType>(group, blobs)?;
-            Ok(classes(|value| matches!(value, Value::Blob(_))))
+        Form::Text | Form::Json | Form::Bytes => {
+            let bytes = |value| match value {
+                Value::Text(text) => Some(text.into_bytes().into()),
+                Value::Blob(blob) => Some(blob.into()),
+                Value::Null | Value::Integer(_) | Value::Real(_) => None,
+            };
+            put::<ByteArrayType>(group, values.into_iter().map(bytes))?;
         }
         Form::Uuid => {
-            let uuid = |value: &Value| match value {
-                Value::Text(value) => text::parse_uuid(value).filter(|uuid| text::uuid(uuid) == *value),
-                _ => None,
-            };
-            let fits = values.iter().all(|value| matches!(value, Value::Null) || uuid(value).is_some());
-            let uuids =
-                values.iter().map(|value| uuid(value).map(|uuid| ByteArray::from(uuid.to_vec()).into()));
-            put::<FixedLenByteArrayType>(group, uuids)?;
-            Ok(fits)
+            let uuid = |value: &Value| uuid(value).map(|uuid| ByteArray::from(uuid.to_vec()).into());
+            put::<FixedLenByteArrayType>(group, values.iter().map(uuid))?;
         }
+    }
+    Ok(fits)
+}
+
+/// A UUID that is written as it is shown.
+fn uuid(value: &Value) -> Option<[u8; 16]> {
+    match value {
+        Value::Text(value) => text::parse_uuid(value).filter(|uuid| text::uuid(uuid) == *value),
+        Value::Null | Value::Integer(_) | Value::Real(_) | Value::Blob(_) => None,
     }
 }
 
@@ -581,6 +631,8 @@ const NUMBER: &str = "__grantd_number_";
 const UUID_BYTES: i32 = 16;
 /// Rows of a group where they are small: what stands in memory for a row is more than its bytes.
 const GROUP_ROWS_MAX: usize = 16_384;
+/// How many rows tell whether values of a column repeat themselves.
+const SAMPLE_ROWS: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

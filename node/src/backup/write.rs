@@ -5,7 +5,6 @@
 //! written after it stays, is named by nobody, and does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,20 +13,25 @@ use grantd_catalog::object::{Body, Object};
 use grantd_catalog::refusal::state;
 use grantd_catalog::state::State;
 use grantd_catalog::view::View;
-use grantd_raft::rows::{Cause, Past, PastError, PastRecord, Place, RowsKept, RowsPage, ShapeRecord};
+use grantd_raft::rows::{
+    Cause, Past, PastChange, PastError, PastRecord, Place, RowsKept, RowsPage, ShapeRecord, Value,
+};
 use tokio::task::JoinHandle;
 
+use self::lines::catalog_files;
 use self::open::Open;
-use super::catalog::{self, Lines};
+use super::catalog;
 use super::cipher::{self, DataKey, Keys};
 use super::collection::{Collection, Folder};
 use super::data::{self, Columns};
 use super::manifest::{
-    self, CatalogFile, Content, DataFile, Kind, Manifest, Next, ShapeEntry, Stored, TableEntry, Targets, Time,
+    self, Content, DataFile, Kind, Manifest, Next, ShapeEntry, Stored, TableEntry, Targets, Time,
 };
+use super::worker::{Begun, Worker, ended};
 use super::{BackupError, DUPLICATE_FILE, FILE_BYTES, FILE_BYTES_MAX, Job, PAGE_BYTES, Progress, names};
 use crate::gate::{Gate, ReadOutcome};
 
+mod lines;
 mod open;
 
 /// What is to be written. The same again to go on.
@@ -88,11 +92,12 @@ pub async fn write(
         true => previous(collection, order, key.as_ref()).await?,
         false => None,
     };
+    let worker = Worker::start()?;
     let draft = match checkpoint(&folder).await? {
         Some(draft) => draft,
-        None => begin(&folder, order, previous, gate, job).await?,
+        None => begin(&folder, order, previous, gate, job, &worker).await?,
     };
-    let mut writer = Writer::new(folder, order, gate, job, draft);
+    let mut writer = Writer::new(folder, order, gate, job, draft, worker);
     writer.tables().await?;
     let manifest = Manifest { next: None, node: gate.node_id(), ..writer.manifest };
     writer.folder.finish(&manifest).await?;
@@ -228,6 +233,7 @@ async fn begin(
     previous: Option<Manifest>,
     gate: &Gate,
     job: &dyn Job,
+    worker: &Worker,
 ) -> Result<Manifest, BackupError> {
     let mut draft = Manifest {
         format: manifest::FORMAT,
@@ -271,7 +277,7 @@ async fn begin(
             }
         }
     }
-    draft.catalog = catalog_files(folder, order).await?;
+    draft.catalog = catalog_files(folder, order, worker).await?;
     put_checkpoint(folder, &draft).await?;
     Ok(draft)
 }
@@ -315,34 +321,6 @@ fn entry(
     })
 }
 
-async fn catalog_files(folder: &Folder, order: &Order) -> Result<Vec<CatalogFile>, BackupError> {
-    let lines = Lines::new(&order.targets, order.view.state(), folder.is_encrypted());
-    let mut lines = lines.each();
-    let mut files = Vec::new();
-    loop {
-        let internal = |error: std::io::Error| {
-            BackupError::new(crate::error::state::INTERNAL, format!("the catalog cannot be written: {error}"))
-        };
-        let mut out = zstd::Encoder::new(Vec::new(), manifest::LEVEL).map_err(internal)?;
-        let (mut bytes, mut records) = (0, 0);
-        while bytes < FILE_BYTES
-            && let Some(line) = lines.next()
-        {
-            let mut text = serde_json::to_vec(&line?).map_err(|error| internal(error.into()))?;
-            text.push(b'\n');
-            out.write_all(&text).map_err(internal)?;
-            bytes += text.len();
-            records += 1;
-        }
-        if records == 0 {
-            return Ok(files);
-        }
-        let name = format!("{}{}.jsonl.zst", names::DATA, cipher::unique()?);
-        let stored = folder.put(&name, out.finish().map_err(internal)?).await?;
-        files.push(CatalogFile { name, records, stored });
-    }
-}
-
 async fn put_checkpoint(folder: &Folder, draft: &Manifest) -> Result<(), BackupError> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let nanos = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -380,7 +358,8 @@ struct Writer<'w> {
     job: &'w dyn Job,
     manifest: Manifest,
     /// What is on its way to the place.
-    upload: Option<(DataFile, JoinHandle<Result<Stored, BackupError>>)>,
+    upload: Option<(DataFile, JoinHandle<Result<(), BackupError>>)>,
+    worker: Worker,
     file_bytes: usize,
     /// When it was last noted what is done.
     noted: Instant,
@@ -388,7 +367,14 @@ struct Writer<'w> {
 }
 
 impl<'w> Writer<'w> {
-    fn new(folder: Folder, order: &'w Order, gate: &'w Gate, job: &'w dyn Job, manifest: Manifest) -> Self {
+    fn new(
+        folder: Folder,
+        order: &'w Order,
+        gate: &'w Gate,
+        job: &'w dyn Job,
+        manifest: Manifest,
+        worker: Worker,
+    ) -> Self {
         let progress = Progress {
             tables: manifest.next.as_ref().map_or(0, |next| next.table as u64),
             tables_expected: manifest.tables.len() as u64,
@@ -399,7 +385,8 @@ impl<'w> Writer<'w> {
             file_bytes: manifest.file_bytes(),
         };
         let file_bytes = order.file_bytes.unwrap_or(FILE_BYTES).clamp(1, FILE_BYTES_MAX);
-        Self { folder, order, gate, job, manifest, upload: None, file_bytes, noted: Instant::now(), progress }
+        let noted = Instant::now();
+        Self { folder, order, gate, job, manifest, upload: None, worker, file_bytes, noted, progress }
     }
 
     async fn tables(&mut self) -> Result<(), BackupError> {
@@ -459,42 +446,52 @@ impl<'w> Writer<'w> {
         let shape = manifest::object(names::MANIFEST, shape)?;
         let Some((columns, key)) = self.columns(&shape, Content::Rows)? else { return Ok(()) };
         let mut after = next.key.as_deref().map(|key| manifest::key(names::CHECKPOINT, key)).transpose()?;
-        let mut open: Option<Open> = None;
+        let mut filling: Option<Begun<Open>> = None;
         loop {
             self.step().await?;
             let from = after.clone();
             let read = move |past: &Past<'_>| past.page_at(id, time, from.as_deref(), PAGE_BYTES);
             let RowsPage { rows, next: further } = past(self.gate, self.job, &[id], read).await?;
             self.progress.rows += rows.len() as u64;
-            let mut filled = match open.take() {
-                Some(open) => open,
-                None => Open::new(&columns, 0, self.file_bytes)?,
+            // The page before became part of the file meanwhile.
+            let open = match (filling.take(), &after) {
+                (Some(filling), Some(after)) => self.filled(id, filling, next, after).await?,
+                _ => None,
             };
-            let places = key.clone();
-            filled = blocking(move || {
-                for row in rows {
-                    filled.row(row, &places)?;
-                }
-                Ok(filled)
-            })
-            .await?;
-            let is_last = further.is_none();
-            if filled.file.count > 0 && (is_last || filled.file.written() >= self.file_bytes || self.is_due())
-            {
-                self.close(id, filled, Content::Rows).await?;
-                self.manifest.next =
-                    Some(Next { key: further.as_deref().map(manifest::typed), ..next.clone() });
-                if !is_last {
-                    self.note(false).await?;
-                }
-            } else {
-                open = Some(filled);
-            }
+            let mut open = open.unwrap_or_else(|| Open::new(&columns, 0, self.file_bytes));
+            let key = key.clone();
+            let fill = self.worker.begin(move || open.rows(rows, &key).map(|()| open)).await;
             match further {
-                Some(key) => after = Some(key),
-                None => return Ok(()),
+                Some(key) => (after, filling) = (Some(key), Some(fill)),
+                None => {
+                    let open = fill.end().await?;
+                    return if open.file.count > 0 {
+                        self.close(id, open, Content::Rows).await
+                    } else {
+                        Ok(())
+                    };
+                }
             }
         }
+    }
+
+    /// Takes back a file that rows were put into, and sends it on its way if it is full. `behind`: the key that the next rows are
+    /// behind.
+    async fn filled(
+        &mut self,
+        id: ObjectId,
+        filling: Begun<Open>,
+        next: &Next,
+        behind: &[Value],
+    ) -> Result<Option<Open>, BackupError> {
+        let open = filling.end().await?;
+        if open.file.count == 0 || !(open.file.written() >= self.file_bytes || self.is_due()) {
+            return Ok(Some(open));
+        }
+        self.close(id, open, Content::Rows).await?;
+        self.manifest.next = Some(Next { key: Some(manifest::typed(behind)), ..next.clone() });
+        self.note(false).await?;
+        Ok(None)
     }
 
     /// What happened to a table in the layer.
@@ -516,20 +513,29 @@ impl<'w> Writer<'w> {
             }
             let read = move |past: &Past<'_>| past.changes(&[id], after, end, PAGE_BYTES);
             let page = past(self.gate, self.job, &[id], read).await?;
-            for change in page.changes {
+            let mut changes = page.changes.into_iter().peekable();
+            while let Some(change) = changes.next() {
                 match change.what {
                     PastRecord::Row(record) => {
                         let Some((columns, key)) = &shape.columns else { continue };
-                        // Those go with the shape.
-                        if record.cause != Cause::Changed && record.after.is_none() {
-                            continue;
+                        let mut records = vec![(record, change.place.time)];
+                        while let Some(PastChange { what: PastRecord::Row(record), place, .. }) =
+                            changes.next_if(|change| matches!(change.what, PastRecord::Row(_)))
+                        {
+                            records.push((record, place.time));
                         }
-                        let filled = match &mut open {
+                        // Those go with the shape.
+                        records
+                            .retain(|(record, _)| record.cause == Cause::Changed || record.after.is_some());
+                        self.progress.rows += records.len() as u64;
+                        let mut filled = match open.take() {
                             Some(open) => open,
-                            None => open.insert(Open::new(columns, shape.number, self.file_bytes)?),
+                            None if records.is_empty() => continue,
+                            None => Open::new(columns, shape.number, self.file_bytes),
                         };
-                        self.progress.rows += 1;
-                        filled.change(record, change.place.time, key)?;
+                        let key = key.clone();
+                        let fill = move || filled.changes(records, &key).map(|()| filled);
+                        open = Some(self.worker.run(fill).await?);
                     }
                     PastRecord::Shape(record) => {
                         if let Some(filled) = open.take() {
@@ -585,25 +591,29 @@ impl<'w> Writer<'w> {
             times: open.times.map(|(first, last)| (Time(first), Time(last))),
             stored: Stored { file_bytes: 0, sha256: String::new() },
         };
-        let bytes = blocking(move || open.file.finish()).await?;
         let folder = self.folder.clone();
-        let upload = tokio::spawn(async move { folder.put(&name, bytes).await });
-        self.upload = Some((file, upload));
+        let prepare = move || {
+            let (bytes, stored) = folder.prepared(&name, open.file.finish()?)?;
+            Ok((folder, name, bytes, stored))
+        };
+        let (folder, name, bytes, stored) = self.worker.run(prepare).await?;
+        let upload = tokio::spawn(async move { folder.put_prepared(&name, bytes).await });
+        self.upload = Some((DataFile { stored, ..file }, upload));
         Ok(())
     }
 
     /// Waits for what is on its way.
     async fn settle(&mut self) -> Result<(), BackupError> {
         let Some((file, upload)) = self.upload.take() else { return Ok(()) };
-        let stored = upload.await.map_err(|_| ended())??;
+        upload.await.map_err(|_| ended())??;
         self.progress.files += 1;
-        self.progress.file_bytes += stored.file_bytes;
+        self.progress.file_bytes += file.stored.file_bytes;
         self.progress.bytes += file.bytes;
         if let Some(table) = self.manifest.tables.iter_mut().find(|table| table.id == file.table) {
             table.rows += file.rows;
             table.bytes += file.bytes;
         }
-        self.manifest.files.push(DataFile { stored, ..file });
+        self.manifest.files.push(file);
         Ok(())
     }
 
@@ -664,18 +674,4 @@ impl Current {
         };
         Ok(Self { columns, number })
     }
-}
-
-/// Work that computes for milliseconds, on a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
-) -> Result<T, BackupError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| ended())?
-}
-
-fn ended() -> BackupError {
-    BackupError::new(
-        crate::error::state::INTERNAL,
-        "writing a file of the backup met a bug in this node, or its end",
-    )
 }

@@ -120,12 +120,15 @@ impl File {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let rows = std::mem::take(&mut self.rows);
+        let mut rows = std::mem::take(&mut self.rows);
         self.waiting = 0;
         let mut group = self.file.next_row_group()?;
         for (at, column) in self.columns.iter().enumerate() {
-            let values: Vec<&Value> = rows.iter().map(|row| row.get(at).unwrap_or(&Value::Null)).collect();
-            if !column_of(&mut group, column, &values)? {
+            let value = |row: &mut Vec<Value>| {
+                row.get_mut(at).map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
+            };
+            let values = rows.iter_mut().map(value).collect();
+            if !column_of(&mut group, column, values)? {
                 let message = format!("column {} holds a value that is not of its type", column.name());
                 return Err(ParquetError::General(message));
             }

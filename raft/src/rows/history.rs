@@ -452,9 +452,11 @@ pub(super) fn scan_after(
     let mut statement = sqlite.prepare(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(after))?;
     while let Some(row) = rows.next()? {
-        let values: Result<Vec<Value>, RowsError> =
-            (0..columns.len()).map(|at| Value::try_from(row.get_ref(at)?)).collect();
-        if !seen(values?)? {
+        let mut values = Vec::with_capacity(columns.len());
+        for at in 0..columns.len() {
+            values.push(Value::try_from(row.get_ref(at)?)?);
+        }
+        if !seen(values)? {
             return Ok(());
         }
     }

@@ -42,20 +42,30 @@ impl KeyOrder {
 
     /// Which of two keys comes first. Keys that the row store takes for equal and that are written in different ways differ here.
     pub fn compare(&self, left: &[Value], right: &[Value]) -> Ordering {
-        let compared = left.iter().zip(right).zip(self.0.iter()).map(|((left, right), order)| {
-            match (left, right, order) {
-                (Value::Text(left), Value::Text(right), Some(order)) => order(left, right),
-                (Value::Text(left), Value::Text(right), None) => left.cmp(right),
-                (Value::Blob(left), Value::Blob(right), _) => left.cmp(right),
-                (Value::Integer(left), Value::Integer(right), _) => left.cmp(right),
-                (Value::Real(left), Value::Real(right), _) => {
-                    left.partial_cmp(right).unwrap_or(Ordering::Equal)
+        self.compare_values(left.iter(), right.iter())
+    }
+
+    /// The same of values that stand anywhere: a row's key is compared without a copy of it.
+    fn compare_values<'l, 'r>(
+        &self,
+        left: impl Iterator<Item = &'l Value> + Clone,
+        right: impl Iterator<Item = &'r Value> + Clone,
+    ) -> Ordering {
+        let compared =
+            left.clone().zip(right.clone()).zip(self.0.iter()).map(|((left, right), order)| {
+                match (left, right, order) {
+                    (Value::Text(left), Value::Text(right), Some(order)) => order(left, right),
+                    (Value::Text(left), Value::Text(right), None) => left.cmp(right),
+                    (Value::Blob(left), Value::Blob(right), _) => left.cmp(right),
+                    (Value::Integer(left), Value::Integer(right), _) => left.cmp(right),
+                    (Value::Real(left), Value::Real(right), _) => {
+                        left.partial_cmp(right).unwrap_or(Ordering::Equal)
+                    }
+                    (left, right, _) => class(left).cmp(&class(right)),
                 }
-                (left, right, _) => class(left).cmp(&class(right)),
-            }
-        });
+            });
         let mut different = compared.filter(|order| order.is_ne());
-        different.next().unwrap_or_else(|| encode_key(left.iter()).cmp(&encode_key(right.iter())))
+        different.next().unwrap_or_else(|| encode_key(left).cmp(&encode_key(right)))
     }
 }
 
@@ -170,6 +180,11 @@ impl Window {
         }
     }
 
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// What was put for a key; it is forgotten.
     pub fn take(&mut self, key: &[Value]) -> Option<Option<Vec<Value>>> {
         self.rows.remove(&Ordered { order: self.order.clone(), key: key.to_vec() })
@@ -180,6 +195,33 @@ impl Window {
         let first = self.rows.first_entry()?;
         let is_before = key.is_none_or(|key| self.order.compare(&first.key().key, key).is_lt());
         is_before.then(|| first.remove())
+    }
+
+    /// What was kept, and beside it each of `here` that it says nothing of and that is not behind it: in the order of the key, as
+    /// `here` is. All of it is forgotten. `places`: of the key in a row.
+    fn merge(&mut self, here: Vec<Vec<Value>>, places: &[usize]) -> Vec<Vec<Value>> {
+        let mut rows = Vec::with_capacity(here.len() + self.rows.len());
+        for row in here {
+            let key = || places.iter().filter_map(|at| row.get(*at));
+            if self.last.as_deref().is_some_and(|last| self.order.compare_values(key(), last.iter()).is_gt())
+            {
+                break;
+            }
+            let mut said = false;
+            while let Some(first) = self.rows.first_entry() {
+                let order = self.order.compare_values(first.key().key.iter(), key());
+                if order.is_gt() {
+                    break;
+                }
+                rows.extend(first.remove());
+                said |= order.is_eq();
+            }
+            if !said {
+                rows.push(row);
+            }
+        }
+        rows.extend(std::mem::take(&mut self.rows).into_values().flatten());
+        rows
     }
 
     /// The last key of what was kept; none: everything was.
@@ -250,35 +292,21 @@ impl Past<'_> {
         let mut window = Window::new(order, after.map(<[Value]>::to_vec), bytes_max);
         let mut here = Vec::new();
         if undo.is_here() {
-            let (map, key) = (undo.map(), undo.key.clone());
+            let map = undo.map();
             let mut bytes = 0;
             history::scan_after(self.sqlite(), table, after, &mut |row| {
                 let row = map_to(row, map.as_deref());
                 bytes += size(&row);
-                here.push((key_of(&key, &row), row));
+                here.push(row);
                 Ok(bytes < bytes_max)
             })?;
-            if let Some((last, _)) = here.last().filter(|_| bytes >= bytes_max) {
-                window.end_at(last.clone());
+            if let Some(last) = here.last().filter(|_| bytes >= bytes_max) {
+                window.end_at(key_of(&undo.key, last));
             }
         }
         self.each_after(table, time, &mut |content, body| undo.record(content, body, &mut window))?;
-        let mut rows = Vec::new();
-        for (key, row) in here {
-            if !window.covers(&key) {
-                break;
-            }
-            while let Some(gone) = window.take_before(Some(&key)) {
-                rows.extend(gone);
-            }
-            match window.take(&key) {
-                Some(was) => rows.extend(was),
-                None => rows.push(row),
-            }
-        }
-        while let Some(gone) = window.take_before(None) {
-            rows.extend(gone);
-        }
+        // Mostly nothing of it was changed since.
+        let rows = if window.is_empty() { here } else { window.merge(here, &undo.key) };
         Ok(RowsPage { rows, next: window.last().map(<[Value]>::to_vec) })
     }
 }

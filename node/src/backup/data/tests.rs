@@ -114,7 +114,7 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn written(columns: &Columns, changes: &[Change]) -> Bytes {
-    let mut writer = FileWriter::new(columns, 1_024).unwrap();
+    let mut writer = FileWriter::new(columns, 1_024);
     for (at, change) in changes.iter().enumerate() {
         writer.add(change.clone()).unwrap();
         if at % 7 == 6 {
@@ -175,7 +175,7 @@ fn a_value_of_another_type_is_refused_with_its_column() {
         (9, Value::Text("F".repeat(36))),
         (6, Value::Integer(1)),
     ] {
-        let mut writer = FileWriter::new(&columns(Content::Rows), 1_024).unwrap();
+        let mut writer = FileWriter::new(&columns(Content::Rows), 1_024);
         let mut row = vec![Value::Null; TYPES.len()];
         row[at] = wrong;
         writer.add(Change { op: Op::Insert, time: Timestamp::default(), row }).unwrap();

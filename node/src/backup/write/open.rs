@@ -15,25 +15,31 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(columns: &Columns, shape: u32, file_bytes: usize) -> Result<Self, BackupError> {
-        Ok(Self { file: FileWriter::new(columns, file_bytes)?, shape, keys: None, times: None })
+    pub(super) fn new(columns: &Columns, shape: u32, file_bytes: usize) -> Self {
+        Self { file: FileWriter::new(columns, file_bytes), shape, keys: None, times: None }
     }
 
-    pub(super) fn row(&mut self, row: Vec<Value>, places: &[usize]) -> Result<(), BackupError> {
-        let key: Vec<Value> = places.iter().filter_map(|at| row.get(*at).cloned()).collect();
-        match &mut self.keys {
-            Some((_, last)) => *last = key,
-            None => self.keys = Some((key.clone(), key)),
+    /// Rows in the order of their keys, behind those that are there. `places`: of the key in a row.
+    pub(super) fn rows(&mut self, rows: Vec<Vec<Value>>, places: &[usize]) -> Result<(), BackupError> {
+        let key = |row: &Vec<Value>| places.iter().filter_map(|at| row.get(*at).cloned()).collect();
+        if let Some((first, last)) = rows.first().zip(rows.last()) {
+            let first = self.keys.take().map_or_else(|| key(first), |(first, _)| first);
+            self.keys = Some((first, key(last)));
         }
-        self.file.add(Change { op: Op::Insert, time: Timestamp::default(), row })
+        let inserted = |row| Change { op: Op::Insert, time: Timestamp::default(), row };
+        rows.into_iter().try_for_each(|row| self.file.add(inserted(row)))
     }
 
-    pub(super) fn change(
+    /// Changes in the order in which they happened. `places`: of the key in a row.
+    pub(super) fn changes(
         &mut self,
-        record: RowRecord,
-        time: Timestamp,
+        records: Vec<(RowRecord, Timestamp)>,
         places: &[usize],
     ) -> Result<(), BackupError> {
+        records.into_iter().try_for_each(|(record, time)| self.change(record, time, places))
+    }
+
+    fn change(&mut self, record: RowRecord, time: Timestamp, places: &[usize]) -> Result<(), BackupError> {
         let (op, row) = match (record.before, record.after) {
             (None, Some(after)) => (Op::Insert, after),
             (Some(_), Some(after)) => (Op::Update, after),
