@@ -6,7 +6,6 @@
 
 use std::time::{Duration, Instant};
 
-use grantd_node::backup::manifest::LEVEL;
 use grantd_node::pgclient::{self, Login};
 use tokio_postgres::Client;
 

@@ -41,15 +41,12 @@ impl Bucket {
         let home = tempfile::Builder::new().prefix("grantd-bench-").tempdir()?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let log = File::create(home.path().join("log"))?;
+        let place = home.path().to_owned();
         let isolated = |program: &Path| {
             let mut command = Command::new(program);
             // Nothing of the caller's cloud.
-            command
-                .env_clear()
-                .env("HOME", home.path())
-                .env("PATH", "/usr/bin:/bin")
-                .env("LC_ALL", "C.UTF-8");
-            command.env("AWS_EC2_METADATA_DISABLED", "true").current_dir(home.path()).stdin(Stdio::null());
+            command.env_clear().env("HOME", &place).env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8");
+            command.env("AWS_EC2_METADATA_DISABLED", "true").current_dir(&place).stdin(Stdio::null());
             command
         };
         let process = isolated(program)

@@ -263,19 +263,12 @@ impl Folder {
         }
     }
 
-    /// Writes a file under a name that is new.
-    pub(super) async fn put(&self, name: &str, plain: Vec<u8>) -> Result<Stored, BackupError> {
-        let (bytes, stored) = self.prepared(name, plain)?;
-        self.put_prepared(name, bytes).await?;
-        Ok(stored)
-    }
-
-    /// The same of what was [`Folder::prepared`].
+    /// Writes a file that was [`Folder::prepared`], under a name that is new.
     pub(super) async fn put_prepared(&self, name: &str, bytes: Bytes) -> Result<(), BackupError> {
         Ok(self.storage.put_absent(&self.shown(name), bytes).await?)
     }
 
-    /// The same; false: there is one of that name already.
+    /// Prepares and writes a file; false: there is one of that name already.
     pub(super) async fn put_once(&self, name: &str, plain: Vec<u8>) -> Result<bool, BackupError> {
         let (bytes, _) = self.prepared(name, plain)?;
         absent(self.storage.put_absent(&self.shown(name), bytes).await)

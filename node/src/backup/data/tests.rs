@@ -183,3 +183,26 @@ fn a_value_of_another_type_is_refused_with_its_column() {
         assert_eq!(error.to_string(), format!("column c{at} holds a value that is not of its type"));
     }
 }
+
+/// A dictionary of values that are all different makes a file larger, and takes as long as what is compressed.
+#[test]
+fn values_that_come_again_have_a_dictionary_and_others_none() {
+    let changes: Vec<Change> = (0..2_000)
+        .map(|number| {
+            let mut row = vec![Value::Null; TYPES.len()];
+            row[0] = Value::Integer(number);
+            row[2] = Value::Integer(number % 3);
+            row[6] = Value::Text(format!("customer {number}"));
+            row[8] = Value::Blob(vec![7; 40]);
+            Change { op: Op::Insert, time: Timestamp::default(), row }
+        })
+        .collect();
+    let of_rows = columns(Content::Rows);
+    let mut writer = FileWriter::new(&of_rows, 1_024);
+    changes.iter().for_each(|change| writer.add(change.clone()).unwrap());
+    let file = File::open(&of_rows, writer.finish().unwrap().into()).unwrap();
+    let group = file.reader.metadata().row_group(0);
+    let has = |at: usize| group.column(at).dictionary_page_offset().is_some();
+    assert_eq!([0, 2, 6, 8].map(has), [false, true, false, true]);
+    assert_eq!(file.group(0).unwrap(), changes);
+}
