@@ -59,8 +59,8 @@ pub enum Place {
 /// Measures and reports.
 pub async fn run(load: Load, report: &mut Report) -> Result<(), Failed> {
     match load.place {
-        Place::Nodelocal => alone(load, report).await,
-        Place::Ministack => crowded::run(load, report).await,
+        Place::Nodelocal => Box::pin(alone(load, report)).await,
+        Place::Ministack => Box::pin(crowded::run(load, report)).await,
     }
 }
 
