@@ -5,12 +5,12 @@
 //! may only put is enough to write fulls, and a bucket may forbid the rest.
 //!
 //! [`mod@write`]: the catalog of one moment, and the rows of a time that is read page by page, each page a short read of its own under
-//! a permit of its own (`raft::rows`, `Past::page_at`). No transaction and no snapshot is held open, so no writer waits, and who
+//! a permit of its own (`raft::rows`, `Past::next_page`). No transaction and no snapshot is held open, so no writer waits, and who
 //! goes on after a restart reads on at the same time. [`read`]: layers up to a time, every checksum first; rows by a table, merged
 //! in the order of the key.
 //!
-//! Bounds: a writer holds at most two files of [`FILE_BYTES`], a group of rows and two pages, one that is read while the other becomes
-//! part of a file; a reader one file and a window.
+//! Bounds: a writer holds at most two files of [`FILE_BYTES`], a group of rows, two pages, one that is read while the other becomes
+//! part of a file, and as much again of what is undone; a reader one file and a window.
 //!
 //! [`work`] is the job that writes one; what it was asked for is [`details`]. What is not here: statements, who may do what (a
 //! [`Job`] is asked for a permit before each step), how a KMS is asked (`cloud::kms`).

@@ -5,7 +5,7 @@
 //! written after it stays, is named by nobody, and does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use grantd_catalog::id::{ObjectId, Timestamp};
@@ -14,7 +14,7 @@ use grantd_catalog::refusal::state;
 use grantd_catalog::state::State;
 use grantd_catalog::view::View;
 use grantd_raft::rows::{
-    Cause, Past, PastChange, PastError, PastRecord, Place, RowsKept, RowsPage, ShapeRecord, Value,
+    Cause, Past, PastChange, PastError, PastRecord, Place, RowsAt, RowsKept, RowsPage, ShapeRecord, Value,
 };
 use tokio::task::JoinHandle;
 
@@ -401,15 +401,21 @@ impl<'w> Writer<'w> {
 
     async fn each_table(&mut self) -> Result<(), BackupError> {
         self.count().await?;
+        let (mut known, mut busy) = (0, BTreeSet::new());
         while let Some(next) =
             self.manifest.next.clone().filter(|next| next.table < self.manifest.tables.len())
         {
-            if self.order.incremental {
-                self.changes(&next).await?;
-            } else {
-                self.rows(&next).await?;
+            if next.table >= known {
+                known = self.manifest.tables.len().min(next.table + TABLES_AT_ONCE);
+                busy = self.busy(next.table..known).await?;
             }
-            self.settle().await?;
+            if busy.contains(&ObjectId(self.manifest.tables[next.table].id)) {
+                match self.order.incremental {
+                    true => self.changes(&next).await?,
+                    false => self.rows(&next).await?,
+                }
+                self.settle().await?;
+            }
             self.progress.tables += 1;
             self.manifest.next = Some(Next { table: next.table + 1, key: None, change: None });
             self.note(false).await?;
@@ -438,6 +444,22 @@ impl<'w> Writer<'w> {
         Ok(())
     }
 
+    /// Those of some tables of which there is something to be written: a cluster has thousands that are empty, or stay as they are.
+    async fn busy(&mut self, some: std::ops::Range<usize>) -> Result<BTreeSet<ObjectId>, BackupError> {
+        self.step().await?;
+        let tables = &self.manifest.tables[some];
+        let (start, end) = (self.manifest.start.map(|start| start.0), self.order.end);
+        // One without a shape came after the layer's begin, or never was.
+        let is_asked = |table: &&TableEntry| self.order.incremental || table.shape.is_some();
+        let ids: Vec<_> = tables.iter().filter(is_asked).map(|table| ObjectId(table.id)).collect();
+        let asked = ids.clone();
+        let read = move |past: &Past<'_>| match start {
+            Some(start) => past.changed_within(&asked, start, end),
+            None => past.not_empty_at(&asked, end),
+        };
+        Ok(past(self.gate, self.job, &ids, read).await?.into_iter().collect())
+    }
+
     /// The rows of a table at the end of the layer.
     async fn rows(&mut self, next: &Next) -> Result<(), BackupError> {
         let table = &self.manifest.tables[next.table];
@@ -446,11 +468,14 @@ impl<'w> Writer<'w> {
         let shape = manifest::object(names::MANIFEST, shape)?;
         let Some((columns, key)) = self.columns(&shape, Content::Rows)? else { return Ok(()) };
         let mut after = next.key.as_deref().map(|key| manifest::key(names::CHECKPOINT, key)).transpose()?;
+        let pages = Arc::new(Mutex::new(RowsAt::new(id, time, after.clone(), PAGE_BYTES)));
         let mut filling: Option<Begun<Open>> = None;
         loop {
             self.step().await?;
-            let from = after.clone();
-            let read = move |past: &Past<'_>| past.page_at(id, time, from.as_deref(), PAGE_BYTES);
+            let pages = Arc::clone(&pages);
+            let read = move |past: &Past<'_>| {
+                past.next_page(&mut pages.lock().unwrap_or_else(PoisonError::into_inner))
+            };
             let RowsPage { rows, next: further } = past(self.gate, self.job, &[id], read).await?;
             self.progress.rows += rows.len() as u64;
             // The page before became part of the file meanwhile.

@@ -26,6 +26,7 @@ use crate::types::{
 };
 
 mod history;
+mod pages;
 mod shelf;
 mod transaction;
 

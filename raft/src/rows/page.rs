@@ -1,8 +1,9 @@
 //! Pages of the rows that a table had at a time, in the order of its key: for who reads a large table for minutes while others
 //! write, and keeps nothing open meanwhile.
 //!
-//! Each page is a read of its own, of whatever the newest state is, with all undone that came after the time. What is held in
-//! memory is the page: a [`Window`] keeps of what is undone the rows with the smallest keys only.
+//! Each page is a read of its own, of whatever the newest state is, with all undone that came after the time. What came is gone
+//! through once and kept for the pages that follow: a [`Window`] of the rows with the smallest keys, so that what is held in memory is
+//! bounded however much changes. Past its end it is begun anew.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -12,8 +13,10 @@ use std::sync::Arc;
 use grantd_catalog::id::{ObjectId, Timestamp};
 use grantd_catalog::object::{Body, Object};
 
-use crate::rows::history::{self, Content, RowRecord, RowsKept, ShapeRecord, decode_rows, decode_shape};
-use crate::rows::past::{Past, PastError, key_places, map_back, stored};
+use crate::rows::history::{
+    self, Content, Place, RowRecord, RowsKept, ShapeRecord, decode_rows, decode_shape,
+};
+use crate::rows::past::{Past, PastError, PastRecord, key_places, map_back, stored};
 use crate::rows::{Collation, Compare, Value, ddl, encode_key};
 
 /// The order of a table's rows by their key, as the row store keeps them.
@@ -148,41 +151,40 @@ impl Window {
 
     /// The row of this key, whatever it was before; none: there is no such.
     pub fn put(&mut self, key: Vec<Value>, row: Option<Vec<Value>>) {
-        if !self.covers(&key) {
-            return;
+        if self.covers(&key) {
+            let key = Ordered { order: self.order.clone(), key };
+            if let Some(before) = self.rows.remove(&key) {
+                self.bytes = self.bytes.saturating_sub(taken(&key, before.as_ref()));
+            }
+            self.keep(key, row);
         }
-        self.bytes += size(&key) + row.as_deref().map_or(0, size);
-        let key = Ordered { order: self.order.clone(), key };
-        if let Some(before) = self.rows.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(size(&key.key) + before.as_deref().map_or(0, size));
+    }
+
+    /// The same, of a key that nothing was put for.
+    fn put_first(&mut self, key: Vec<Value>, row: Option<Vec<Value>>) {
+        if self.covers(&key) {
+            let key = Ordered { order: self.order.clone(), key };
+            if !self.rows.contains_key(&key) {
+                self.keep(key, row);
+            }
         }
+    }
+
+    fn keep(&mut self, key: Ordered, row: Option<Vec<Value>>) {
+        self.bytes += taken(&key, row.as_ref());
         self.rows.insert(key, row);
         // One stays, however large: or nobody would ever get past it.
         while self.bytes > self.bytes_max && self.rows.len() > 1 {
             let Some((key, row)) = self.rows.pop_last() else { break };
-            self.bytes = self.bytes.saturating_sub(size(&key.key) + row.as_deref().map_or(0, size));
+            self.bytes = self.bytes.saturating_sub(taken(&key, row.as_ref()));
             self.last = self.rows.last_key_value().map(|(last, _)| last.key.clone());
         }
     }
 
-    /// Nothing behind this key is kept any more.
-    pub fn end_at(&mut self, key: Vec<Value>) {
-        if self.last.as_deref().is_none_or(|last| self.order.compare(&key, last).is_lt()) {
-            let end = Ordered { order: self.order.clone(), key };
-            let mut behind = self.rows.split_off(&end);
-            if let Some((key, row)) = behind.remove_entry(&end) {
-                self.rows.insert(key, row);
-            }
-            let taken =
-                |(key, row): (&Ordered, &Option<Vec<Value>>)| size(&key.key) + row.as_deref().map_or(0, size);
-            self.bytes = self.bytes.saturating_sub(behind.iter().map(taken).sum());
-            self.last = Some(end.key);
-        }
-    }
-
-    /// Whether nothing is kept.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// Whether there is nothing that it could keep any more.
+    fn is_over(&self) -> bool {
+        let order = |(after, last): (&Vec<Value>, &Vec<Value>)| self.order.compare(after, last);
+        self.after.as_ref().zip(self.last.as_ref()).is_some_and(|both| order(both).is_ge())
     }
 
     /// What was put for a key; it is forgotten.
@@ -197,31 +199,57 @@ impl Window {
         is_before.then(|| first.remove())
     }
 
-    /// What was kept, and beside it each of `here` that it says nothing of and that is not behind it: in the order of the key, as
-    /// `here` is. All of it is forgotten. `places`: of the key in a row.
-    fn merge(&mut self, here: Vec<Vec<Value>>, places: &[usize]) -> Vec<Vec<Value>> {
-        let mut rows = Vec::with_capacity(here.len() + self.rows.len());
-        for row in here {
-            let key = || places.iter().filter_map(|at| row.get(*at));
-            if self.last.as_deref().is_some_and(|last| self.order.compare_values(key(), last.iter()).is_gt())
-            {
-                break;
-            }
-            let mut said = false;
-            while let Some(first) = self.rows.first_entry() {
-                let order = self.order.compare_values(first.key().key.iter(), key());
-                if order.is_gt() {
-                    break;
-                }
-                rows.extend(first.remove());
-                said |= order.is_eq();
-            }
-            if !said {
-                rows.push(row);
+    /// What it keeps, and beside it each of `here` that it says nothing of, in the order of the key, as `here` is: up to `end`, the
+    /// key of the last of them if more follow, and some `bytes_max` bytes. What was taken is forgotten, and it keeps what is behind
+    /// that from now on. `places`: of the key in a row.
+    fn page(
+        &mut self,
+        mut here: Vec<Vec<Value>>,
+        mut end: Option<Vec<Value>>,
+        places: &[usize],
+        bytes_max: usize,
+    ) -> RowsPage {
+        if let Some(last) = &self.last {
+            let within = here.partition_point(|row| {
+                self.order.compare_values(values_at(places, row), last.iter()).is_le()
+            });
+            if within < here.len() || end.is_none() {
+                here.truncate(within);
+                end = Some(last.clone());
             }
         }
-        rows.extend(std::mem::take(&mut self.rows).into_values().flatten());
-        rows
+        let (mut rows, mut bytes): (Vec<Vec<Value>>, _) = (Vec::with_capacity(here.len()), 0);
+        let mut here = here.into_iter().peekable();
+        let next = loop {
+            if let Some(last) = rows.last().filter(|_| bytes >= bytes_max) {
+                break Some(key_of(places, last));
+            }
+            let is_within =
+                |first: &&Ordered| end.as_ref().is_none_or(|end| self.order.compare(&first.key, end).is_le());
+            let undone = self.rows.first_key_value().map(|(first, _)| first).filter(is_within);
+            let order = match (undone, here.peek()) {
+                (None, None) => break end,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(first), Some(row)) => {
+                    self.order.compare_values(first.key.iter(), values_at(places, row))
+                }
+            };
+            let undone = if order.is_le() { self.pop_first() } else { None };
+            let left = if order.is_ge() { here.next() } else { None };
+            if let Some(row) = if order.is_gt() { left } else { undone } {
+                bytes += size(&row);
+                rows.push(row);
+            }
+        };
+        self.after.clone_from(&next);
+        RowsPage { rows, next }
+    }
+
+    fn pop_first(&mut self) -> Option<Vec<Value>> {
+        let (key, row) = self.rows.pop_first()?;
+        self.bytes = self.bytes.saturating_sub(taken(&key, row.as_ref()));
+        row
     }
 
     /// The last key of what was kept; none: everything was.
@@ -239,6 +267,11 @@ impl fmt::Debug for Window {
 /// What values take, and the places that they are held in.
 fn size(values: &[Value]) -> usize {
     values.iter().map(Value::memory).sum::<usize>() + ENTRY_BYTES
+}
+
+/// What a window counts for one row.
+fn taken(key: &Ordered, row: Option<&Vec<Value>>) -> usize {
+    size(&key.key) + row.map_or(0, |row| size(row))
 }
 
 /// What a list and a place in a tree take.
@@ -275,39 +308,124 @@ impl Past<'_> {
         Ok(Some(counted))
     }
 
-    /// The rows that a table had at a time, in the order of its key, from behind `after` on, some `bytes_max` bytes of them. Each
-    /// page may be asked of another state, later or earlier, of this node or another. Cost: the page, and once through what
-    /// happened to the table since.
-    pub fn page_at(
-        &self,
-        table: ObjectId,
-        time: Timestamp,
-        after: Option<&[Value]>,
-        bytes_max: usize,
-    ) -> Result<RowsPage, PastError> {
+    /// Those of these tables that had a row at a time, or whose history since does not tell that they had none. Cost: a look at each.
+    pub fn not_empty_at(&self, tables: &[ObjectId], time: Timestamp) -> Result<Vec<ObjectId>, PastError> {
+        let mut found = Vec::new();
+        for table in tables {
+            let is_empty = match self.object_at(*table, time)?.as_deref().and_then(key_places) {
+                None => true,
+                Some(_) => {
+                    self.changed_within(&[*table], time, Place::END)?.is_empty()
+                        && self.count_now(&[*table], 0)?.is_some()
+                }
+            };
+            found.extend((!is_empty).then_some(*table));
+        }
+        Ok(found)
+    }
+
+    /// The next rows. Any state will do, of this node or another. Cost: the page, and what happened to the table since the page
+    /// before; of the first, and whenever more has changed than is kept, all that happened since the time.
+    pub fn next_page(&self, of: &mut RowsAt) -> Result<RowsPage, PastError> {
+        let known = match of.undone.take() {
+            Some(undone) => self.go_on(of, undone)?,
+            None => None,
+        };
+        let mut undone = known.map_or_else(|| self.undone(of), Ok)?;
+        let (mut here, mut bytes) = (Vec::new(), 0);
+        if undone.is_here {
+            history::scan_after(self.sqlite(), of.table, of.after.as_deref(), &mut |row| {
+                let row = map_to(row, undone.map.as_deref());
+                bytes += size(&row);
+                here.push(row);
+                Ok(bytes < of.bytes_max)
+            })?;
+        }
+        let end = here.last().filter(|_| bytes >= of.bytes_max).map(|last| key_of(&undone.key, last));
+        let page = undone.rows.page(here, end, &undone.key, of.bytes_max);
+        of.after.clone_from(&page.next);
+        of.undone = Some(undone);
+        Ok(page)
+    }
+
+    /// What was kept, with what happened since; none: that must be looked for from the begin.
+    fn go_on(&self, of: &RowsAt, mut undone: Undone) -> Result<Option<Undone>, PastError> {
+        if self.resolved() < undone.up_to || undone.rows.is_over() {
+            return Ok(None);
+        }
+        let mut next = Some(Place::after(undone.up_to));
+        while let Some(after) = next {
+            let page = self.changes(&[of.table], after, self.resolved(), of.bytes_max)?;
+            for change in page.changes {
+                match change.what {
+                    PastRecord::Row(record) => undone.row(record),
+                    // The rows that are kept, and those that are here, have another shape now.
+                    PastRecord::Shape(_) => return Ok(None),
+                }
+            }
+            next = page.next;
+        }
+        undone.up_to = self.resolved();
+        Ok(Some(undone))
+    }
+
+    /// What is to be undone, of rows that were not asked for yet.
+    fn undone(&self, of: &RowsAt) -> Result<Undone, PastError> {
+        let RowsAt { table, time, .. } = *of;
         let shape = self.object_at(table, time)?.ok_or(PastError::NoTable(table))?;
         let key = key_places(&shape).ok_or(PastError::NoTable(table))?;
         let order = KeyOrder::of(&shape, self.collations()).ok_or(PastError::NoTable(table))?;
         let mut undo = Undo::of(&shape, key, self.shapes_after(table, time)?);
-        let mut window = Window::new(order, after.map(<[Value]>::to_vec), bytes_max);
-        let mut here = Vec::new();
-        if undo.is_here() {
-            let map = undo.map();
-            let mut bytes = 0;
-            history::scan_after(self.sqlite(), table, after, &mut |row| {
-                let row = map_to(row, map.as_deref());
-                bytes += size(&row);
-                here.push(row);
-                Ok(bytes < bytes_max)
-            })?;
-            if let Some(last) = here.last().filter(|_| bytes >= bytes_max) {
-                window.end_at(key_of(&undo.key, last));
-            }
-        }
-        self.each_after(table, time, &mut |content, body| undo.record(content, body, &mut window))?;
-        // Mostly nothing of it was changed since.
-        let rows = if window.is_empty() { here } else { window.merge(here, &undo.key) };
-        Ok(RowsPage { rows, next: window.last().map(<[Value]>::to_vec) })
+        let (is_here, map) = (undo.is_here(), undo.map());
+        let mut rows = Window::new(order, of.after.clone(), of.bytes_max.saturating_mul(UNDONE_PAGES));
+        self.each_after(table, time, &mut |content, body| undo.record(content, body, &mut rows))?;
+        Ok(Undone { key: undo.key, is_here, map, up_to: self.resolved(), rows })
+    }
+}
+
+/// The rows that a table had at a time, which [`Past::next_page`] reads in the order of its key, page by page.
+#[derive(Debug)]
+pub struct RowsAt {
+    table: ObjectId,
+    time: Timestamp,
+    /// What was read ends here.
+    after: Option<Vec<Value>>,
+    bytes_max: usize,
+    undone: Option<Undone>,
+}
+
+impl RowsAt {
+    /// From behind `after` on; none: from the first on. In pages of some `bytes_max` bytes, and with as many again times
+    /// [`UNDONE_PAGES`] in memory.
+    pub fn new(table: ObjectId, time: Timestamp, after: Option<Vec<Value>>, bytes_max: usize) -> Self {
+        Self { table, time, after, bytes_max: bytes_max.max(1), undone: None }
+    }
+}
+
+/// How many pages of what is undone are held in memory.
+const UNDONE_PAGES: usize = 2;
+
+/// What happened between a time and a state: what its rows were before.
+#[derive(Debug)]
+struct Undone {
+    /// Places among the columns of then.
+    key: Vec<usize>,
+    /// Whether the rows of the state are those of then, but for these.
+    is_here: bool,
+    /// For each column of then the one of the state; none: they are the same.
+    map: Option<Vec<usize>>,
+    /// The state.
+    up_to: Timestamp,
+    rows: Window,
+}
+
+impl Undone {
+    /// What happened to a row after all that is known: the first time tells what it was.
+    fn row(&mut self, record: RowRecord) {
+        let is_new = record.before.is_none();
+        let Some(row) = record.before.or(record.after).filter(|_| self.is_here) else { return };
+        let row = map_to(row, self.map.as_deref());
+        self.rows.put_first(key_of(&self.key, &row), (!is_new).then_some(row));
     }
 }
 
@@ -381,6 +499,11 @@ fn map_to(row: Vec<Value>, map: Option<&[usize]>) -> Vec<Value> {
     }
 }
 
+/// The values of a key, where they stand in the row.
+fn values_at<'r>(places: &'r [usize], row: &'r [Value]) -> impl Iterator<Item = &'r Value> + Clone {
+    places.iter().filter_map(|at| row.get(*at))
+}
+
 fn key_of(places: &[usize], row: &[Value]) -> Vec<Value> {
-    places.iter().filter_map(|at| row.get(*at).cloned()).collect()
+    values_at(places, row).cloned().collect()
 }

@@ -270,6 +270,21 @@ impl<'c> Past<'c> {
         Ok(found.filter(|place| place.time <= up_to))
     }
 
+    /// Those of these tables that anything happened to after one time, up to another. Cost: a look at each.
+    pub fn changed_within(
+        &self,
+        tables: &[ObjectId],
+        after: Timestamp,
+        up_to: Timestamp,
+    ) -> Result<Vec<ObjectId>, PastError> {
+        let mut changed = Vec::new();
+        for table in tables {
+            self.expect_kept(*table, after)?;
+            changed.extend(self.next_place(*table, Place::after(after), up_to)?.map(|_| *table));
+        }
+        Ok(changed)
+    }
+
     /// What stands at a place, the number of its last row, and its bytes.
     fn read_at(&self, table: ObjectId, place: Place) -> Result<(u32, Vec<PastRecord>, usize), PastError> {
         let mut find = self.sqlite.prepare_cached(
