@@ -42,7 +42,7 @@ pub use self::history::{
     CHUNK_BYTES, Cause, HistoryFile, Place, ROW_OVERHEAD_BYTES, RowRecord, RowsKept, ShapeRecord, Taken,
 };
 pub(crate) use self::history::{encode_key, encode_row};
-pub use self::page::{KeyOrder, RowsAt, RowsPage, Window};
+pub use self::page::{Counted, KeyOrder, RowsAt, RowsPage, Window};
 pub use self::past::{Page, Past, PastChange, PastError, PastRecord};
 pub use self::reader::{
     Checksums, Reader, Readers, SnapshotContents, SnapshotSource, quick_check, snapshot_contents,

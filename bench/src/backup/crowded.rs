@@ -78,6 +78,11 @@ pub(super) async fn run(load: Load, report: &mut Report) -> Result<(), Failed> {
     for (quiet, asked, ended) in &spans {
         let (quiet, meanwhile) = (ledger.latencies(*quiet, *asked), ledger.latencies(*asked, *ended));
         tell(&quiet, QUIET, &meanwhile, *ended - *asked, report);
+        if let Some((due, took)) = ledger.slowest(*asked, *ended) {
+            let (due, took) = (due.as_secs_f64(), took.as_secs_f64() * 1e3);
+            report
+                .line(&format!("  the slowest took {took:.0} ms, {due:.1} s after the backup was asked for"));
+        }
     }
 
     let after = equal::grants(&client, roles).await?;

@@ -115,6 +115,13 @@ impl Ledger {
         latencies
     }
 
+    /// When the slowest write of this time was due, from its begin on, and how long it took.
+    pub(super) fn slowest(&self, from: Instant, to: Instant) -> Option<(Duration, Duration)> {
+        let due = self.0.iter().flatten().filter(|written| (from..to).contains(&written.due));
+        due.map(|written| (written.due - from, written.acknowledged - written.due))
+            .max_by_key(|(_, took)| *took)
+    }
+
     /// The rows that were written, as they were at one moment, if that is what `found` has of them: each client's writes up to one
     /// of them and no other; all that were acknowledged before `asked`, when the backup was asked for; and whatever was acknowledged
     /// before anything that is there was sent.

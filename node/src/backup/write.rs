@@ -31,6 +31,7 @@ use super::worker::{Begun, Worker, ended};
 use super::{BackupError, DUPLICATE_FILE, FILE_BYTES, FILE_BYTES_MAX, Job, PAGE_BYTES, Progress, names};
 use crate::gate::{Gate, ReadOutcome};
 
+mod ahead;
 mod lines;
 mod open;
 
@@ -64,8 +65,6 @@ pub struct Order {
 const READ_ATTEMPTS_MAX: u32 = 20;
 /// How many tables are asked about at once.
 const TABLES_AT_ONCE: usize = 200;
-/// How many rows are counted at most to tell how far it is: one or two seconds of reading. Of more the tables are counted.
-const COUNT_MAX: u64 = 1 << 24;
 /// A minute of work is not much to lose.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
@@ -421,43 +420,6 @@ impl<'w> Writer<'w> {
             self.note(false).await?;
         }
         self.settle().await
-    }
-
-    /// Counts the rows that are to be written, as they are now, for who is told how far it is. Changes are not counted.
-    async fn count(&mut self) -> Result<(), BackupError> {
-        if self.order.incremental {
-            return Ok(());
-        }
-        let done = self.manifest.next.as_ref().map_or(self.manifest.tables.len(), |next| next.table);
-        let (done, ahead) = self.manifest.tables.split_at(done);
-        let mut rows: u64 = done.iter().map(|table| table.rows).sum();
-        let ids: Vec<_> = ahead.iter().map(|table| ObjectId(table.id)).collect();
-        let mut left = COUNT_MAX;
-        for some in ids.chunks(TABLES_AT_ONCE) {
-            let asked = some.to_vec();
-            let count = move |past: &Past<'_>| past.count_now(&asked, left);
-            let Some(counted) = past(self.gate, self.job, some, count).await? else { return Ok(()) };
-            left -= counted;
-            rows += counted;
-        }
-        self.progress.rows_expected = Some(rows);
-        Ok(())
-    }
-
-    /// Those of some tables of which there is something to be written: a cluster has thousands that are empty, or stay as they are.
-    async fn busy(&mut self, some: std::ops::Range<usize>) -> Result<BTreeSet<ObjectId>, BackupError> {
-        self.step().await?;
-        let tables = &self.manifest.tables[some];
-        let (start, end) = (self.manifest.start.map(|start| start.0), self.order.end);
-        // One without a shape came after the layer's begin, or never was.
-        let is_asked = |table: &&TableEntry| self.order.incremental || table.shape.is_some();
-        let ids: Vec<_> = tables.iter().filter(is_asked).map(|table| ObjectId(table.id)).collect();
-        let asked = ids.clone();
-        let read = move |past: &Past<'_>| match start {
-            Some(start) => past.changed_within(&asked, start, end),
-            None => past.not_empty_at(&asked, end),
-        };
-        Ok(past(self.gate, self.job, &ids, read).await?.into_iter().collect())
     }
 
     /// The rows of a table at the end of the layer.

@@ -432,35 +432,77 @@ pub(super) fn scan_after(
     after: Option<&[Value]>,
     seen: &mut dyn FnMut(Vec<Value>) -> Result<bool, RowsError>,
 ) -> Result<(), RowsError> {
-    let name = ddl::table_name(table);
-    let columns = file::stored_columns(sqlite, &name)?;
-    let mut key: Vec<_> = columns.iter().filter(|column| column.key > 0).collect();
-    key.sort_by_key(|column| column.key);
-    let list = |columns: &mut dyn Iterator<Item = &StoredColumn>| {
-        columns.map(|column| ddl::quote(&column.name)).collect::<Vec<_>>().join(", ")
-    };
-    let (all, order) = (list(&mut columns.iter()), list(&mut key.into_iter()));
-    let after = after.unwrap_or_default();
-    let rows_after = match after.len() {
-        0 => String::new(),
-        count => {
-            let values = (1..=count).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
-            format!(" WHERE ({order}) > ({values})")
-        }
-    };
-    let sql = format!("SELECT {all} FROM {}{rows_after} ORDER BY {order}", ddl::quote(&name));
-    let mut statement = sqlite.prepare(&sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(after))?;
+    let behind = Behind::of(sqlite, table, after)?;
+    let all = list(behind.columns.iter());
+    let mut statement = sqlite.prepare(&format!("SELECT {all} {}", behind.rows))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(after.unwrap_or_default()))?;
     while let Some(row) = rows.next()? {
-        let mut values = Vec::with_capacity(columns.len());
-        for at in 0..columns.len() {
-            values.push(Value::try_from(row.get_ref(at)?)?);
-        }
-        if !seen(values)? {
+        if !seen(values_of(row, behind.columns.len())?)? {
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// How many rows a table has behind a key, at most so many, and the key of the last if it is so many.
+pub(super) fn count_after(
+    sqlite: &rusqlite::Connection,
+    table: ObjectId,
+    after: Option<&[Value]>,
+    most: u64,
+) -> Result<(u64, Option<Vec<Value>>), RowsError> {
+    let behind = Behind::of(sqlite, table, after)?;
+    let limit = i64::try_from(most).unwrap_or(i64::MAX).max(1);
+    let parameters = || rusqlite::params_from_iter(after.unwrap_or_default());
+    let last = format!("SELECT {} {} LIMIT 1 OFFSET {}", behind.key, behind.rows, limit - 1);
+    let mut last = sqlite.prepare(&last)?;
+    let columns = last.column_count();
+    if let Some(row) = last.query(parameters())?.next()? {
+        return Ok((most.max(1), Some(values_of(row, columns)?)));
+    }
+    let count = format!("SELECT count(*) FROM (SELECT 1 {})", behind.rows);
+    let counted: i64 = sqlite.query_row(&count, parameters(), |row| row.get(0))?;
+    Ok((counted.unsigned_abs(), None))
+}
+
+/// SQL of a table's rows behind a key, in its order; the key's values are the parameters.
+struct Behind {
+    columns: Vec<StoredColumn>,
+    /// The columns of the key.
+    key: String,
+    /// From FROM on.
+    rows: String,
+}
+
+impl Behind {
+    fn of(
+        sqlite: &rusqlite::Connection,
+        table: ObjectId,
+        after: Option<&[Value]>,
+    ) -> Result<Self, RowsError> {
+        let name = ddl::table_name(table);
+        let columns = file::stored_columns(sqlite, &name)?;
+        let mut key: Vec<_> = columns.iter().filter(|column| column.key > 0).collect();
+        key.sort_by_key(|column| column.key);
+        let key = list(key.into_iter());
+        let is_behind = match after.map_or(0, <[Value]>::len) {
+            0 => String::new(),
+            count => {
+                let values = (1..=count).map(|at| format!("?{at}")).collect::<Vec<_>>().join(", ");
+                format!(" WHERE ({key}) > ({values})")
+            }
+        };
+        let rows = format!("FROM {}{is_behind} ORDER BY {key}", ddl::quote(&name));
+        Ok(Self { columns, key, rows })
+    }
+}
+
+fn list<'c>(columns: impl Iterator<Item = &'c StoredColumn>) -> String {
+    columns.map(|column| ddl::quote(&column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn values_of(row: &rusqlite::Row<'_>, columns: usize) -> Result<Vec<Value>, RowsError> {
+    (0..columns).map(|at| Ok(Value::try_from(row.get_ref(at)?)?)).collect()
 }
 
 pub(super) fn time_at(row: &rusqlite::Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {

@@ -287,25 +287,31 @@ pub struct RowsPage {
 }
 
 impl Past<'_> {
-    /// How many rows these tables have now, together; none: more than `most`. What is no table any more has none. Cost: once
-    /// through as many keys.
-    pub fn count_now(&self, tables: &[ObjectId], most: u64) -> Result<Option<u64>, PastError> {
-        let mut counted = 0;
-        for table in tables {
-            let shape = self.object_now(*table)?;
-            if shape.as_deref().and_then(key_places).is_none() {
+    /// How many rows tables have now, from `from` on: about `most` of them, and where the count goes on; none: at no further row. What is
+    /// no table any more has none. Cost: once through as many keys.
+    pub fn count_from(
+        &self,
+        tables: &[ObjectId],
+        from: Counted,
+        most: u64,
+    ) -> Result<(u64, Option<Counted>), PastError> {
+        let (mut rows, mut after) = (0, from.after);
+        for (at, table) in tables.iter().enumerate().skip(from.table) {
+            if rows >= most {
+                return Ok((rows, Some(Counted { table: at, after })));
+            }
+            if self.object_now(*table)?.as_deref().and_then(key_places).is_none() {
+                after = None;
                 continue;
             }
-            let left = i64::try_from(most - counted).unwrap_or(i64::MAX);
-            let name = ddl::quote(&ddl::table_name(*table));
-            let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT ?1)");
-            let found: i64 = self.sqlite().query_row(&sql, [left.saturating_add(1)], |row| row.get(0))?;
-            counted += found.unsigned_abs();
-            if counted > most {
-                return Ok(None);
+            let (counted, last) = history::count_after(self.sqlite(), *table, after.as_deref(), most - rows)?;
+            rows += counted;
+            if last.is_some() {
+                return Ok((rows, Some(Counted { table: at, after: last })));
             }
+            after = None;
         }
-        Ok(Some(counted))
+        Ok((rows, None))
     }
 
     /// Those of these tables that had a row at a time, or whose history since does not tell that they had none. Cost: a look at each.
@@ -316,7 +322,7 @@ impl Past<'_> {
                 None => true,
                 Some(_) => {
                     self.changed_within(&[*table], time, Place::END)?.is_empty()
-                        && self.count_now(&[*table], 0)?.is_some()
+                        && history::count_after(self.sqlite(), *table, None, 1)?.0 == 0
                 }
             };
             found.extend((!is_empty).then_some(*table));
@@ -381,6 +387,15 @@ impl Past<'_> {
         self.each_after(table, time, &mut |content, body| undo.record(content, body, &mut rows))?;
         Ok(Undone { key: undo.key, is_here, map, up_to: self.resolved(), rows })
     }
+}
+
+/// Where a count of the rows of tables goes on.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// Among the tables.
+    table: usize,
+    /// In it, behind this key.
+    after: Option<Vec<Value>>,
 }
 
 /// The rows that a table had at a time, which [`Past::next_page`] reads in the order of its key, page by page.

@@ -1,8 +1,8 @@
 //! Pages: of the rows that a table had at a time, read while it changes, and of what happened to several tables.
 
 use super::history::{Dice, name, past_of, row, sorted};
-use super::{Command, World, catalog, create_table};
-use crate::rows::{Place, RowsAt};
+use super::{Command, ObjectId, World, catalog, create_table};
+use crate::rows::{Counted, Place, RowsAt};
 
 /// Whoever reads a table page by page while it changes has the rows of one time: whatever became of them, or of the table, between
 /// two pages, and however little of it is kept.
@@ -67,20 +67,47 @@ fn tables_without_rows_are_told_from_those_that_had_some() {
 }
 
 #[test]
+fn rows_of_tables_are_counted_piece_by_piece() {
+    let mut world = World::new();
+    let (first, none) = (world.table(), ObjectId(9_999));
+    world.change(10, &["INSERT INTO item VALUES (1), (2), (3), (4), (5)"]);
+    let second = world.other(20);
+    let file = world.directory.path().join("state.db");
+    for most in [1, 2, 3, 5, 6, 1_000] {
+        let (mut found, mut pieces, mut from) = (0, 0, Some(Counted::default()));
+        while let Some(at) = from {
+            let tables = [second, first, none, first];
+            let (rows, next) = past_of(&file, |past| past.count_from(&tables, at, most)).unwrap();
+            assert!(rows <= most);
+            (found, pieces, from) = (found + rows, pieces + 1, next);
+        }
+        assert_eq!(found, 10, "by {most}");
+        assert!(pieces >= 10 / most, "{pieces} pieces of {most}");
+    }
+}
+
+#[test]
 fn pages_of_several_tables_are_in_the_order_of_commits() {
     let mut world = World::new();
     let first = world.table();
     world.change(10, &["INSERT INTO item VALUES (1)"]);
-    let mut other = create_table();
-    if let Command::CreateTable { name: of, .. } = &mut other {
-        of.parts = vec![name("other")];
-    }
-    world.at(20, catalog(other));
-    let second = super::transaction::newest(world.core.view());
+    let second = world.other(20);
     world.change(30, &["INSERT INTO item VALUES (2)"]);
     let page =
         world.past(|past| past.changes(&[second, first], Place::default(), Place::END, usize::MAX).unwrap());
     let order: Vec<_> = page.changes.iter().map(|change| (change.table, change.place.time.nanos)).collect();
     assert_eq!(order, [(first, 2), (first, 10), (second, 20), (first, 30)]);
     assert!(page.changes.is_sorted_by_key(|change| change.place));
+}
+
+impl World {
+    /// A second table, without rows.
+    fn other(&mut self, nanos: u64) -> ObjectId {
+        let mut other = create_table();
+        if let Command::CreateTable { name: of, .. } = &mut other {
+            of.parts = vec![name("other")];
+        }
+        self.at(nanos, catalog(other));
+        super::transaction::newest(self.core.view())
+    }
 }
