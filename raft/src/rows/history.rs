@@ -502,7 +502,7 @@ fn list<'c>(columns: impl Iterator<Item = &'c StoredColumn>) -> String {
 }
 
 fn values_of(row: &rusqlite::Row<'_>, columns: usize) -> Result<Vec<Value>, RowsError> {
-    (0..columns).map(|at| Ok(Value::try_from(row.get_ref(at)?)?)).collect()
+    (0..columns).map(|at| Value::try_from(row.get_ref(at)?)).collect()
 }
 
 pub(super) fn time_at(row: &rusqlite::Row<'_>, at: usize) -> Result<Timestamp, rusqlite::Error> {
