@@ -410,8 +410,7 @@ pub struct RowsAt {
 }
 
 impl RowsAt {
-    /// From behind `after` on; none: from the first on. In pages of some `bytes_max` bytes, and with as many again times
-    /// [`UNDONE_PAGES`] in memory.
+    /// From behind `after` on; none: from the first on. In pages of some `bytes_max` bytes; what is undone has twice as much in memory.
     pub fn new(table: ObjectId, time: Timestamp, after: Option<Vec<Value>>, bytes_max: usize) -> Self {
         Self { table, time, after, bytes_max: bytes_max.max(1), undone: None }
     }
