@@ -2,7 +2,7 @@
 //! files are, and the most memory that the node had.
 //!
 //! Of a table to files of the node that is asked: nobody else uses the databases, both write to the same disk without waiting for
-//! it, and the two are measured in turn. Or of a cluster with many grants to MiniStack, with writers beside it: [`crowded`].
+//! it, and the two are measured in turn. Or of a cluster with many grants to MiniStack, with writers beside it: `crowded`.
 
 mod crowded;
 mod equal;
