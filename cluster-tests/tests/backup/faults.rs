@@ -172,7 +172,7 @@ async fn who_goes_on_leaves_what_is_done_and_another_job_stays_out() {
     let directory = tempfile::tempdir().unwrap();
     let to = Collection::new(files(directory.path()).await, None);
     let order = stage.order(&stage.database("shop"), None, false).await;
-    let stopped = write(&to, &order, &Keys::None, &stage.gate, &Root::stopped_after(&stage.gate, 4)).await;
+    let stopped = write(&to, &order, &Keys::None, &stage.gate, &Root::stopped_after(&stage.gate, 5)).await;
     assert!(stopped.is_err());
     assert_eq!(to.fulls().await.unwrap(), Vec::<String>::new(), "half a backup is none");
     let data = || {
