@@ -400,13 +400,13 @@ impl<'w> Writer<'w> {
 
     async fn each_table(&mut self) -> Result<(), BackupError> {
         self.count().await?;
-        let (mut known, mut busy) = (0, BTreeSet::new());
+        let (mut looked_at, mut busy) = (0, BTreeSet::new());
         while let Some(next) =
             self.manifest.next.clone().filter(|next| next.table < self.manifest.tables.len())
         {
-            if next.table >= known {
-                known = self.manifest.tables.len().min(next.table + TABLES_AT_ONCE);
-                busy = self.busy(next.table..known).await?;
+            if next.table >= looked_at {
+                looked_at = self.manifest.tables.len().min(next.table + TABLES_AT_ONCE);
+                busy = self.busy(next.table..looked_at).await?;
             }
             if busy.contains(&ObjectId(self.manifest.tables[next.table].id)) {
                 match self.order.incremental {

@@ -287,8 +287,8 @@ pub struct RowsPage {
 }
 
 impl Past<'_> {
-    /// How many rows tables have now, from `from` on: about `most` of them, and where the count goes on; none: at no further row. What is
-    /// no table any more has none. Cost: once through as many keys.
+    /// How many rows tables have now, from `from` on: at most `most`, and where the count goes on; none: that was all. What is no table
+    /// any more has none. Cost: once through as many keys.
     pub fn count_from(
         &self,
         tables: &[ObjectId],

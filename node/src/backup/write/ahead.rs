@@ -32,7 +32,7 @@ impl Writer<'_> {
                 if rows >= most {
                     return Ok(());
                 }
-                let (asked, at) = (some.to_vec(), at.clone());
+                let asked = some.to_vec();
                 let count = move |past: &Past<'_>| past.count_from(&asked, at.clone(), COUNTED_AT_ONCE);
                 let (counted, next) = past(self.gate, self.job, some, count).await?;
                 rows += counted;
