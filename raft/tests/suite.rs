@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use grantd_raft::config::APPEND_BYTES_MAX;
@@ -199,8 +200,21 @@ async fn entries_that_left_memory_are_read_from_disk_in_chunks() {
     assert_eq!(expected, count);
 }
 
+/// Waits until the file has so many entries, also those that count as gone.
+async fn entries_in_file(directory: &Path, wanted: i64) {
+    let sqlite = rusqlite::Connection::open(directory.join("raft.db")).unwrap();
+    let count = || sqlite.query_row("SELECT count(*) FROM log", [], |row| row.get::<_, i64>(0)).unwrap();
+    for _ in 0..1_000 {
+        if count() == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{} entries and not {wanted}", count());
+}
+
 #[tokio::test]
-async fn a_purge_of_many_slices_lets_appends_through_and_is_finished_after_a_restart() {
+async fn a_purge_of_many_slices_lets_appends_through_and_goes_on_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     filled(directory.path(), 12_000, 8).await;
     let mut log = open(directory.path()).unwrap();
@@ -210,6 +224,25 @@ async fn a_purge_of_many_slices_lets_appends_through_and_is_finished_after_a_res
     log.close().await.unwrap();
     let mut log = open(directory.path()).unwrap();
     assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 500);
+    entries_in_file(directory.path(), 500).await;
+    assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 500);
+}
+
+/// An append waits for the transaction before it: with one for all of these it waited for seconds, and its node lost its
+/// leadership.
+#[tokio::test]
+async fn a_purge_of_large_entries_takes_many_transactions() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path(), 40, 1 << 20).await;
+    // All transactions stay in the write-ahead log, to be counted.
+    let options = OpenOptions { checkpoint_pages: i32::MAX, ..OpenOptions::default() };
+    let mut log = log::open(&directory.path().join("raft.db"), options).unwrap();
+    log.purge(id(1, 38)).await.unwrap();
+    entries_in_file(directory.path(), 1).await;
+    let wal = std::fs::read(directory.path().join("raft.db-wal")).unwrap();
+    let committed = wal[32..].chunks_exact(24 + 4096).filter(|frame| frame[4..8] != [0; 4]).count();
+    assert!(committed >= 39, "{committed}");
+    assert_eq!(log.try_get_log_entries(..).await.unwrap(), vec![entry(1, 39, 1 << 20)]);
 }
 
 #[tokio::test]

@@ -271,13 +271,12 @@ impl Opener {
             flushed: u64::MAX,
             failed: None,
         };
-        // A crash may have interrupted a purge between two slices: what is below `purged` counts as gone.
-        let purge_rest = connection.execute("DELETE FROM log WHERE idx < ?1", [sql_index(memory.first())]);
-        purge_rest.map_err(|error| self.sqlite("the entries", &error))?;
+        // What is below `purged` counts as gone: a purge that was interrupted between two slices goes on later.
         let mut statement = connection
-            .prepare("SELECT idx, record FROM log ORDER BY idx")
+            .prepare("SELECT idx, record FROM log WHERE idx >= ?1 ORDER BY idx")
             .map_err(|error| self.sqlite("the entries", &error))?;
-        let mut rows = statement.query([]).map_err(|error| self.sqlite("the entries", &error))?;
+        let first = sql_index(memory.first());
+        let mut rows = statement.query([first]).map_err(|error| self.sqlite("the entries", &error))?;
         loop {
             let expected = next_index(memory.last.as_ref());
             let place = format!("entry {expected}");

@@ -14,8 +14,10 @@ use crate::log::file::{RECORD_FORMAT, describe, encode_log_id, sql_index};
 use crate::log::{FailureHandler, Identity, QUEUE_MAX, Shared, next_index};
 use crate::types::{LogId, TypeConfig, Vote, VoteV1};
 
-/// Entries that one transaction purges: half a log at once would hold up appends for half a second.
-const PURGE_SLICE: u64 = 5_000;
+/// Entries that one transaction purges, and their bytes: half a log at once would hold up appends for seconds. SQLite
+/// reads the whole of an entry that it deletes, for the list of its pages, and by then it is seldom in memory.
+const PURGE_ENTRIES: u32 = 5_000;
+const PURGE_BYTES: i64 = 1 << 20;
 
 /// Entries that may be committed before the file says so again: that takes a second page in an append's transaction, and
 /// the file lags in any case.
@@ -47,8 +49,12 @@ pub(super) fn start(
     shared: Arc<Shared>,
     on_failure: FailureHandler,
 ) -> io::Result<JoinHandle<()>> {
-    let writer =
-        Writer { connection, queue, shared, on_failure, committed: None, purge: None, appended: None };
+    // A purge that was under way when the file was closed goes on. If there was none that is one look.
+    let (committed, purge) = {
+        let memory = shared.memory();
+        (memory.committed, memory.purged.map(|id| id.index))
+    };
+    let writer = Writer { connection, queue, shared, on_failure, committed, purge, appended: None };
     std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())
 }
 
@@ -67,7 +73,6 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
-        self.committed = self.shared.memory().committed;
         let mut batch = Vec::with_capacity(QUEUE_MAX);
         loop {
             self.fill(&mut batch);
@@ -115,8 +120,10 @@ impl Writer {
         for job in batch {
             self.write_job(job)?;
         }
-        if let Some(upto) = self.purge {
-            self.purge_slice(upto, closing)?;
+        if let Some(upto) = self.purge
+            && !closing
+        {
+            self.purge_slice(upto)?;
         }
         let (committed, flushed) = {
             let memory = self.shared.memory();
@@ -174,21 +181,26 @@ impl Writer {
         }
     }
 
-    fn purge_slice(&mut self, upto: u64, closing: bool) -> Result<(), rusqlite::Error> {
-        let first: Option<i64> =
-            self.connection.query_row("SELECT min(idx) FROM log", [], |row| row.get(0))?;
-        let first = first.and_then(|first| u64::try_from(first).ok());
-        let Some(first) = first.filter(|first| *first <= upto) else {
+    /// Deletes the oldest entries up to `upto`: at least one, and no more than a slice.
+    fn purge_slice(&mut self, upto: u64) -> Result<(), rusqlite::Error> {
+        // SQLite knows a length without reading what is so long.
+        let mut lengths = self
+            .connection
+            .prepare_cached("SELECT idx, length(record) FROM log WHERE idx <= ?1 ORDER BY idx LIMIT ?2")?;
+        let mut oldest = lengths.query((sql_index(upto), PURGE_ENTRIES))?;
+        let (mut last, mut bytes) = (None, 0);
+        while bytes < PURGE_BYTES
+            && let Some(row) = oldest.next()?
+        {
+            last = Some(row.get::<_, i64>(0)?);
+            bytes += row.get::<_, i64>(1)?;
+        }
+        drop(oldest);
+        let Some(last) = last else {
             self.purge = None;
             return Ok(());
         };
-        let slice_end = if closing { upto } else { upto.min(first + PURGE_SLICE - 1) };
-        let mut statement = self.connection.prepare_cached("DELETE FROM log WHERE idx <= ?1")?;
-        statement.execute([sql_index(slice_end)])?;
-        if slice_end == upto {
-            self.purge = None;
-        }
-        Ok(())
+        self.connection.prepare_cached("DELETE FROM log WHERE idx <= ?1")?.execute([last]).map(drop)
     }
 
     fn put(&self, key: &str, value: &[u8]) -> Result<(), rusqlite::Error> {
