@@ -111,7 +111,13 @@ impl Peer {
             report.missing("backup beside pg_dump: PostgreSQL is not installed".to_owned());
             return Ok(None);
         };
-        fill(&postgres.login(0), rows).await?;
+        let login = postgres.login(0);
+        fill(&login, rows).await?;
+        // Otherwise the first dump marks each page as read, and a checkpoint writes them all while writers are measured.
+        let client = pgclient::connect(&login).await?;
+        for statement in ["VACUUM (FREEZE, ANALYZE) bench_backup", "CHECKPOINT"] {
+            client.batch_execute(statement).await?;
+        }
         Ok(Some(Self { postgres, directory: TempDir::new()? }))
     }
 
