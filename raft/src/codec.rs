@@ -40,7 +40,7 @@ pub enum Kind {
     Membership = 6,
     /// A record of the catalog.
     CatalogRecord = 7,
-    /// The header of a snapshot file.
+    /// The header of a snapshot file, of earlier releases.
     Snapshot = 8,
     /// A message between members.
     Message = 9,

@@ -29,7 +29,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::NodeId;
 use crate::rows::{Readers, SnapshotSource};
-use crate::snapshot::{SnapshotFile, Snapshots};
+use crate::snapshot::{Pinned, SnapshotData, Snapshots};
 use crate::types::{
     Applied, ClusterId, LogEntry, LogId, LogIdV1, SnapshotMeta, StoredMembership, StoredMembershipV1,
     TypeConfig,
@@ -152,9 +152,8 @@ impl Published {
 enum Job {
     Apply(Vec<EntryResponder<TypeConfig>>, oneshot::Sender<io::Result<()>>),
     State(oneshot::Sender<(Option<LogId>, StoredMembership)>),
-    Source(oneshot::Sender<io::Result<(SnapshotSource, Position)>>),
-    Install(SnapshotFile, oneshot::Sender<io::Result<()>>),
-    MakeDurable(oneshot::Sender<io::Result<()>>),
+    Pin(oneshot::Sender<io::Result<(SnapshotSource, Position)>>),
+    Install(SnapshotData, oneshot::Sender<io::Result<()>>),
     SetCluster(ClusterId, oneshot::Sender<io::Result<()>>),
     Lead(Box<dyn Proposer>),
     Submit(Submission),
@@ -181,7 +180,7 @@ pub struct Machine {
 pub struct MachineParts {
     /// The file, opened.
     pub store: crate::rows::Store,
-    /// Its snapshots.
+    /// Where snapshots are copied to.
     pub snapshots: Arc<Snapshots>,
     /// The cluster, once it is known.
     pub cluster: Arc<OnceLock<ClusterId>>,
@@ -322,16 +321,11 @@ impl Thread {
             Job::State(answer) => {
                 let _ = answer.send(self.core.state());
             }
-            Job::Source(answer) => {
-                let _ = answer.send(self.core.snapshot_source().map_err(io::Error::other));
+            Job::Pin(answer) => {
+                let _ = answer.send(self.core.pin().map_err(io::Error::other));
             }
-            Job::Install(file, answer) => {
-                let installed =
-                    self.working().and_then(|()| self.core.install(&file).map_err(|error| self.fail(&error)));
-                let _ = answer.send(installed);
-            }
-            Job::MakeDurable(answer) => {
-                let _ = answer.send(self.core.make_durable().map_err(io::Error::other));
+            Job::Install(snapshot, answer) => {
+                let _ = answer.send(self.install(snapshot));
             }
             Job::SetCluster(cluster, answer) => {
                 let _ = answer.send(self.core.set_cluster(cluster).map_err(io::Error::other));
@@ -363,6 +357,12 @@ impl Thread {
         Ok(())
     }
 
+    fn install(&mut self, snapshot: SnapshotData) -> io::Result<()> {
+        self.working()?;
+        let file = snapshot.into_file()?;
+        self.core.install(&file).map_err(|error| self.fail(&error))
+    }
+
     fn working(&self) -> io::Result<()> {
         match &self.failed {
             None => Ok(()),
@@ -389,7 +389,7 @@ pub struct StateMachine {
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
@@ -421,27 +421,30 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        // The view of the file begins here, before the next batch is applied.
-        let source = match ask(&self.jobs, Job::Source).await {
-            Ok(source) => source,
-            Err(error) => Err(error),
-        };
-        Builder {
-            source: Mutex::new(Some(source)),
-            jobs: self.jobs.clone(),
-            snapshots: Arc::clone(&self.snapshots),
-            cluster: Arc::clone(&self.cluster),
+        // The position is the one of now, before the next batch is applied.
+        Builder(Mutex::new(Some(self.pin().await)))
+    }
+
+    async fn install_snapshot(&mut self, _: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        ask(&self.jobs, |answer| Job::Install(snapshot, answer)).await?
+    }
+
+    /// What a member gets that needs one is the state as it is now, perhaps newer than the snapshot that was taken last: the log
+    /// that follows it is there in any case.
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        match self.applied_state().await? {
+            (None, _) => Ok(None),
+            (Some(_), _) => Ok(Some(with_meta(self.pin().await?)?)),
         }
     }
+}
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
-        ask(&self.jobs, |answer| Job::Install(file, answer)).await?
-    }
-
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>>, io::Error> {
-        self.snapshots.current()?.map(with_meta).transpose()
+impl StateMachine {
+    async fn pin(&self) -> io::Result<Pinned> {
+        let cluster = self.cluster.get().copied();
+        let cluster = cluster.ok_or_else(|| io::Error::other("there is no cluster yet"))?;
+        let (source, (last, membership)) = ask(&self.jobs, Job::Pin).await??;
+        Ok(Pinned { source, cluster, last, membership, snapshots: Arc::clone(&self.snapshots) })
     }
 }
 
@@ -452,36 +455,23 @@ fn size_of_entry(entry: &LogEntry) -> usize {
     }
 }
 
-fn with_meta(file: SnapshotFile) -> io::Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>> {
-    Ok(openraft::storage::Snapshot { meta: file.header().meta()?, snapshot: file })
+type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+fn with_meta(pinned: Pinned) -> io::Result<Snapshot> {
+    Ok(openraft::storage::Snapshot { meta: pinned.meta()?, snapshot: SnapshotData::Pinned(pinned) })
 }
 
-/// Writes one snapshot, beside the machine's work.
-pub struct Builder {
-    /// In a lock because openraft wants to share what it builds with, and a connection is for one thread at a time.
-    source: Mutex<Option<io::Result<(SnapshotSource, Position)>>>,
-    jobs: mpsc::Sender<Job>,
-    snapshots: Arc<Snapshots>,
-    cluster: Arc<OnceLock<ClusterId>>,
-}
+/// Takes one snapshot, which copies nothing: openraft wants its position, see [`crate::snapshot`].
+///
+/// In a lock because openraft wants to share what it builds with, and a connection is for one thread at a time.
+pub struct Builder(Mutex<Option<io::Result<Pinned>>>);
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(
-        &mut self,
-    ) -> Result<openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
-        let source = self.source.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let source = source.ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
-        let (source, (last, membership)) = source?;
-        let cluster =
-            self.cluster.get().copied().ok_or_else(|| io::Error::other("there is no cluster yet"))?;
-        let snapshots = Arc::clone(&self.snapshots);
-        let build = move || snapshots.build(source, cluster, last, membership);
-        let file = tokio::task::spawn_blocking(build).await.map_err(io::Error::other)??;
-        // The log before the snapshot may go now: what it held must survive a crash in `state.db` as well.
-        ask(&self.jobs, Job::MakeDurable).await??;
-        with_meta(file)
+    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+        let pinned = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        with_meta(pinned.ok_or_else(|| io::Error::other("a builder builds one snapshot"))??)
     }
 }
 

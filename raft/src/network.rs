@@ -2,6 +2,7 @@
 //!
 //! Which errors pause replication matters: *unreachable* and *refused* do, a lost answer does not.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::machine::Published;
 use crate::message::{
     self, AppendV1, AppendedV1, AskVoteV1, GiveVoteV1, SnapshotTakenV1, TransferV1, TransferredV1,
 };
-use crate::snapshot::SnapshotFile;
+use crate::snapshot::SnapshotData;
 use crate::transport::{Peer, RequestKind, Transport, TransportError};
 use crate::types::{LogId, NodeInfo, TypeConfig, Vote, VoteV1};
 
@@ -36,6 +37,8 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(3);
 const RESEND_PAUSE: Duration = Duration::from_millis(50);
 /// A snapshot transfer in which nothing moved for this long is given up and begun anew. Verifying one counts too.
 const SNAPSHOT_STALL: Duration = Duration::from_secs(60);
+/// Until a copy that could not be made is tried again: it may take the disk some time to have room.
+const COPY_PAUSE: Duration = Duration::from_secs(5);
 
 type Error = RPCError<TypeConfig>;
 
@@ -97,6 +100,30 @@ impl Network {
         answer_of(answer)
     }
 
+    /// Copies a snapshot, and sends it.
+    async fn send(
+        &self,
+        vote: Vote,
+        snapshot: SnapshotData,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let copied = tokio::task::spawn_blocking(move || {
+            let file = snapshot.into_file()?;
+            Ok((file.open()?, file))
+        });
+        let (opened, file) = match copied.await.map_err(io::Error::other).flatten() {
+            Ok(copied) => copied,
+            Err(error) => {
+                tracing::error!(%error, to = self.target, "a member needs a snapshot, and there can be no copy of it");
+                tokio::time::sleep(COPY_PAUSE).await;
+                return Err(StreamingError::Network(NetworkError::new(&error)));
+            }
+        };
+        let header = message::encode(&(VoteV1::from(&vote), file.header().clone()));
+        let answer =
+            self.transport.send_snapshot(&self.peer(), header, opened, file.length(), SNAPSHOT_STALL);
+        Ok(answer_of::<SnapshotTakenV1>(answer.await)?.into())
+    }
+
     /// The request's future exists, and so the request is under way, when this returns.
     fn append(
         &self,
@@ -114,7 +141,7 @@ impl Network {
 }
 
 impl RaftNetworkV2<TypeConfig> for Network {
-    type SnapshotData = SnapshotFile;
+    type SnapshotData = SnapshotData;
 
     async fn append_entries(
         &mut self,
@@ -168,18 +195,12 @@ impl RaftNetworkV2<TypeConfig> for Network {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>,
+        snapshot: openraft::alias::SnapshotOf<TypeConfig, SnapshotData>,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let file = snapshot.snapshot;
-        let opened = file.open();
-        let opened = opened.map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        let header = message::encode(&(VoteV1::from(&vote), file.header().clone()));
-        let sending =
-            self.transport.send_snapshot(&self.peer(), header, opened, file.length(), SNAPSHOT_STALL);
         tokio::select! {
-            answer = sending => Ok(answer_of::<SnapshotTakenV1>(answer)?.into()),
+            answer = self.send(vote, snapshot.snapshot) => answer,
             closed = cancel => Err(StreamingError::Closed(closed)),
         }
     }

@@ -1,11 +1,12 @@
-//! Snapshots: a copy of `state.db` with a header beside it, in `snapshots/`.
+//! Snapshots: the whole state at one position, for a member that the log does not bring up.
 //!
-//! A snapshot is two files, `<index>-<term>-<node>.db` and `.head`. The header is written last and holds length and
-//! checksum of the other, so that what a crash left half done is never taken for a snapshot. At most one is kept;
-//! what is still being read stays readable, as a file does after its name is gone.
+//! Nothing is copied before somebody needs it. A snapshot that openraft has taken is a *position*: `state.db` holds everything up to
+//! there, durably, and the log before it may go. When a member lacks what the log no longer has, the state *as it then is* is
+//! pinned, copied into a file of `snapshots/`, and sent; who receives it checks all of it before anything is replaced. Files
+//! of that directory live as long as their transfer.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bincode::{Decode, Encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-use crate::codec::{self, Kind};
 use crate::private;
 use crate::rows::{self, Extensions, SnapshotContents, SnapshotSource};
 use crate::types::{ClusterId, LogIdV1, SnapshotMeta, StoredMembershipV1};
 
-/// The format of a header.
-const FORMAT: u16 = 1;
+/// What a copy leaves free on the disk: a full one ends the node, whose log is there as well.
+const FREE_BYTES_MIN: u64 = 256 << 20;
 /// Bytes that are read, checked and written at once.
 const CHUNK_BYTES: usize = 256 << 10;
 
@@ -41,17 +41,78 @@ pub struct SnapshotHeaderV1 {
 impl SnapshotHeaderV1 {
     /// Openraft's form.
     pub fn meta(&self) -> io::Result<SnapshotMeta> {
-        let last_membership = self.membership.clone().try_into().map_err(io::Error::other)?;
-        Ok(SnapshotMeta { last_log_id: self.last.map(Into::into), last_membership })
+        meta(self.last, &self.membership)
     }
 }
 
-/// A complete snapshot. One that was received and never installed is deleted with its last clone.
+/// What openraft hands around for a snapshot.
+pub enum SnapshotData {
+    /// This node's own.
+    Pinned(Pinned),
+    /// A peer's.
+    Received(SnapshotFile),
+}
+
+impl SnapshotData {
+    /// Its file. Blocks: one that is pinned is copied, see [`Pinned::copy`].
+    pub fn into_file(self) -> io::Result<SnapshotFile> {
+        match self {
+            Self::Pinned(pinned) => pinned.copy(),
+            Self::Received(file) => Ok(file),
+        }
+    }
+}
+
+/// This node's state at one position, durable, not copied. It holds a read transaction: the write-ahead log of `state.db`
+/// grows until it is dropped.
+pub struct Pinned {
+    /// The view.
+    pub source: SnapshotSource,
+    /// Whose state it is.
+    pub cluster: ClusterId,
+    /// The last entry that it contains.
+    pub last: Option<LogIdV1>,
+    /// The members at that entry.
+    pub membership: StoredMembershipV1,
+    /// Where it is copied to.
+    pub snapshots: Arc<Snapshots>,
+}
+
+impl Pinned {
+    /// Openraft's form of its position.
+    pub fn meta(&self) -> io::Result<SnapshotMeta> {
+        meta(self.last, &self.membership)
+    }
+
+    /// Copies it into a file. Blocks: 1 GB takes some 3 s.
+    pub fn copy(self) -> io::Result<SnapshotFile> {
+        let Self { source, cluster, last, membership, snapshots } = self;
+        let length = source.length().map_err(io::Error::other)?;
+        let disk = rustix::fs::statvfs(&snapshots.directory)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < length.saturating_add(FREE_BYTES_MIN) {
+            let directory = snapshots.directory.display();
+            let what = format!(
+                "`{directory}` has {} MiB of disk left, and a copy of {} MiB would leave less than {} MiB; make room",
+                free >> 20,
+                length >> 20,
+                FREE_BYTES_MIN >> 20
+            );
+            return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+        }
+        let file = snapshots.new_file("outgoing");
+        source.write_to(&file.0).map_err(io::Error::other)?;
+        let (length, crc) = checksum(&file.0)?;
+        let header = SnapshotHeaderV1 { cluster, last, membership, length, crc };
+        Ok(SnapshotFile { file: Arc::new(file), header, is_checked: false })
+    }
+}
+
+/// A complete copy, deleted with its last clone.
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
-    path: PathBuf,
+    file: Arc<OwnFile>,
     header: SnapshotHeaderV1,
-    received: Option<Arc<Received>>,
     /// Set by [`Snapshots::check`].
     is_checked: bool,
 }
@@ -59,12 +120,12 @@ pub struct SnapshotFile {
 impl SnapshotFile {
     /// Opens it for reading from the start.
     pub fn open(&self) -> io::Result<File> {
-        File::open(&self.path)
+        File::open(self.path())
     }
 
-    /// Where it is, until a newer one takes its place.
+    /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.0
     }
 
     /// What it is of.
@@ -78,73 +139,42 @@ impl SnapshotFile {
     }
 }
 
+/// Deleted when dropped, if it was made.
 #[derive(Debug)]
-struct Received(PathBuf);
+struct OwnFile(PathBuf);
 
-impl Drop for Received {
+impl Drop for OwnFile {
     fn drop(&mut self) {
-        // Gone already if it was installed; what cannot be deleted now is at the next start.
+        // What cannot be deleted now is at the next start.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// The directory of snapshots.
+/// The directory of what is being sent and received.
 #[derive(Debug)]
 pub struct Snapshots {
     directory: PathBuf,
     /// With the orders in which the row store keeps its keys.
     extensions: Extensions,
-    received: AtomicU64,
+    files: AtomicU64,
 }
 
 impl Snapshots {
-    /// Opens or makes the directory, and deletes what is not a complete snapshot.
+    /// Opens or makes the directory, and deletes the files in it: nobody sends or receives yet.
     pub fn open(directory: PathBuf, extensions: &Extensions) -> io::Result<Self> {
         fs::create_dir_all(&directory)?;
-        let snapshots = Self { directory, extensions: extensions.clone(), received: AtomicU64::new(0) };
-        let current = snapshots.current()?.map(|file| file.path);
-        snapshots.delete_all_but(current.as_deref())?;
-        Ok(snapshots)
-    }
-
-    /// The newest complete snapshot. Its header is checked, its content where it is used.
-    pub fn current(&self) -> io::Result<Option<SnapshotFile>> {
-        let mut newest: Option<SnapshotFile> = None;
-        for entry in fs::read_dir(&self.directory)? {
-            let head = entry?.path();
-            if head.extension().is_none_or(|extension| extension != "head") {
-                continue;
-            }
-            let Ok(bytes) = fs::read(&head) else { continue };
-            let Ok(header) = codec::open_value::<SnapshotHeaderV1>(Kind::Snapshot, FORMAT, &bytes) else {
-                tracing::warn!(file = %head.display(), "a snapshot's header is damaged; it is not used");
-                continue;
-            };
-            let path = head.with_extension("db");
-            if fs::metadata(&path).is_ok_and(|found| found.len() == header.length)
-                && newer(&header, newest.as_ref())
-            {
-                newest = Some(SnapshotFile { path, header, received: None, is_checked: false });
+        for entry in fs::read_dir(&directory)? {
+            let path = entry?.path();
+            if path.is_file() {
+                fs::remove_file(path)?;
             }
         }
-        Ok(newest)
+        Ok(Self { directory, extensions: extensions.clone(), files: AtomicU64::new(0) })
     }
 
-    /// Writes what `source` shows. Blocks: copying 1 GB takes some 3 s. Deletes the snapshots before it.
-    pub fn build(
-        &self,
-        source: SnapshotSource,
-        cluster: ClusterId,
-        last: Option<LogIdV1>,
-        membership: StoredMembershipV1,
-    ) -> io::Result<SnapshotFile> {
-        if let Some(current) = self.current()?.filter(|current| current.header.last == last) {
-            return Ok(current);
-        }
-        let path = self.path_of(last);
-        source.write_to(&path).map_err(io::Error::other)?;
-        let (length, crc) = checksum(&path)?;
-        self.complete(path, SnapshotHeaderV1 { cluster, last, membership, length, crc })
+    fn new_file(&self, what: &str) -> OwnFile {
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        OwnFile(self.directory.join(format!("{what}-{number}.db")))
     }
 
     /// Takes a snapshot that a peer streams, up to its last byte, and checks length and checksum.
@@ -153,10 +183,8 @@ impl Snapshots {
         header: SnapshotHeaderV1,
         mut from: impl AsyncRead + Send + Unpin,
     ) -> io::Result<SnapshotFile> {
-        let number = self.received.fetch_add(1, Ordering::Relaxed);
-        let path = self.directory.join(format!("incoming-{number}"));
-        let received = Arc::new(Received(path.clone()));
-        let mut file = tokio::fs::File::from_std(private::create(&path)?);
+        let received = self.new_file("incoming");
+        let mut file = tokio::fs::File::from_std(private::create(&received.0)?);
         let mut chunk = vec![0; CHUNK_BYTES];
         let (mut length, mut crc) = (0u64, 0);
         loop {
@@ -180,80 +208,29 @@ impl Snapshots {
                 ),
             ));
         }
-        file.sync_all().await?;
-        Ok(SnapshotFile { path, header, received: Some(received), is_checked: false })
+        // Not synced: what counts is `state.db`, once it is installed.
+        file.flush().await?;
+        Ok(SnapshotFile { file: Arc::new(received), header, is_checked: false })
     }
 
-    /// Checks a file as a whole: its bytes, if it was not just received, and its pages. Blocks: reads it once or
-    /// twice, 1 GB takes some 2 s. Nothing to do for one that was checked.
+    /// Checks the pages of a file: its bytes were when it was received. Blocks: 1 GB takes some 2 s. Nothing to do for one
+    /// that was checked.
     pub fn check(&self, file: &SnapshotFile) -> io::Result<SnapshotFile> {
-        if file.is_checked {
-            return Ok(file.clone());
+        if !file.is_checked {
+            rows::quick_check(file.path(), &self.extensions).map_err(io::Error::other)?;
         }
-        if file.received.is_none() && checksum(&file.path)? != (file.header.length, file.header.crc) {
-            let what = format!("`{}` is not what its header says", file.path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        }
-        rows::quick_check(&file.path, &self.extensions).map_err(io::Error::other)?;
         Ok(SnapshotFile { is_checked: true, ..file.clone() })
     }
 
     /// What the catalog needs of a checked file.
     pub fn contents(&self, file: &SnapshotFile) -> io::Result<SnapshotContents> {
-        rows::snapshot_contents(&file.path).map_err(io::Error::other)
-    }
-
-    /// Keeps a received file as the current snapshot, and deletes the others.
-    pub fn keep(&self, file: &SnapshotFile) -> io::Result<SnapshotFile> {
-        let path = self.path_of(file.header.last);
-        if path != file.path {
-            fs::rename(&file.path, &path)?;
-        }
-        self.complete(path, file.header.clone())
-    }
-
-    fn complete(&self, path: PathBuf, header: SnapshotHeaderV1) -> io::Result<SnapshotFile> {
-        let partial = path.with_extension("head-partial");
-        let mut head = private::create(&partial)?;
-        head.write_all(&codec::seal_value(Kind::Snapshot, FORMAT, &header))?;
-        head.sync_all()?;
-        fs::rename(&partial, path.with_extension("head"))?;
-        File::open(&self.directory)?.sync_all()?;
-        self.delete_all_but(Some(&path))?;
-        Ok(SnapshotFile { path, header, received: None, is_checked: false })
-    }
-
-    fn path_of(&self, last: Option<LogIdV1>) -> PathBuf {
-        let name = match last {
-            Some(id) => format!("{:020}-{}-{}.db", id.index, id.term, id.node),
-            None => "empty.db".to_owned(),
-        };
-        self.directory.join(name)
-    }
-
-    /// Headers first: a header without its file would promise what is not there.
-    fn delete_all_but(&self, kept: Option<&Path>) -> io::Result<()> {
-        let mut files: Vec<PathBuf> = fs::read_dir(&self.directory)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<Result<_, _>>()?;
-        files.sort_by_key(|path| path.extension().is_none_or(|extension| extension != "head"));
-        for path in files {
-            let incoming =
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("incoming-"));
-            let is_kept = kept.is_some_and(|kept| path.with_extension("") == kept.with_extension(""));
-            // What is just being received belongs to its receiver; at the start there is none.
-            let receiving = incoming && self.received.load(Ordering::Relaxed) > 0;
-            if !is_kept && !receiving && path.is_file() {
-                fs::remove_file(&path)?;
-            }
-        }
-        Ok(())
+        rows::snapshot_contents(file.path()).map_err(io::Error::other)
     }
 }
 
-fn newer(header: &SnapshotHeaderV1, than: Option<&SnapshotFile>) -> bool {
-    let position = |header: &SnapshotHeaderV1| header.last.map(|id| (id.index, id.term, id.node));
-    than.is_none_or(|than| position(header) > position(&than.header))
+fn meta(last: Option<LogIdV1>, membership: &StoredMembershipV1) -> io::Result<SnapshotMeta> {
+    let last_membership = membership.clone().try_into().map_err(io::Error::other)?;
+    Ok(SnapshotMeta { last_log_id: last.map(Into::into), last_membership })
 }
 
 fn checksum(path: &Path) -> io::Result<(u64, u32)> {
@@ -284,21 +261,32 @@ mod tests {
         }
     }
 
+    fn files(directory: &Path) -> usize {
+        fs::read_dir(directory).unwrap().count()
+    }
+
     #[tokio::test]
-    async fn a_received_snapshot_is_current_once_it_is_kept_and_the_one_before_is_gone() {
+    async fn a_file_is_gone_with_its_last_clone_and_at_the_next_start() {
         let directory = tempfile::tempdir().unwrap();
         let snapshots = Snapshots::open(directory.path().join("snapshots"), &Extensions::default()).unwrap();
-        for index in [9, 10] {
-            let file = snapshots.receive(header(index, b"content"), &b"content"[..]).await.unwrap();
-            assert_ne!(
-                snapshots.current().unwrap().and_then(|file| file.header.last),
-                header(index, b"").last
-            );
-            snapshots.keep(&file).unwrap();
-            let current = snapshots.current().unwrap().unwrap();
-            assert_eq!(current.header, header(index, b"content"));
+        let directory = directory.path().join("snapshots");
+        let one = snapshots.receive(header(1, b"content"), &b"content"[..]).await.unwrap();
+        let two = snapshots.receive(header(2, b"content"), &b"content"[..]).await.unwrap();
+        assert_eq!(files(&directory), 2);
+        let clone = one.clone();
+        drop((one, two));
+        assert_eq!(files(&directory), 1);
+        assert_eq!(fs::read(clone.path()).unwrap(), b"content");
+        drop(clone);
+        assert_eq!(files(&directory), 0);
+        // A crash deletes nothing; and a release before kept the last snapshot there.
+        for name in
+            ["outgoing-3.db", "incoming-4.db", "00000000000000000009-1-1.db", "00000000000000000009-1-1.head"]
+        {
+            fs::write(directory.join(name), b"content").unwrap();
         }
-        assert_eq!(fs::read_dir(directory.path().join("snapshots")).unwrap().count(), 2);
+        Snapshots::open(directory.clone(), &Extensions::default()).unwrap();
+        assert_eq!(files(&directory), 0);
     }
 
     #[tokio::test]
@@ -309,21 +297,6 @@ mod tests {
             let error = snapshots.receive(header(9, b"content"), content).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_a_crash_left_half_done_is_not_a_snapshot_and_is_deleted() {
-        let directory = tempfile::tempdir().unwrap();
-        let write = |name: &str, content: &[u8]| fs::write(directory.path().join(name), content).unwrap();
-        write("1-1-1.db", b"no header");
-        write("2-1-1.partial", b"no header");
-        write("3-1-1.head", &codec::seal_value(Kind::Snapshot, FORMAT, &header(3, b"no file")));
-        write("4-1-1.db", b"content");
-        write("4-1-1.head", &codec::seal_value(Kind::Snapshot, FORMAT, &header(4, b"another length")));
-        write("incoming-0", b"half");
-        let snapshots = Snapshots::open(directory.path().to_owned(), &Extensions::default()).unwrap();
-        assert!(snapshots.current().unwrap().is_none());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

@@ -44,7 +44,7 @@ pub(super) enum NodeCommand {
         #[command(flatten)]
         directory: DirectoryArgs,
     },
-    /// Take a snapshot now
+    /// Take a snapshot now, so that the log before it may go: nothing is copied
     Snapshot {
         #[command(flatten)]
         directory: DirectoryArgs,

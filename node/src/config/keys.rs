@@ -104,7 +104,7 @@ pub const KEYS: [Key; 37] = [
         name: "snapshot_entries",
         value: "COUNT",
         default: "50000",
-        help: "Log entries after which a snapshot is taken and the log before it may go",
+        help: "Log entries after which the log before them may go",
     },
     Key {
         name: "max_sql_memory_mib",

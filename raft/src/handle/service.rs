@@ -13,7 +13,7 @@ use crate::message::{
     self, AppendV1, AppendedV1, AskVoteV1, GiveVoteV1, JoinV1, LeaseRequestV1, ProposeV1, ProposedV1,
     SnapshotTakenV1, TransferV1, TransferredV1,
 };
-use crate::snapshot::SnapshotHeaderV1;
+use crate::snapshot::{SnapshotData, SnapshotHeaderV1};
 use crate::transport::{Identity, RequestKind, Service};
 use crate::types::{TypeConfig, VoteV1};
 
@@ -250,7 +250,7 @@ async fn take_snapshot(
     let snapshots = Arc::clone(&node.snapshots);
     let checked = tokio::task::spawn_blocking(move || snapshots.check(&received)).await;
     let checked = checked.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-    let snapshot = openraft::storage::Snapshot { meta, snapshot: checked };
+    let snapshot = openraft::storage::Snapshot { meta, snapshot: SnapshotData::Received(checked) };
     let taken = node.raft.install_full_snapshot(vote.into(), snapshot).await;
     let taken = taken.map_err(|error| error.to_string())?;
     Ok(message::encode(&SnapshotTakenV1::from(&taken)))

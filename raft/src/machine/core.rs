@@ -485,8 +485,10 @@ impl Core {
         self.published.publish(Arc::clone(&self.view), members, std::mem::take(&mut self.tightened));
     }
 
-    /// A view of the file as of now, and where it stands.
-    pub(super) fn snapshot_source(&self) -> Result<(SnapshotSource, Position), MachineError> {
+    /// A view of the file as of now, and where it stands. All of it survives a crash: the log before it may go.
+    pub(super) fn pin(&mut self) -> Result<(SnapshotSource, Position), MachineError> {
+        self.suspend()?;
+        self.store.make_durable()?;
         let position = (self.applied.as_ref().map(LogIdV1::from), (&self.members.stored).into());
         Ok((self.store.snapshot_source()?, position))
     }
@@ -512,17 +514,11 @@ impl Core {
         self.last = loaded.last;
         self.changes = Changes::none_since(self.last.index);
         self.history = loaded.history;
-        self.snapshots.keep(file).map_err(MachineError::Snapshot)?;
         // Nobody knows what it brought.
         self.tightened = true;
         self.publish(true, None);
         tracing::info!(version = version_of(self.applied).0, "installed a snapshot of the leader's");
         Ok(())
-    }
-
-    pub(super) fn make_durable(&mut self) -> Result<(), RowsError> {
-        self.suspend()?;
-        self.store.make_durable()
     }
 
     pub(super) fn set_cluster(&mut self, cluster: ClusterId) -> Result<(), RowsError> {

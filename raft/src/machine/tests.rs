@@ -12,15 +12,15 @@ use grantd_catalog::name::{Name, RoleName};
 use grantd_catalog::object::{Column, ColumnType, Object, Sequence, Table};
 use grantd_catalog::privilege::Privilege;
 use grantd_catalog::require::{Need, Requirement};
-use openraft::EntryPayload;
 use openraft::storage::RaftStateMachine;
+use openraft::{EntryPayload, RaftSnapshotBuilder};
 
 use crate::codec::{self, Kind};
 use crate::entry::{Body, Entry, Proposal, Reply, RowChange};
 use crate::machine::core::{Core, MachineError};
 use crate::machine::{Machine, MachineParts, OnFatal};
 use crate::rows::{Captured, Extensions, Store, Value};
-use crate::snapshot::{SnapshotHeaderV1, Snapshots};
+use crate::snapshot::{Pinned, SnapshotFile, SnapshotHeaderV1, Snapshots};
 use crate::types::{
     ClusterId, EntryBytes, LeaderId, LogEntry, LogId, Membership, NodeInfo, Payload, StoredMembershipV1,
 };
@@ -105,6 +105,15 @@ impl World {
         world.apply(catalog(create_table())).unwrap();
         world.apply(catalog(create_role("amy"))).unwrap();
         world
+    }
+
+    /// A copy of it as it is now.
+    fn copied(&mut self) -> SnapshotFile {
+        let (source, (last, membership)) = self.core.pin().unwrap();
+        let snapshots =
+            Snapshots::open(self.directory.path().join("copies"), &Extensions::default()).unwrap();
+        let snapshots = Arc::new(snapshots);
+        Pinned { source, cluster: ClusterId(1), last, membership, snapshots }.copy().unwrap()
     }
 
     fn members(&mut self, ids: &[u64]) {
@@ -302,10 +311,8 @@ fn who_left_is_remembered_across_a_restart() {
 async fn a_snapshot_replaces_everything_and_a_bad_one_nothing() {
     let mut source = World::new();
     source.apply(catalog(create_role("ben"))).unwrap();
-    let (copy, (last, membership)) = source.core.snapshot_source().unwrap();
-    let snapshots =
-        Snapshots::open(source.directory.path().join("snapshots"), &Extensions::default()).unwrap();
-    let file = snapshots.build(copy, ClusterId(1), last, membership).unwrap();
+    let file = source.copied();
+    let last = file.header().last;
     let bytes = std::fs::read(file.path()).unwrap();
 
     let mut target = World::new();
@@ -339,8 +346,52 @@ async fn a_snapshot_replaces_everything_and_a_bad_one_nothing() {
     target.core.install(&file).unwrap();
     assert_eq!(target.core.applied(), Some(id(3)));
     assert!(target.core.published().view().state().principal_id(&RoleName::normalize("ben")).is_some());
-    assert_eq!(received.current().unwrap().unwrap().header().last, last);
     assert_eq!(load(target.directory.path()).applied(), Some(id(3)));
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_taken_copies_nothing_and_one_that_is_sent_is_of_the_state_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let snapshots =
+        Arc::new(Snapshots::open(directory.path().join("snapshots"), &Extensions::default()).unwrap());
+    let parts = MachineParts {
+        store: Store::open(&directory.path().join("state.db"), &Extensions::default()).unwrap(),
+        snapshots,
+        cluster: Arc::new(OnceLock::from(ClusterId(1))),
+        on_fatal: Arc::new(|reason| panic!("{reason}")),
+        transaction_time: crate::config::TRANSACTION_TIME_MAX,
+    };
+    let (machine, mut state_machine, thread) = Machine::start(parts).unwrap();
+    assert!(state_machine.get_current_snapshot().await.unwrap().is_none());
+    let membership =
+        Membership::new(vec![[1].into()], std::collections::BTreeMap::from([(1, NodeInfo::default())]))
+            .unwrap();
+    let mut entries = vec![EntryPayload::Membership(membership)];
+    entries.extend(["amy", "ben", "cat"].map(|name| sealed(1, catalog(create_role(name)))));
+    let mut entries = (0..).zip(entries).map(|(index, payload)| Ok((log_entry(index, payload), None)));
+    state_machine.apply(stream::iter(entries.by_ref().take(2).collect::<Vec<_>>())).await.unwrap();
+
+    let mut builder = state_machine.get_snapshot_builder().await;
+    state_machine.apply(stream::iter(entries.by_ref().take(1).collect::<Vec<_>>())).await.unwrap();
+    let taken = builder.build_snapshot().await.unwrap();
+    assert_eq!(taken.meta.last_log_id, Some(id(1)));
+    assert_eq!(std::fs::read_dir(directory.path().join("snapshots")).unwrap().count(), 0);
+
+    let sent = state_machine.get_current_snapshot().await.unwrap().unwrap();
+    state_machine.apply(stream::iter(entries.collect::<Vec<_>>())).await.unwrap();
+    assert_eq!(sent.meta.last_log_id, Some(id(2)));
+    let file = sent.snapshot.into_file().unwrap();
+    assert_eq!(file.header().meta().unwrap(), sent.meta);
+    let target = tempfile::tempdir().unwrap();
+    let mut target = load(target.path());
+    target.install(&file).unwrap();
+    let view = target.published().view();
+    let names = |name| view.state().principal_id(&RoleName::normalize(name)).is_some();
+    assert_eq!(["amy", "ben", "cat"].map(names), [true, true, false]);
+    drop(file);
+    assert_eq!(std::fs::read_dir(directory.path().join("snapshots")).unwrap().count(), 0);
+    machine.stop();
+    thread.join().unwrap();
 }
 
 fn create_sequence(start: i64) -> Command {
@@ -383,10 +434,7 @@ fn a_sequence_begins_where_the_catalog_says_and_moves_with_the_rows_through_rest
     assert_eq!(codes(&reply), ["done", "42501"]);
     assert_eq!(last_value(&mut world.core, sequence), at(6, 1));
 
-    let (copy, (last, membership)) = world.core.snapshot_source().unwrap();
-    let snapshots =
-        Snapshots::open(world.directory.path().join("snapshots"), &Extensions::default()).unwrap();
-    let file = snapshots.build(copy, ClusterId(1), last, membership).unwrap();
+    let file = world.copied();
     let World { directory, core, .. } = world;
     drop(core);
     assert_eq!(last_value(&mut load(directory.path()), sequence), at(6, 1));

@@ -1,6 +1,5 @@
 //! Readers of the file: the pool, checksums, and copies for snapshots.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -163,18 +162,17 @@ impl SnapshotSource {
         read_meta(&self.connection.sqlite, key)
     }
 
-    /// Writes the view to `file`: first beside it, synced, then renamed, and the directory synced. Blocks; 1 GB takes
+    /// Bytes of the file that [`SnapshotSource::write_to`] writes.
+    pub fn length(&self) -> Result<u64, RowsError> {
+        let pragma = |name| self.connection.sqlite.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        Ok(pragma("page_count")?.unsigned_abs().saturating_mul(pragma("page_size")?.unsigned_abs()))
+    }
+
+    /// Writes the view to `file`, which must not exist; it is not synced, and what a failure leaves of it stays. Blocks: 1 GB takes
     /// some 2 s.
     pub fn write_to(self, file: &Path) -> Result<(), RowsError> {
-        let partial = file.with_extension("partial");
-        match std::fs::remove_file(&partial) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(file_error(&partial, &error));
-            }
-            Ok(()) | Err(_) => {}
-        }
-        private::create(&partial).map_err(|error| file_error(&partial, &error))?;
-        let mut to = rusqlite::Connection::open(&partial)?;
+        private::create(file).map_err(|error| file_error(file, &error))?;
+        let mut to = rusqlite::Connection::open(file)?;
         to.pragma_update(None, "synchronous", "OFF")?;
         copy(&self.connection.sqlite, &mut to)?;
         // One file without companions: a snapshot is read where nothing else is written.
@@ -184,12 +182,7 @@ impl SnapshotSource {
             let message = format!("the snapshot keeps journal mode `{journal}`");
             return Err(RowsError { code: ffi::SQLITE_CANTOPEN, message });
         }
-        let synced = File::open(&partial).and_then(|opened| opened.sync_all());
-        synced.map_err(|error| file_error(&partial, &error))?;
-        std::fs::rename(&partial, file).map_err(|error| file_error(file, &error))?;
-        let directory = file.parent().unwrap_or(Path::new("."));
-        let synced = File::open(directory).and_then(|opened| opened.sync_all());
-        synced.map_err(|error| file_error(directory, &error))
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use grantd_catalog::setting::Setting;
 
 use super::{
     Actor, Body, Command, DropBehavior, ObjectId, ObjectName, PrincipalId, Privilege, Requirement, RowChange,
-    Snapshots, Timestamp, World, catalog, create_table, load, sealed,
+    Timestamp, World, catalog, create_table, load, sealed,
 };
 use crate::codec::{self, Kind};
 use crate::entry::{Part, Proposal, Transaction};
@@ -648,9 +648,7 @@ fn a_snapshot_brings_the_history_along() {
     let mut world = World::new();
     world.change(10, &["INSERT INTO item VALUES (1)", "INSERT INTO item VALUES (2)"]);
     let told = world.told(0);
-    let snapshots = Snapshots::open(world.directory.path().join("made"), &Extensions::default()).unwrap();
-    let (source, (last, membership)) = world.core.snapshot_source().unwrap();
-    let file = snapshots.build(source, super::ClusterId(7), last, membership).unwrap();
+    let file = world.copied();
     let mut other = World::new();
     other.core.install(&file).unwrap();
     other.next = world.next;

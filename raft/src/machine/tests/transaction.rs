@@ -6,15 +6,14 @@ use grantd_catalog::view::View;
 use tokio::sync::Mutex;
 
 use super::{
-    Actor, Body, ClusterId, Command, EntryPayload, LeaderId, LogId, ObjectId, Outcome, PrincipalId,
-    Privilege, Proposal, Reply, Requirement, Snapshots, World, catalog, codes, create_role, create_sequence,
-    create_table, load, sealed,
+    Actor, Body, Command, EntryPayload, LeaderId, LogId, ObjectId, Outcome, PrincipalId, Privilege, Proposal,
+    Reply, Requirement, World, catalog, codes, create_role, create_sequence, create_table, load, sealed,
 };
 use crate::config::TRANSACTION_BYTES_MAX;
 use crate::entry::{Part, Transaction};
 use crate::machine::SharedWrite;
 use crate::machine::open::Open;
-use crate::rows::{Extensions, Transaction as Rows};
+use crate::rows::Transaction as Rows;
 use crate::types::{LogEntry, Payload};
 use crate::write::{Ran, RowWrite, TransactionError, WriteRefused};
 
@@ -179,7 +178,7 @@ fn what_comes_between_its_statements_finds_nothing_of_it_and_it_goes_on() {
     world.apply(catalog(create_role("cat"))).unwrap();
     assert_eq!(world.sums().1, before);
     world.members(&[1, 2]);
-    world.core.make_durable().unwrap();
+    world.core.pin().unwrap();
     assert_eq!(world.sums().1, before);
     // Its key is taken by its own row, which was replayed.
     assert_eq!(running.run_as(&mut world, root, own, "INSERT INTO {t} VALUES (5)"), Ran::Refused);
@@ -254,10 +253,7 @@ fn stages_have_no_effect_before_their_transaction_and_are_gone_after_it() {
     world.apply_all(entries);
     assert_eq!(world.sums(), (before.0, before.1, stages));
     // Through a snapshot and a restart.
-    let (copy, (at, membership)) = world.core.snapshot_source().unwrap();
-    let snapshots =
-        Snapshots::open(world.directory.path().join("snapshots"), &Extensions::default()).unwrap();
-    let file = snapshots.build(copy, ClusterId(1), at, membership).unwrap();
+    let file = world.copied();
     let mut copied = World::new();
     copied.core.install(&file).unwrap();
     copied.next = world.next;
