@@ -75,15 +75,23 @@ pub(super) async fn run(load: Load, report: &mut Report) -> Result<(), Failed> {
         peer.as_ref().map_or(Ok(()), |peer| peer.measure(bytes, report))?;
     }
     let ledger = writers.end().await?;
+    let (mut alone, mut beside) = (Latencies::default(), Latencies::default());
     for (quiet, asked, ended) in &spans {
-        let (quiet, meanwhile) = (ledger.latencies(*quiet, *asked), ledger.latencies(*asked, *ended));
-        tell(&quiet, QUIET, &meanwhile, *ended - *asked, report);
-        if let Some((due, took)) = ledger.slowest(*asked, *ended) {
-            let (due, took) = (due.as_secs_f64(), took.as_secs_f64() * 1e3);
-            report
-                .line(&format!("  the slowest took {took:.0} ms, {due:.1} s after the backup was asked for"));
+        let (before, meanwhile) = (ledger.latencies(*quiet, *asked), ledger.latencies(*asked, *ended));
+        tell(&before, QUIET, &meanwhile, *ended - *asked, report);
+        for (what, from, to) in [("alone", quiet, asked), ("beside the backup", asked, ended)] {
+            if let Some((due, took)) = ledger.slowest(*from, *to) {
+                let (due, took) = (due.as_secs_f64(), took.as_secs_f64() * 1e3);
+                report.line(&format!("  the slowest {what} took {took:.0} ms, {due:.1} s after its begin"));
+            }
         }
+        alone.merge(&before);
+        beside.merge(&meanwhile);
     }
+    let (times, goal) = (beside.at(0.99) / alone.at(0.99), SLOWER_MAX);
+    report.line(&format!("all rounds alone    {}", alone.line()));
+    report.line(&format!("  beside backups    {}", beside.line()));
+    report.line(&format!("  p99 {times:.2} times the quiet one; goal {goal}"));
 
     let after = equal::grants(&client, roles).await?;
     if before.0 != after.0 {

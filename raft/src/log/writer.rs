@@ -2,7 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Instant;
 
 use bytes::Bytes;
 use openraft::storage::IOFlushed;
@@ -16,8 +18,11 @@ use crate::types::{LogId, TypeConfig, Vote, VoteV1};
 
 /// Entries that one transaction purges, and their bytes: half a log at once would hold up appends for seconds. SQLite
 /// reads the whole of an entry that it deletes, for the list of its pages, and by then it is seldom in memory.
-const PURGE_ENTRIES: u32 = 5_000;
-const PURGE_BYTES: i64 = 1 << 20;
+const PURGE_ENTRIES: u32 = 1_000;
+const PURGE_BYTES: i64 = 256 << 10;
+/// How much longer than a slice took the purge rests after it. All members purge at about the same time: without a rest, what they
+/// read takes the disk and the processors away from who writes.
+const PURGE_REST: u32 = 4;
 
 /// Entries that may be committed before the file says so again: that takes a second page in an append's transaction, and
 /// the file lags in any case.
@@ -54,8 +59,10 @@ pub(super) fn start(
         let memory = shared.memory();
         (memory.committed, memory.purged.map(|id| id.index))
     };
-    let writer = Writer { connection, queue, shared, on_failure, committed, purge, appended: None };
-    std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())
+    let next_slice = Instant::now();
+    let writer =
+        Writer { connection, queue, shared, on_failure, committed, purge, next_slice, appended: None };
+    thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())
 }
 
 struct Writer {
@@ -67,6 +74,8 @@ struct Writer {
     committed: Option<LogId>,
     /// A purge under way: entries up to here are still to be deleted.
     purge: Option<u64>,
+    /// Until then it rests.
+    next_slice: Instant,
     /// The index after the last entry of this batch.
     appended: Option<u64>,
 }
@@ -99,14 +108,13 @@ impl Writer {
         }
     }
 
-    /// Waits for a job, unless a purge has work left, and takes what else waits. Empty: nobody is left to ask.
+    /// Waits for a job, or until a purge goes on, and takes what else waits. Empty without a purge: nobody is left to ask.
     fn fill(&mut self, batch: &mut Vec<Job>) {
-        if self.purge.is_none() {
-            match self.queue.blocking_recv() {
-                Some(job) => batch.push(job),
-                None => return,
-            }
-        }
+        let first = match self.purge {
+            None => self.queue.blocking_recv(),
+            Some(_) => self.receive_until(self.next_slice),
+        };
+        batch.extend(first);
         while batch.len() < QUEUE_MAX
             && let Ok(job) = self.queue.try_recv()
         {
@@ -114,15 +122,36 @@ impl Writer {
         }
     }
 
+    fn receive_until(&mut self, deadline: Instant) -> Option<Job> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match self.queue.poll_recv(&mut context) {
+                Poll::Ready(Some(job)) => return Some(job),
+                Poll::Ready(None) => {
+                    // What is left of the purge is done after the next start.
+                    self.purge = None;
+                    return None;
+                }
+                Poll::Pending => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
     /// One transaction, one sync.
     fn write(&mut self, batch: &[Job], closing: bool) -> Result<(), rusqlite::Error> {
+        let begun = Instant::now();
         self.execute("BEGIN IMMEDIATE")?;
         for job in batch {
             self.write_job(job)?;
         }
-        if let Some(upto) = self.purge
-            && !closing
-        {
+        let slice = self.purge.filter(|_| !closing && begun >= self.next_slice);
+        if let Some(upto) = slice {
             self.purge_slice(upto)?;
         }
         let (committed, flushed) = {
@@ -139,7 +168,11 @@ impl Writer {
             }
             self.committed = committed;
         }
-        self.execute("COMMIT")
+        self.execute("COMMIT")?;
+        if slice.is_some() {
+            self.next_slice = Instant::now() + begun.elapsed() * PURGE_REST;
+        }
+        Ok(())
     }
 
     /// Stays prepared, instead of being parsed for each transaction.
@@ -232,6 +265,15 @@ impl Writer {
         while let Some(job) = self.queue.blocking_recv() {
             job.complete(Err(error()));
         }
+    }
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

@@ -157,11 +157,6 @@ impl SnapshotSource {
         Ok(Self { connection })
     }
 
-    /// A fact about the file as of this view.
-    pub fn meta(&self, key: MetaKey) -> Result<Option<Vec<u8>>, RowsError> {
-        read_meta(&self.connection.sqlite, key)
-    }
-
     /// Bytes of the file that [`SnapshotSource::write_to`] writes.
     pub fn length(&self) -> Result<u64, RowsError> {
         let pragma = |name| self.connection.sqlite.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

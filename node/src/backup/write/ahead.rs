@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::time::Instant;
 
 use grantd_catalog::id::ObjectId;
 use grantd_raft::rows::{Counted, Past};
@@ -10,10 +11,12 @@ use super::{TABLES_AT_ONCE, Writer, past};
 use crate::backup::BackupError;
 use crate::backup::manifest::TableEntry;
 
-/// How many rows are counted at most to tell how far it is: one or two seconds of reading. Of more the tables are counted.
+/// How many rows are counted at most to tell how far it is: some seconds. Of more the tables are counted.
 const COUNT_MAX: u64 = 1 << 24;
 /// How many are counted by one read: some tens of milliseconds. As long as it reads, SQLite's write-ahead log grows.
-const COUNTED_AT_ONCE: u64 = 1 << 18;
+const COUNTED_AT_ONCE: u64 = 1 << 16;
+/// How much longer than such a read took nothing is counted: whoever writes has to sync its log on the same disk.
+const COUNT_REST: u32 = 2;
 
 impl Writer<'_> {
     /// Counts the rows that are to be written, as they are now, for who is told how far it is. Changes are not counted.
@@ -34,9 +37,11 @@ impl Writer<'_> {
                 }
                 let asked = some.to_vec();
                 let count = move |past: &Past<'_>| past.count_from(&asked, at.clone(), COUNTED_AT_ONCE);
+                let begun = Instant::now();
                 let (counted, next) = past(self.gate, self.job, some, count).await?;
                 rows += counted;
                 from = next;
+                tokio::time::sleep(begun.elapsed() * COUNT_REST).await;
             }
         }
         self.progress.rows_expected = Some(rows);
