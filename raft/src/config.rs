@@ -60,7 +60,7 @@ pub const LEASE_REQUESTS_MAX: usize = 8;
 /// election that goes well takes two to four.
 pub const ELECTION_TIMEOUTS: u32 = 6;
 /// Bytes of the log's tail that stay in memory for replication.
-pub const LOG_TAIL_BYTES: usize = 16 << 20;
+pub const LOG_TAIL_BYTES: usize = 8 << 20;
 
 /// A member's number: chosen with its certificate, used by one directory only, never used again.
 pub type NodeId = u64;
