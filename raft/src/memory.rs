@@ -28,7 +28,7 @@ use rusqlite::Connection;
 /// A statement takes from what all may have together so much at a time: the counter is shared by all threads.
 const GRANT_BYTES: usize = 256 << 10;
 /// A connection's page cache, which a statement may have to fill before it can do anything.
-pub(crate) const CACHE_BYTES: usize = 2 << 20;
+pub(crate) const CACHE_BYTES: usize = 4 << 20;
 /// What a statement has in any case: small ones go on where others hold all.
 const STATEMENT_FREE_BYTES: usize = CACHE_BYTES + (1 << 20);
 /// The same of a result.

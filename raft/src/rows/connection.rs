@@ -40,7 +40,7 @@ const LARGE_BYTES: usize = 16 << 10;
 /// Prepared statements that a connection keeps.
 const STATEMENTS_CACHED_MAX: usize = 256;
 /// Pages that a connection keeps, in KiB as SQLite takes it, negative: [`memory::CACHE_BYTES`].
-const CACHE_KIB: i32 = -2_048;
+const CACHE_KIB: i32 = -4_096;
 /// Bytes that the write-ahead log file keeps after it was emptied.
 const WAL_BYTES_KEPT: i64 = 64 << 20;
 
