@@ -19,8 +19,8 @@ use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use libsqlite3_sys as ffi;
 use rusqlite::Connection;
@@ -42,6 +42,9 @@ pub const STATEMENT_BYTES: usize = 64 << 20;
 
 static TOTAL: AtomicUsize = AtomicUsize::new(TOTAL_BYTES);
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
+/// Whether they hold much of what they may: from a quarter of it on, until an eighth.
+static PRESSED: AtomicBool = AtomicBool::new(false);
+static ON_PRESSURE: Mutex<Option<fn(bool)>> = Mutex::new(None);
 
 /// Why there is no more memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +156,34 @@ pub fn set_total(bytes: usize) {
     TOTAL.store(bytes, Ordering::Relaxed);
 }
 
+/// Calls `told` whenever statements and results begin to hold much of what they may (true), and when they cease to: an
+/// allocator that keeps what is freed for a while should not do so between. `told` may not allocate. The last call counts.
+pub fn on_pressure(told: fn(bool)) {
+    *ON_PRESSURE.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+}
+
+fn is_pressed(was: bool) -> bool {
+    let much = TOTAL.load(Ordering::Relaxed) / if was { 8 } else { 4 };
+    TAKEN.load(Ordering::Relaxed) > much
+}
+
+/// After each change of [`TAKEN`]; the lock is taken only where pressure begins or ends, and keeps the two in order.
+fn tell_pressure() {
+    let was = PRESSED.load(Ordering::Relaxed);
+    if is_pressed(was) == was {
+        return;
+    }
+    let told = ON_PRESSURE.lock().unwrap_or_else(PoisonError::into_inner);
+    let was = PRESSED.load(Ordering::Relaxed);
+    let now = is_pressed(was);
+    if now != was {
+        PRESSED.store(now, Ordering::Relaxed);
+        if let Some(told) = *told {
+            told(now);
+        }
+    }
+}
+
 /// What they hold together now.
 pub fn taken() -> usize {
     TAKEN.load(Ordering::Relaxed)
@@ -162,11 +193,14 @@ fn take(bytes: usize) -> Result<(), Exhausted> {
     let most = TOTAL.load(Ordering::Relaxed);
     let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= most);
     let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-    taken.map(drop).map_err(|_| Exhausted::Total(most))
+    taken.map_err(|_| Exhausted::Total(most))?;
+    tell_pressure();
+    Ok(())
 }
 
 fn give_back(bytes: usize) {
     TAKEN.fetch_sub(bytes, Ordering::Relaxed);
+    tell_pressure();
 }
 
 /// A statement that runs on this thread, until it is dropped.
@@ -401,5 +435,25 @@ mod tests {
         assert!(held.grow(RESULT_FREE_BYTES + 1).is_ok());
         assert!(taken() >= GRANT_BYTES);
         assert!(matches!(held.grow(usize::MAX / 2), Err(Exhausted::Total(_))));
+    }
+
+    #[test]
+    fn pressure_is_told_when_it_begins_and_when_it_ends() {
+        static TOLD: Mutex<Vec<bool>> = Mutex::new(Vec::new());
+        let told = || TOLD.lock().unwrap().clone();
+        on_pressure(|pressed| TOLD.lock().unwrap().push(pressed));
+        let (mut first, mut second) = (Held::default(), Held::default());
+        // Others of this process hold less than what is between these and the limits.
+        first.grow(TOTAL_BYTES / 32).unwrap();
+        second.grow(TOTAL_BYTES / 16).unwrap();
+        assert_eq!(told(), []);
+        second.grow(TOTAL_BYTES / 4).unwrap();
+        assert_eq!(told(), [true]);
+        first.grow(TOTAL_BYTES / 8).unwrap();
+        assert_eq!(told(), [true]);
+        drop(second);
+        assert_eq!(told(), [true], "what is left is more than an eighth");
+        drop(first);
+        assert_eq!(told(), [true, false]);
     }
 }
